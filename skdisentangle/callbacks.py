@@ -1,0 +1,56 @@
+"""The one place that knows scikit-learn's callbacks (experimental there since 1.9).
+
+With an older scikit-learn the estimator works all the same, without ``set_callbacks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for scikit-learn's mixin where that does not exist."""
+
+__all__ = ["CallbackSupportMixin", "EpochCallbacks"]
+
+
+class EpochCallbacks:
+    """Tells the callbacks of an estimator about the fit and each of its epochs."""
+
+    def __init__(self, estimator: Any, max_iter: int, X: Any, y: Any) -> None:
+        self._estimator = estimator
+        self._context = None
+        if getattr(estimator, "_skl_callbacks", None):
+            self._context = estimator._init_callback_context(max_subtasks=max_iter)
+            self._context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+        self._data = {"X": X, "y": y}
+
+    def epoch(self, fitted: Callable[[], Any]) -> bool:
+        """Report an epoch; return whether a callback asks for the end.
+
+        Parameters
+        ----------
+        fitted : callable
+            Makes an estimator that is fitted as if the fit had ended here.
+        """
+        if self._context is None:
+            return False
+        epoch = self._context.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+        stop = epoch.call_on_fit_task_end(
+            estimator=self._estimator, fitted_estimator=fitted, **self._data
+        )
+        return bool(stop)
+
+    def end(self) -> None:
+        """Report the end of the fit."""
+        if self._context is not None:
+            self._context.call_on_fit_task_end(
+                estimator=self._estimator,
+                fitted_estimator=self._estimator,
+                **self._data,
+            )

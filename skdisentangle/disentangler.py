@@ -1,0 +1,971 @@
+"""The estimator: validates, calls the pieces, holds what was fitted."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from numbers import Integral, Real
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import ClassifierTags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from .callbacks import CallbackSupportMixin, EpochCallbacks
+from .encoders import ComponentScaler, Encoder, build_body, seeded
+from .inputs import (
+    InputMoments,
+    forward,
+    label_weights,
+    standardised_rows,
+    unscaled,
+)
+from .losses import task_scores, tasks_to_outputs
+from .penalties import PENALTIES, output_weights, usage
+from .tasks import Labels, TaskSet
+from .training import (
+    History,
+    Rows,
+    TrainingOptions,
+    TrainingState,
+    finish,
+    score_state,
+    threads,
+    train,
+    train_pass,
+)
+
+__all__ = ["SparseSharedDisentangler"]
+
+#: Rows up to which a fit takes all of them at each step, and rows a batch beyond that.
+FULL_BATCH, BATCH_SIZE = 256, 128
+
+#: Steps of ``max_iter="auto"``: with all rows at each step, and with batches; and the
+#: least number of passes over the rows.
+FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
+
+
+def _has_classes(estimator: SparseSharedDisentangler) -> bool:
+    """Whether ``predict_proba`` is there: a single task must have classes."""
+    task_set = getattr(estimator, "_task_set", None)
+    if (
+        task_set is None
+        or len(task_set.tasks) > 1
+        or task_set.tasks[0].type != "regression"
+    ):
+        return True
+    raise AttributeError("predict_proba is not available for a regression task.")
+
+
+class SparseSharedDisentangler(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Disentangled features from many supervised tasks.
+
+    An encoder is fitted together with linear heads, one for each task. The heads are
+    sparse (a task uses few components) and share components (the tasks together use few
+    of them), which aligns the components with the factors of variation behind the
+    tasks [1]_, [2]_. With codes ``z = encoder(x)``, standardised over the training
+    rows, the fit alternates between the heads (inner problem) and the encoder (outer
+    problem)::
+
+        inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
+                    + mean_t mean_(k in t) sum_m (sparsity + sharing * share_m) |coef_km|
+        outer:  min_encoder            mean_t weight_t loss_t
+
+    with ``loss_t`` half the squared error of the standardised target, or the
+    cross-entropy; ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised
+    entropy of the usage ``u``; and ``weight_t`` the inverse of the residual variance for
+    a regression task, else one.
+
+    Parameters
+    ----------
+    n_components : int, default=20
+        Number of components. Rather too many than too few: those that no task needs
+        are switched off.
+    sparsity : float, default=0.03
+        Strength of the penalty that keeps each task to few components. Its meaning
+        does not depend on the number of rows, tasks or outputs, nor on the scale of X
+        or of a target.
+    sharing : float, default=0.2
+        Strength of the penalty that keeps the tasks to few components together.
+    penalty : {"reweighted", "l1"}, default="reweighted"
+        ``"reweighted"`` is the log-sum penalty, which hardly shrinks the coefficients
+        that stay; ``"l1"`` shrinks all of them.
+    encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
+        ``"conv"`` takes rows for flattened images of ``input_shape``. A module, copied
+        with its weights, or a callable that returns one when called with
+        ``n_features`` (and ``n_components``, if it has an argument of that name), maps
+        (n, n_features) to (n, n_components).
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Widths of the hidden layers of ``"mlp"``, and of those after the convolutions
+        of ``"conv"``.
+    input_shape : tuple (C, H, W), default=None
+        Shape of a row, for ``encoder="conv"``. None stands for (1, 1, n_features).
+    scale_inputs : bool, default=True
+        Whether to standardise X (by column, or by channel where ``input_shape`` is
+        given) on its way into the encoder. Leave it out for a module with
+        preprocessing of its own.
+    task_types : str, sequence or mapping, default=None
+        Type of all tasks, of each task, or of the tasks named: ``"regression"``,
+        ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
+        categories are classes; numbers are classes if they are whole and take at most
+        20 values.
+    task_weight : array-like of shape (n_tasks,) or mapping, default=None
+        Weight of each task in the mean over tasks, or of those named. A task of weight
+        zero gets a head, but has no say in the encoder.
+    class_weight : {"balanced"} or None, default=None
+        Whether the classes of a task weigh the same, however frequent they are.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. ``"auto"`` takes as many as make about 3,000 steps (400
+        where each step takes all rows), and at least 10.
+    batch_size : int or "auto", default="auto"
+        Rows a step. ``"auto"`` takes all of up to 256 rows, else 128.
+    learning_rate_init : float, default=0.005
+        Learning rate at the start; it falls along a half cosine to zero.
+    tol : float, default=1e-4
+        A loss, or validation score, that is not better by this is no improvement.
+    n_iter_no_change : int, default=10
+        Epochs without improvement that end a third of the fit, and in the last third
+        the fit, early.
+    early_stopping : bool, default=False
+        Whether to hold rows back, watch the score on them, end the fit when it does not
+        improve and restore the best state.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold back for ``early_stopping``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the last fit.
+    active_only : bool, default=False
+        Whether ``transform`` gives the active components only. Otherwise it gives all
+        of them, and those that no task uses are zero.
+    device : str or torch.device, default="auto"
+        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+    n_jobs : int, default=None
+        Number of threads that torch uses on the CPU. None means 1: small networks gain
+        nothing by more, results keep the same bits on every machine size, and threads
+        of several fits at a time do not get into each other's way. -1 means all
+        processors.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initialisation, the order of rows and the choice of the rows held
+        back. The global random states of numpy and torch are not touched.
+    verbose : bool, default=False
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    encoder_ : skdisentangle.encoders.Encoder
+        The fitted torch module, from raw rows to components.
+    coef_ : ndarray of shape (n_outputs, n_components)
+        Heads, in the units of the labels; zeros are exact. Predictions are
+        ``transform(X) @ coef_.T + intercept_``, which are logits for classes.
+    intercept_ : ndarray of shape (n_outputs,)
+    tasks_ : list of skdisentangle.tasks.Task
+        Name, type, classes and outputs (rows of ``coef_``) of each task.
+    usage_ : ndarray of shape (n_components,)
+        Share of the heads' magnitude on each component; sums to one.
+    active_components_ : ndarray of int
+        Components that some task uses. Components are ordered by usage.
+    n_iter_ : int
+        Number of epochs.
+    loss_curve_ : list of float
+        Mean loss over tasks, after each epoch, without the penalty.
+    validation_scores_ : list of float or None
+        Score on the rows held back, after each epoch; None without early stopping.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if X has names, all strings.
+
+    See Also
+    --------
+    sklearn.cross_decomposition.PLSRegression : Linear, dense supervised components.
+    sklearn.linear_model.MultiTaskLasso : Joint feature selection among the columns.
+
+    References
+    ----------
+    .. [1] M. Fumero et al., "Leveraging sparse and shared feature activations for
+       disentangled representation learning", NeurIPS 2023, arXiv 2304.07939.
+    .. [2] S. Lachapelle et al., "Synergies between disentanglement and sparsity:
+       generalization and identifiability in multi-task learning", ICML 2023, arXiv
+       2211.14666.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> rng = np.random.default_rng(0)
+    >>> factors = rng.normal(size=(500, 2))
+    >>> X = factors @ rng.normal(size=(2, 5))
+    >>> Y_tasks = np.column_stack([factors[:, 0], factors[:, 1] > 0, factors[:, 1]])
+    >>> dis = SparseSharedDisentangler(n_components=4, random_state=0)
+    >>> dis.fit_transform(X, Y_tasks).shape
+    (500, 4)
+    >>> len(dis.active_components_)
+    2
+    """
+
+    __metadata_request__fit = {"Y_tasks": True, "sample_weight": True}
+    __metadata_request__partial_fit = {
+        "Y_tasks": True,
+        "sample_weight": True,
+        "classes": True,
+    }
+    __metadata_request__score = {"Y_tasks": True, "sample_weight": True}
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "sparsity": [Interval(Real, 0, None, closed="left")],
+        "sharing": [Interval(Real, 0, None, closed="left")],
+        "penalty": [StrOptions(set(PENALTIES))],
+        "encoder": [
+            StrOptions({"linear", "mlp", "conv"}),
+            torch.nn.Module,
+            callable,
+        ],
+        "hidden_layer_sizes": ["array-like"],
+        "input_shape": ["array-like", None],
+        "scale_inputs": ["boolean"],
+        "task_types": [str, "array-like", Mapping, None],
+        "task_weight": ["array-like", Mapping, None],
+        "class_weight": [StrOptions({"balanced"}), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [
+            Interval(Integral, 2, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "warm_start": ["boolean"],
+        "active_only": ["boolean"],
+        "device": [str, torch.device],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 20,
+        *,
+        sparsity: float = 0.03,
+        sharing: float = 0.2,
+        penalty: Literal["reweighted", "l1"] = "reweighted",
+        encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        input_shape: tuple[int, int, int] | None = None,
+        scale_inputs: bool = True,
+        task_types: str | Sequence[str | None] | Mapping[str, str] | None = None,
+        task_weight: ArrayLike | Mapping[str, float] | None = None,
+        class_weight: Literal["balanced"] | None = None,
+        max_iter: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 0.005,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        active_only: bool = False,
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.sparsity = sparsity
+        self.sharing = sharing
+        self.penalty = penalty
+        self.encoder = encoder
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.input_shape = input_shape
+        self.scale_inputs = scale_inputs
+        self.task_types = task_types
+        self.task_weight = task_weight
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.active_only = active_only
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        # Not a classifier, but predict_proba is there, with a column a class.
+        tags.classifier_tags = ClassifierTags()
+        tags.input_tags.sparse = self.encoder in ("linear", "mlp")
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # -- fitting ---------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit encoder and heads.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Sparse for the encoders ``"linear"`` and ``"mlp"`` only.
+        y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
+            Task labels, unless ``Y_tasks`` is given. NaN, None and NA mean "not
+            labelled".
+        Y_tasks : array-like or data frame, default=None
+            Task labels, for use in a pipeline whose last step has a target ``y`` of its
+            own. If given, ``y`` is not looked at.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows.
+
+        Returns
+        -------
+        self : SparseSharedDisentangler
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X, labels, weights or parameters are not as described.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If ``max_iter`` ended a fit that was still improving.
+        UserWarning
+            If tasks cannot be learned and are left out, or no component is active.
+        """
+        again = self.warm_start and hasattr(self, "encoder_")
+        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=not again)
+        rng = self._random_state()
+        body_seed, order_seed, noise_seed, split_seed = rng.randint(2**31 - 1, size=4)
+        self._setup(X, labels, weight, again, int(body_seed))
+        targets, weights, row_weights = self._encode(labels, weight)
+
+        held_back: NDArray[np.intp] | None = None
+        rows_in: NDArray[np.intp] | slice = slice(None)
+        n_rows = X.shape[0]
+        if self.early_stopping:
+            rows_in, held_back = self._split(n_rows, int(split_seed))
+            n_rows = len(rows_in)
+        batch_size, max_iter = self._budget(n_rows)
+        dtype = torch.float32
+        if X.dtype == np.float64 and batch_size >= n_rows:
+            # With all rows in each step, double precision costs next to nothing, and
+            # makes the fit indifferent to the order of the rows.
+            dtype = torch.float64
+        like = torch.empty(0, dtype=dtype, device=self._device())
+
+        def put(values: NDArray[Any] | None, rows: NDArray[np.intp] | slice) -> Any:
+            return None if values is None else torch.from_numpy(values[rows]).to(like)
+
+        inputs = self._inputs
+        options = self._options(like)
+        state = TrainingState.start(*self._begin(like, again), options)
+        train_rows = standardised_rows(X[rows_in], inputs, like)
+        train_labels = [put(v, rows_in) for v in (targets, weights, row_weights)]
+        validate = None
+        if held_back is not None:
+            kept_rows = standardised_rows(X[held_back], inputs, like)
+            kept_labels = [put(v, held_back) for v in (targets, weights)]
+
+            def validate(state: TrainingState) -> float:
+                return score_state(state, kept_rows, *kept_labels, options)
+
+        callbacks = EpochCallbacks(self, max_iter, X, y if Y_tasks is None else Y_tasks)
+
+        def stopped_here() -> Self:
+            fitted = copy.copy(self)
+            fitted._finish(copy.deepcopy(state), train_rows, train_labels, options)
+            return fitted
+
+        def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
+            if self.verbose:
+                shown = "" if score is None else f"  validation score {score:.4f}"
+                active = int((state.theta[:, :-1] != 0).any(0).sum())
+                print(
+                    f"Epoch {epoch}/{max_iter}  loss {loss:.4f}{shown}  "
+                    f"active components {active}",
+                    flush=True,
+                )
+            return callbacks.epoch(stopped_here)
+
+        own_noise = isinstance(self.encoder, str)
+        with (
+            threads(self._n_threads()),
+            nullcontext() if own_noise else seeded(int(noise_seed)),
+        ):
+            history = train(
+                state,
+                train_rows,
+                *train_labels,
+                options,
+                batch_size=batch_size,
+                max_iter=max_iter,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
+                generator=torch.Generator().manual_seed(int(order_seed)),
+                validate=validate,
+                on_epoch=on_epoch,
+            )
+            self._finish(state, train_rows, train_labels, options)
+        self.n_iter_ = len(history.losses)
+        self.loss_curve_ = history.losses
+        self.validation_scores_ = history.scores if self.early_stopping else None
+        self._warn(history, max_iter)
+        callbacks.end()
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: ArrayLike | None = None,
+        classes: Any = None,
+    ) -> Self:
+        """Go on fitting, with one pass over these rows.
+
+        Parameters
+        ----------
+        X, y, Y_tasks, sample_weight
+            As in :meth:`fit`. All calls must have the same tasks.
+        classes : array-like, or list of (array-like or None), default=None
+            All classes of the task, or of each task (None for a regression task).
+            Looked at in the first call; without it, the classes are those of the first
+            call's labels. The type, mean and scale of regression targets always come
+            from the first call.
+
+        Returns
+        -------
+        self : SparseSharedDisentangler
+            The fitted estimator. The heads are as they are after the pass, not solved to
+            the optimum as they are by :meth:`fit`.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`; also if a label is none of its task's classes.
+        """
+        first = not hasattr(self, "encoder_")
+        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)
+        rng = self._random_state()
+        body_seed, order_seed, noise_seed = rng.randint(2**31 - 1, size=3)
+        if first:
+            self._setup(X, labels, weight, False, int(body_seed), classes)
+        else:
+            ones = np.ones(X.shape[0]) if weight is None else weight
+            self._moments.update(X, ones)
+            self._n_rows += X.shape[0]
+            self._inputs = self._input_scaler()
+        targets, weights, row_weights = self._encode(labels, weight)
+        like = torch.empty(0, dtype=torch.float32, device=self._device())
+        options = self._options(like)
+        state: TrainingState | None = getattr(self, "_partial_state", None)
+        if state is None:
+            state = TrainingState.start(*self._begin(like, not first), options)
+            self._partial_state = state
+            self.loss_curve_, self.n_iter_ = [], 0
+            self.validation_scores_ = None
+        batch_size, _ = self._budget(X.shape[0])
+        with (
+            threads(self._n_threads()),
+            nullcontext()
+            if isinstance(self.encoder, str)
+            else seeded(int(noise_seed)),
+        ):
+            loss = train_pass(
+                state,
+                standardised_rows(X, self._inputs, like),
+                *(
+                    None if v is None else torch.from_numpy(v).to(like)
+                    for v in (targets, weights, row_weights)
+                ),
+                options,
+                batch_size=batch_size,
+                generator=torch.Generator().manual_seed(
+                    (int(order_seed) + state.n_steps) % 2**31
+                ),
+            )
+        self._hold(copy.deepcopy(state))
+        self.n_iter_ += 1
+        self.loss_curve_.append(loss)
+        return self
+
+    # -- using -----------------------------------------------------------------------
+
+    def transform(self, X: Any) -> NDArray[np.floating]:
+        """Components of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            Standardised over the training rows; float32 for float32 rows, else float64.
+            With ``active_only``, of shape (n_samples, len(active_components_)).
+        """
+        codes = self._codes(X)
+        return codes[:, self.active_components_] if self.active_only else codes
+
+    def predict(self, X: Any) -> Any:
+        """Predict the labels of all tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray or data frame of shape (n_samples,) or (n_samples, n_tasks)
+            Of the kind of the labels in ``fit``. A task that was left out is predicted
+            by its only value, or is missing.
+        """
+        scores = self._scores(X)
+        columns = []
+        for task in self.tasks_:
+            part = scores[:, task.outputs]
+            if task.left_out is not None:
+                columns.append(task.constant_prediction(len(scores)))
+            elif task.classes is None:
+                columns.append(part[:, 0])
+            elif task.type == "binary":
+                columns.append(task.classes[(part[:, 0] > 0).astype(np.intp)])
+            else:
+                columns.append(task.classes[part.argmax(1)])
+        return self._task_set.decode(columns)
+
+    @available_if(_has_classes)
+    def predict_proba(self, X: Any) -> Any:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), or list
+            For several tasks a list with one array a task, None for regression tasks
+            and for tasks that were left out.
+        """
+        scores = self._scores(X)
+        out: list[NDArray[Any] | None] = []
+        for task in self.tasks_:
+            part = scores[:, task.outputs]
+            if task.classes is None or task.left_out is not None:
+                out.append(None)
+            elif task.type == "binary":
+                positive = expit(part[:, 0])
+                out.append(np.column_stack([1 - positive, positive]))
+            else:
+                out.append(softmax(part, axis=1))
+        single = self._task_set.container in ("1d", "pandas-series", "polars-series")
+        return out[0] if single else out
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Mean over tasks of R2 or accuracy; missing labels are left out.
+
+        Parameters
+        ----------
+        X, y, Y_tasks, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        scores = self.score_tasks(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+        return float(np.nanmean(scores))
+
+    def score_tasks(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray[np.float64]:
+        """R2 or accuracy of each task.
+
+        Parameters
+        ----------
+        X, y, Y_tasks, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks,)
+            NaN for a task that was left out, or has no label here.
+        """
+        check_is_fitted(self)
+        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=False)
+        task_set = self._task_set
+        targets, labelled = task_set.encode(labels, unseen_ok=True)
+        weights = label_weights(labelled, weight, targets, None)
+        codes = forward(self.encoder_, X, self._device())
+        coef, intercept = self._standardised_heads()
+        raw = codes @ coef.T.astype(codes.dtype) + intercept.astype(codes.dtype)
+        scores = task_scores(
+            torch.from_numpy(raw),
+            torch.from_numpy(targets).to(torch.from_numpy(raw)),
+            None if weights is None else torch.from_numpy(weights),
+            task_set.blocks,
+        )
+        out = np.full(len(task_set.tasks), np.nan)
+        out[task_set.learned] = scores.numpy()
+        return out
+
+    @property
+    def _n_features_out(self) -> int:
+        if self.active_only:
+            return len(self.active_components_)
+        return len(self.usage_)
+
+    # -- the steps of a fit ----------------------------------------------------------
+
+    def _random_state(self) -> np.random.RandomState:
+        if self.random_state is None:
+            return np.random.RandomState()
+        return check_random_state(self.random_state)
+
+    def _device(self) -> torch.device:
+        name = self.device
+        if name == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"device must be 'auto', 'cpu' or a device that torch can use here; "
+                f"got {name!r}."
+            ) from error
+        return device
+
+    def _n_threads(self) -> int:
+        if self.n_jobs is None:
+            return 1
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs must be None, positive, or -1; got 0.")
+        from joblib import cpu_count
+
+        count: int = cpu_count()
+        return self.n_jobs if self.n_jobs > 0 else max(1, count + 1 + self.n_jobs)
+
+    def _read(
+        self, X: Any, y: Any, Y_tasks: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Any, Labels, NDArray[np.float64] | None]:
+        """Validated rows, labels and weights; rows of weight zero are dropped."""
+        y = y if Y_tasks is None else Y_tasks
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the "
+                "target y is None. Give the task labels as y or as Y_tasks."
+            )
+        X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
+        labels = Labels.read(y)
+        if labels.n_rows != X.shape[0]:
+            raise ValueError(
+                f"Y_tasks must have a row for each of the {X.shape[0]} rows of X; got "
+                f"{labels.n_rows}."
+            )
+        if sample_weight is None:
+            return X, labels, None
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if (weight < 0).any():
+            raise ValueError(
+                f"sample_weight must not be negative; got {weight.min():.6g}."
+            )
+        if not weight.any():
+            raise ValueError("sample_weight must hold a weight that is not zero.")
+        if np.ptp(weight) == 0:
+            return X, labels, None
+        kept = np.flatnonzero(weight)
+        if len(kept) < len(weight):
+            X, labels, weight = X[kept], labels.take(kept), weight[kept]
+        return X, labels, weight
+
+    def _validate_rows(self, X: Any, **options: Any) -> Any:
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr" if self.encoder in ("linear", "mlp") else False,
+            dtype=[np.float64, np.float32],
+            **options,
+        )
+
+    def _setup(
+        self,
+        X: Any,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        again: bool,
+        seed: int,
+        classes: Any = None,
+    ) -> None:
+        """Tasks, input scales and body, new or those of the last fit."""
+        self.__dict__.pop("_partial_state", None)
+        if again:
+            self._task_set.check(labels)
+            return
+        ones = np.ones(X.shape[0]) if weight is None else weight
+        if classes is not None:
+            classes = labels.check_classes(classes)
+        self._task_set = TaskSet.build(
+            labels, task_types=self.task_types, sample_weight=ones, classes=classes
+        )
+        self._moments = InputMoments(X.shape[1])
+        self._moments.update(X, ones)
+        self._n_rows = X.shape[0]
+        self._body = build_body(
+            self.encoder,
+            n_features=X.shape[1],
+            n_components=self.n_components,
+            hidden_layer_sizes=self._hidden(),
+            input_shape=self.input_shape,
+            seed=seed,
+        )
+        self._inputs = self._input_scaler()
+        self.tasks_ = self._task_set.tasks
+
+    def _input_scaler(self) -> Any:
+        if not self.scale_inputs:
+            return unscaled(len(self._moments.mean))
+        return self._moments.scaler(self._n_rows, self.input_shape)
+
+    def _hidden(self) -> list[int]:
+        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes)))
+        for size in sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    "hidden_layer_sizes must hold positive integers; got "
+                    f"{self.hidden_layer_sizes!r}."
+                )
+        return [int(size) for size in sizes]
+
+    def _encode(
+        self, labels: Labels, weight: NDArray[np.float64] | None
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None
+    ]:
+        """Targets, weights of labels, and weights of rows."""
+        task_set = self._task_set
+        targets, labelled = task_set.encode(labels)
+        balance = task_set.n_classes() if self.class_weight == "balanced" else None
+        weights = label_weights(labelled, weight, targets, balance)
+        return targets, weights, None if weight is None else weight / weight.mean()
+
+    def _split(
+        self, n_rows: int, seed: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        order = np.random.RandomState(seed).permutation(n_rows)
+        n_held = max(1, round(self.validation_fraction * n_rows))
+        if n_rows - n_held < 2:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} leaves fewer than 2 of "
+                f"{n_rows} rows to fit on; lower it, or turn early_stopping off."
+            )
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+    def _budget(self, n_rows: int) -> tuple[int, int]:
+        """Rows a batch, and epochs."""
+        if self.batch_size == "auto":
+            batch_size = n_rows if n_rows <= FULL_BATCH else BATCH_SIZE
+        else:
+            batch_size = min(int(self.batch_size), n_rows)
+        if self.max_iter != "auto":
+            return batch_size, int(self.max_iter)
+        n_batches = math.ceil(n_rows / batch_size)
+        n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
+        return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
+
+    def _task_weights(self) -> NDArray[np.float64]:
+        """Weights of the learned tasks, in the order of the solvers, of mean one."""
+        task_set = self._task_set
+        given = self.task_weight
+        n_tasks = len(task_set.tasks)
+        if given is None:
+            return np.ones(len(task_set.learned))
+        if isinstance(given, Mapping):
+            names = [task.name for task in task_set.tasks]
+            unknown = [name for name in given if name not in names]
+            if unknown:
+                raise ValueError(
+                    f"task_weight names {unknown[0]!r}, which is not a task; the tasks "
+                    f"are {', '.join(map(repr, names[:10]))}."
+                )
+            weight = np.array([float(given.get(name, 1.0)) for name in names])
+        else:
+            weight = np.asarray(given, dtype=np.float64)
+        if weight.shape != (n_tasks,):
+            raise ValueError(
+                f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
+                f"shape {weight.shape}."
+            )
+        weight = weight[task_set.learned]
+        if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+            raise ValueError(
+                "task_weight must be finite and not negative, and one of the tasks that "
+                f"can be learned must have a weight above zero; got {given!r}."
+            )
+        return weight / weight.mean()
+
+    def _options(self, like: torch.Tensor) -> TrainingOptions:
+        blocks = self._task_set.blocks
+        task_weights = torch.from_numpy(self._task_weights()).to(like)
+        return TrainingOptions(
+            blocks=blocks,
+            sparsity=float(self.sparsity),
+            sharing=float(self.sharing),
+            reweighted=self.penalty == "reweighted",
+            learning_rate=float(self.learning_rate_init),
+            task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
+        )
+
+    def _begin(
+        self, like: torch.Tensor, again: bool
+    ) -> tuple[torch.nn.Module, torch.Tensor]:
+        """Body and heads to begin with: new ones, or copies of those fitted."""
+        theta = like.new_zeros(self._task_set.n_outputs, self.n_components + 1)
+        if not again:
+            body: torch.nn.Module = self.__dict__.pop("_body")
+            return body.to(like.device, like.dtype), theta
+        coef, intercept = self._standardised_heads()
+        if coef.shape[1] != self.n_components:
+            raise ValueError(
+                f"n_components={self.n_components} cannot go on from a fit of "
+                f"{coef.shape[1]} components; set warm_start=False."
+            )
+        components = self.encoder_.components
+        in_order = torch.from_numpy(coef).to(like) * components.sign.to(like)
+        theta[:, components.order] = in_order
+        theta[:, -1] = torch.from_numpy(intercept).to(like)
+        return copy.deepcopy(self.encoder_.body).to(like.device, like.dtype), theta
+
+    def _standardised_heads(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Heads for standardised targets, in the order of the solvers."""
+        mean, scale = self._task_set.output_units()
+        order = np.argsort(self._task_set.output_order)
+        coef = (self.coef_ / scale[:, np.newaxis])[order]
+        return coef, ((self.intercept_ - mean) / scale)[order]
+
+    def _finish(
+        self,
+        state: TrainingState,
+        rows: Rows,
+        labels: Sequence[Any],
+        options: TrainingOptions,
+    ) -> None:
+        """Exact statistics and heads over the training rows; then hold them."""
+        finish(state, rows, *labels, options)
+        self._hold(state)
+
+    def _hold(self, state: TrainingState) -> None:
+        """Order, sign and switch components, and set the fitted attributes."""
+        task_set = self._task_set
+        coef = state.theta[:, :-1].double().cpu()
+        use = usage(coef, output_weights(task_set.blocks, coef))
+        order = torch.argsort(use, descending=True, stable=True)
+        coef, use = coef[:, order], use[order]
+        largest = coef.abs().argmax(0, keepdim=True)
+        sign = coef.gather(0, largest).squeeze(0).sign()
+
+        components = ComponentScaler(len(use))
+        components.mean = state.mean.double().cpu()
+        components.scale = (state.var.double().cpu() + 1e-5).rsqrt()
+        components.order = order
+        if self.sparsity == 0 and self.sharing == 0:
+            sign = torch.where(sign == 0, 1.0, sign)
+        components.sign = sign
+        body = state.body.cpu().double()
+        self.encoder_ = Encoder(self._inputs, body, components).eval()
+        mean, scale = task_set.output_units()
+        intercept = state.theta[:, -1].double().cpu().numpy()
+        rows = task_set.output_order
+        self.coef_ = (coef * sign).numpy()[rows] * scale[:, np.newaxis] + 0.0
+        self.intercept_ = intercept[rows] * scale + mean
+        self.usage_ = use.numpy()
+        self.active_components_ = np.flatnonzero(sign.numpy())
+
+    def _warn(self, history: History, max_iter: int) -> None:
+        if history.interrupted:
+            warnings.warn(
+                f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
+                "is what had been learned so far.",
+                UserWarning,
+                stacklevel=3,
+            )
+        elif not history.converged:
+            warnings.warn(
+                f"The fit was still improving after max_iter={max_iter} epochs; raise "
+                "max_iter, or set max_iter='auto'.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        if len(self.active_components_) == 0:
+            warnings.warn(
+                "No component is active: no task gains from one at these strengths. "
+                "Lower sparsity or sharing, if the tasks can be learned from X at all.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _codes(self, X: Any) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        with threads(self._n_threads()):
+            return forward(self.encoder_, X, self._device())
+
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        scores: NDArray[np.floating] = self._codes(X) @ self.coef_.T + self.intercept_
+        return scores

@@ -1,0 +1,242 @@
+"""Encoders: from rows of X to components.
+
+An encoder is a torch module in three parts: :class:`InputScaler`, which standardises
+the columns; the *body*, built here or brought by the user, which maps standardised rows
+to ``n_components`` raw values; and :class:`ComponentScaler`, which standardises,
+orders, signs and switches off components.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ComponentScaler", "Encoder", "InputScaler", "build_body", "seeded"]
+
+_RNG_LOCK = threading.Lock()
+
+#: Channels of the convolutions of ``encoder="conv"``; the last is used from there on.
+CONV_CHANNELS = (32, 64, 64)
+
+
+class InputScaler(nn.Module):
+    """``(x - mean) * scale`` by column; columns without variance become zero."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return (rows - self.mean) * self.scale
+
+
+class ComponentScaler(nn.Module):
+    """``((h - mean) * scale)[:, order] * sign``; the sign of a component is 1, -1 or 0.
+
+    ``mean`` and ``scale`` are in the order of the body's outputs, ``sign`` in the order
+    of the components. A sign of zero marks a component that no task uses.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    order: Tensor
+    sign: Tensor
+
+    def __init__(self, n_components: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_components))
+        self.register_buffer("scale", torch.ones(n_components))
+        self.register_buffer("order", torch.arange(n_components))
+        self.register_buffer("sign", torch.ones(n_components))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return ((raw - self.mean) * self.scale)[:, self.order] * self.sign
+
+
+class Encoder(nn.Module):
+    """Input scaler, body and component scaler, one after the other."""
+
+    def __init__(
+        self, inputs: InputScaler, body: nn.Module, components: ComponentScaler
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.body = body
+        self.components = components
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out: Tensor = self.components(self.body(self.inputs(rows)))
+        return out
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator for a while, then put it back as it was.
+
+    One thread at a time: for modules of the user's, whose initialisation and dropout
+    know no other generator.
+    """
+    with _RNG_LOCK, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _initialise(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> None:
+    """Torch's default initialisation, from a generator of our own."""
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    if layer.bias is not None:
+        bound = 1 / math.sqrt(math.prod(layer.weight.shape[1:]))
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    assert isinstance(layer, nn.Linear)
+    _initialise(layer, generator)
+    return layer
+
+
+def _mlp(
+    n_in: int, hidden: Sequence[int], n_out: int, generator: torch.Generator
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [_linear(n_in, width, generator), nn.ReLU()]
+        n_in = width
+    return [*layers, _linear(n_in, n_out, generator)]
+
+
+def _conv(
+    input_shape: tuple[int, int, int],
+    hidden: Sequence[int],
+    n_out: int,
+    generator: torch.Generator,
+) -> nn.Sequential:
+    channels, height, width = input_shape
+    layers: list[nn.Module] = [nn.Unflatten(1, input_shape)]
+    depth = 0
+    while max(height, width) > 4:
+        stride = (2 if height > 4 else 1, 2 if width > 4 else 1)
+        n_filters = CONV_CHANNELS[min(depth, len(CONV_CHANNELS) - 1)]
+        layer = nn.utils.skip_init(
+            nn.Conv2d, channels, n_filters, 3, stride=stride, padding=1
+        )
+        assert isinstance(layer, nn.Conv2d)
+        _initialise(layer, generator)
+        layers += [layer, nn.ReLU()]
+        channels = n_filters
+        height, width = -(-height // stride[0]), -(-width // stride[1])
+        depth += 1
+    layers.append(nn.Flatten())
+    return nn.Sequential(
+        *layers, *_mlp(channels * height * width, hidden, n_out, generator)
+    )
+
+
+def _from_user(
+    encoder: nn.Module | Callable[..., nn.Module],
+    n_features: int,
+    n_components: int,
+    seed: int,
+) -> nn.Module:
+    if isinstance(encoder, nn.Module):
+        return copy.deepcopy(encoder)
+    options: dict[str, Any] = {}
+    if "n_components" in inspect.signature(encoder).parameters:
+        options["n_components"] = n_components
+    with seeded(seed):
+        body = encoder(n_features, **options)
+    if not isinstance(body, nn.Module):
+        raise TypeError(
+            "encoder, a factory, must return a torch.nn.Module when called with "
+            f"n_features; got {type(body).__name__}."
+        )
+    return body
+
+
+def _check_width(body: nn.Module, n_features: int, n_components: int) -> None:
+    """Run two rows through a module of the user's and look at what comes out."""
+    parameter = next(body.parameters(), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+    device = torch.device("cpu") if parameter is None else parameter.device
+    body.eval()
+    with torch.no_grad():
+        out = body(torch.zeros(2, n_features, dtype=dtype, device=device))
+    shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    if shape != (2, n_components):
+        raise ValueError(
+            "encoder must map rows of shape (n, n_features) to (n, n_components), "
+            f"here (2, {n_features}) to (2, {n_components}); got {shape}. Change the "
+            "width of its last layer, or n_components."
+        )
+
+
+def build_body(
+    encoder: str | nn.Module | Callable[..., nn.Module],
+    *,
+    n_features: int,
+    n_components: int,
+    hidden_layer_sizes: Sequence[int],
+    input_shape: tuple[int, int, int] | None,
+    seed: int,
+) -> nn.Module:
+    """Build the body of an encoder.
+
+    Parameters
+    ----------
+    encoder : {"linear", "mlp", "conv"}, torch.nn.Module or callable
+        A module is copied, with its weights; a callable is called with ``n_features``
+        (and ``n_components``, if it has an argument of that name).
+    n_features, n_components : int
+        Widths of the input and of the output.
+    hidden_layer_sizes : sequence of int
+        Widths of the hidden layers, for ``"mlp"`` and, after the convolutions, for
+        ``"conv"``.
+    input_shape : tuple (C, H, W) or None
+        Shape of a row, for ``"conv"``; None stands for (1, 1, n_features).
+    seed : int
+        Seed of the initialisation.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps (n, n_features) to (n, n_components).
+
+    Raises
+    ------
+    ValueError
+        If ``input_shape`` does not hold ``n_features`` values, or a module of the
+        user's returns another width than ``n_components``.
+    TypeError
+        If the callable does not return a module.
+    """
+    if not isinstance(encoder, str):
+        body = _from_user(encoder, n_features, n_components, seed)
+        _check_width(body, n_features, n_components)
+        return body
+    generator = torch.Generator().manual_seed(seed)
+    if encoder == "linear":
+        return _linear(n_features, n_components, generator)
+    if encoder == "mlp":
+        return nn.Sequential(
+            *_mlp(n_features, hidden_layer_sizes, n_components, generator)
+        )
+    shape = (1, 1, n_features) if input_shape is None else tuple(input_shape)
+    if len(shape) != 3 or math.prod(shape) != n_features:
+        raise ValueError(
+            f"input_shape must be (C, H, W) with C * H * W = {n_features}, the number "
+            f"of columns of X; got {input_shape!r}."
+        )
+    return _conv(shape, hidden_layer_sizes, n_components, generator)

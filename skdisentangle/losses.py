@@ -1,0 +1,216 @@
+"""One loss per task type, on tensors.
+
+Every loss is a function of the *scores* ``codes @ coef.T + intercept`` of a block of
+tasks of one type. The solvers need three things of it: the value per row and task, the
+*residual* (the derivative of the value with respect to the scores) and a bound on the
+curvature, from which the step of a proximal gradient method follows.
+
+Targets are given as one number per row and task: the standardised value for a
+regression task, 0 or 1 for a binary task, the class's index for a multiclass task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["LOSSES", "Block", "Loss", "loss_values", "residual", "task_scores", "tasks_to_outputs"]
+
+
+class Loss(Protocol):
+    """What a solver needs to know of the loss of a task type."""
+
+    curvature: float
+    """Upper bound on the largest eigenvalue of the Hessian in the task's scores."""
+
+    def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
+        """Loss per row and task, shape (n_rows, n_tasks)."""
+
+    def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
+        """Overwrite the scores, shape (n_rows, n_outputs), by the derivative."""
+
+
+class SquaredLoss:
+    """Half the squared error, ``(score - target)^2 / 2``."""
+
+    curvature = 1.0
+
+    def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
+        return (scores - targets).square().mul(0.5)
+
+    def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
+        scores.sub_(targets)
+
+
+class LogisticLoss:
+    """Cross-entropy of one logit, ``log(1 + exp(score)) - target * score``."""
+
+    curvature = 0.25
+
+    def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
+        return F.softplus(scores) - targets * scores
+
+    def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
+        scores.sigmoid_().sub_(targets)
+
+
+class SoftmaxLoss:
+    """Cross-entropy of ``n_classes`` logits.
+
+    The Hessian ``diag(p) - p p^T`` has no eigenvalue above 1/2 (Böhning, "Multinomial
+    logistic regression algorithm", Ann. Inst. Statist. Math. 44, 1992).
+    """
+
+    curvature = 0.5
+
+    def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
+        logits = scores.unflatten(1, (-1, n_classes))
+        picked = logits.gather(2, targets.long().unsqueeze(2)).squeeze(2)
+        return logits.logsumexp(2) - picked
+
+    def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
+        probabilities = scores.unflatten(1, (-1, n_classes)).softmax(2)
+        index = targets.long().unsqueeze(2)
+        probabilities.scatter_add_(
+            2, index, torch.full_like(index, -1, dtype=scores.dtype)
+        )
+        scores.copy_(probabilities.flatten(1))
+
+
+LOSSES: dict[str, Loss] = {
+    "regression": SquaredLoss(),
+    "binary": LogisticLoss(),
+    "multiclass": SoftmaxLoss(),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tasks of one type (and one number of classes) that stand side by side.
+
+    Attributes
+    ----------
+    type : {"regression", "binary", "multiclass"}
+    tasks : slice
+        The block's columns of the targets and of the weights.
+    outputs : slice
+        The block's rows of the heads and columns of the scores.
+    n_classes : int
+        Outputs per task: the number of classes of a multiclass task, else 1.
+    """
+
+    type: str
+    tasks: slice
+    outputs: slice
+    n_classes: int = 1
+
+    @property
+    def n_tasks(self) -> int:
+        return self.tasks.stop - self.tasks.start
+
+
+def tasks_to_outputs(values: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Repeat a value per task, in the last dimension, for each of its outputs."""
+    parts = [
+        values[..., block.tasks].repeat_interleave(block.n_classes, dim=-1)
+        for block in blocks
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def loss_values(scores: Tensor, targets: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Loss of each row and task.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_outputs)
+    targets : Tensor of shape (n_rows, n_tasks)
+    blocks : sequence of Block
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_tasks)
+    """
+    parts = [
+        LOSSES[block.type].value(
+            scores[:, block.outputs], targets[:, block.tasks], block.n_classes
+        )
+        for block in blocks
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def residual(
+    scores: Tensor, targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+) -> Tensor:
+    """Turn scores into the derivative of the weighted losses, in place.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_outputs)
+        Overwritten.
+    targets : Tensor of shape (n_rows, n_tasks)
+    weights : Tensor of shape (n_rows, n_tasks), or None for weights of one
+        A weight of zero says that the row is not labelled for the task.
+    blocks : sequence of Block
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_outputs)
+        ``scores``, holding the derivative.
+    """
+    for block in blocks:
+        part = scores[:, block.outputs]
+        LOSSES[block.type].residual_(part, targets[:, block.tasks], block.n_classes)
+        if weights is not None:
+            weight = weights[:, block.tasks]
+            if block.n_classes == 1:
+                part.mul_(weight)
+            else:
+                part.unflatten(1, (-1, block.n_classes)).mul_(weight.unsqueeze(2))
+    return scores
+
+
+def task_scores(
+    scores: Tensor, targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+) -> Tensor:
+    """R2 of each regression task and accuracy of each other one.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_outputs)
+    targets : Tensor of shape (n_rows, n_tasks)
+        A negative class counts as one that cannot be predicted.
+    weights : Tensor of shape (n_rows, n_tasks) or None
+
+    Returns
+    -------
+    Tensor of shape (n_tasks,)
+        NaN for a task without labelled rows. Where a regression target does not vary,
+        1 if it is met and 0 if not, as in scikit-learn.
+    """
+    parts = []
+    for block in blocks:
+        truth, score = targets[:, block.tasks], scores[:, block.outputs]
+        weight = torch.ones_like(truth) if weights is None else weights[:, block.tasks]
+        total = weight.sum(0)
+        if block.type == "regression":
+            mean = (weight * truth).sum(0) / total
+            lost = (weight * (truth - score).square()).sum(0)
+            spread = (weight * (truth - mean).square()).sum(0)
+            constant = torch.where(lost > 0, 0.0, 1.0).to(lost)
+            part = torch.where(spread > 0, 1 - lost / spread, constant)
+        else:
+            if block.type == "binary":
+                predicted = (score > 0).to(truth)
+            else:
+                logits = score.unflatten(1, (-1, block.n_classes))
+                predicted = logits.argmax(2).to(truth)
+            part = (weight * (predicted == truth)).sum(0) / total
+        parts.append(torch.where(total > 0, part, torch.nan))
+    return torch.cat(parts)

@@ -1,0 +1,144 @@
+"""Sparsity and sharing: value, weights and proximal operator, on tensors.
+
+Both strengths act on the heads ``coef`` (n_outputs, n_components) as one weighted L1
+penalty, so that the proximal operator is a soft threshold and zeros are exact::
+
+    penalty(coef) = mean over tasks of mean over the task's outputs of
+                    sum_m weight[k, m] |coef[k, m]|
+
+``penalty="l1"``
+    ``weight[k, m] = sparsity + sharing * share[m]``
+
+``penalty="reweighted"``
+    the same times ``eps / (|coef[k, m]| / max_m |coef[k, m]| + eps)``, the linearised
+    log-sum penalty of Candès, Wakin & Boyd, "Enhancing sparsity by reweighted L1
+    minimization", J. Fourier Anal. Appl. 14 (2008): large coefficients are hardly
+    shrunk, small ones are pressed to zero.
+
+``share`` is the gradient of the entropy of the usage at the last heads (Fumero et al.,
+"Leveraging sparse and shared feature activations for disentangled representation
+learning", NeurIPS 2023, penalise that entropy itself; it is concave, and linearised it
+is a weighted L1). The usage sums to one, so the gradient is determined up to a constant
+only; we take the constant that makes it zero for the component used most. Without that,
+a strong ``sharing`` shrinks all the heads and biases the encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .losses import Block, tasks_to_outputs
+
+__all__ = [
+    "PENALTIES",
+    "output_weights",
+    "penalty_value",
+    "penalty_weights",
+    "sharing_entropy",
+    "sharing_weights",
+    "soft_threshold",
+    "usage",
+]
+
+PENALTIES = ("reweighted", "l1")
+
+#: Softening of the reweighted penalty, relative to an output's largest coefficient.
+REWEIGHTING_EPS = 0.1
+
+#: A usage below this counts as this, so that a component can come back to life.
+MIN_USAGE = 1e-6
+
+
+def soft_threshold(coef: Tensor, threshold: Tensor) -> Tensor:
+    """Proximal operator of the weighted L1 norm, ``sign(c) max(|c| - t, 0)``."""
+    return coef - coef.clamp(-threshold, threshold)
+
+
+def output_weights(blocks: Sequence[Block], like: Tensor) -> Tensor:
+    """Weight of each output in a mean over tasks of means over their outputs."""
+    per_task = torch.empty(
+        sum(block.n_tasks for block in blocks), dtype=like.dtype, device=like.device
+    )
+    for block in blocks:
+        per_task[block.tasks] = 1.0 / (len(per_task) * block.n_classes)
+    return tasks_to_outputs(per_task, blocks)
+
+
+def usage(coef: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Share of the heads' magnitude that falls on each component.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+    weights : Tensor of shape (n_outputs,), optional
+        Weight of each output; by default all weigh the same.
+
+    Returns
+    -------
+    Tensor of shape (n_components,)
+        ``u_m``, the weighted mean over outputs of ``|coef_km| / |coef_k|_1``; it sums to
+        one. Outputs without any nonzero coefficient are left out; with none left,
+        all usages are zero.
+    """
+    size = coef.abs()
+    share = size / size.sum(1, keepdim=True).clamp_min(torch.finfo(coef.dtype).tiny)
+    use = share.mean(0) if weights is None else weights @ share
+    return use / use.sum().clamp_min(torch.finfo(coef.dtype).tiny)
+
+
+def sharing_entropy(use: Tensor) -> Tensor:
+    """Entropy ``-sum_m u_m log u_m`` of the usage, in nats."""
+    return torch.special.entr(use).sum()
+
+
+def sharing_weights(use: Tensor) -> Tensor:
+    """``log(max(u) / u_m) / log(n_components)``, zero for the component used most."""
+    if len(use) == 1:
+        return torch.zeros_like(use)
+    log_use = use.clamp_min(MIN_USAGE).log()
+    return (log_use.max() - log_use) / math.log(len(use))
+
+
+def penalty_weights(
+    coef: Tensor,
+    weights: Tensor,
+    *,
+    sparsity: float,
+    sharing: float,
+    reweighted: bool,
+) -> Tensor:
+    """Weights of the L1 penalty, linearised at the given heads.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+    weights : Tensor of shape (n_outputs,)
+        Weight of each output in the usage, see :func:`output_weights`.
+    sparsity, sharing : float
+        The two strengths.
+    reweighted : bool
+        Whether to apply the log-sum reweighting.
+
+    Returns
+    -------
+    Tensor of shape (n_outputs, n_components)
+    """
+    if sharing > 0:
+        row = sparsity + sharing * sharing_weights(usage(coef, weights))
+    else:
+        row = coef.new_full((coef.shape[1],), sparsity)
+    if not reweighted:
+        return row.expand_as(coef)
+    size = coef.abs()
+    tiny = torch.finfo(coef.dtype).tiny
+    relative = size / size.amax(1, keepdim=True).clamp_min(tiny)
+    return row * (REWEIGHTING_EPS / (relative + REWEIGHTING_EPS))
+
+
+def penalty_value(coef: Tensor, l1_weights: Tensor, weights: Tensor) -> Tensor:
+    """Weighted L1 penalty: mean over tasks of means over their outputs."""
+    return weights @ (l1_weights * coef.abs()).sum(1)

@@ -1,0 +1,639 @@
+"""From ``Y_tasks`` to typed tasks, encoded targets and weights.
+
+One column of labels is one task. Each has a type, found from its labels or said by the
+user, and an encoding; a missing label (NaN, None, NA) means "not labelled".
+"""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .losses import Block
+
+__all__ = ["MAX_INFERRED_CLASSES", "TASK_TYPES", "Labels", "Task", "TaskSet"]
+
+TASK_TYPES = ("regression", "binary", "multiclass")
+
+#: Numeric labels with more distinct values than this are taken for measurements.
+MAX_INFERRED_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, as found in a column of ``Y_tasks``.
+
+    Attributes
+    ----------
+    name : str
+        The column's name, or ``"task0"``, ``"task1"``, ... if it has none.
+    index : int
+        The column's number.
+    type : {"regression", "binary", "multiclass"}
+    classes : ndarray of shape (n_classes,) or None
+        Sorted class labels, None for a regression task.
+    outputs : slice
+        The task's rows of ``coef_``; empty if the task was left out.
+    mean, scale : float
+        Mean and standard deviation of a regression target over its labelled rows.
+    left_out : str or None
+        Why the task could not be learned, None if it was.
+    """
+
+    name: str
+    index: int
+    type: str
+    classes: NDArray[Any] | None
+    outputs: slice
+    mean: float = 0.0
+    scale: float = 1.0
+    left_out: str | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        return self.outputs.stop - self.outputs.start
+
+    def constant_prediction(self, n_rows: int) -> NDArray[Any]:
+        """What is predicted for a task that was left out: its only value, or none."""
+        if self.classes is None or len(self.classes) == 0:
+            return np.full(n_rows, self.mean if self.classes is None else np.nan)
+        return np.repeat(self.classes[:1], n_rows)
+
+
+def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype.kind in "fc":
+        return np.isnan(values)
+    if values.dtype.kind == "O":
+        return np.array([_is_missing(value) for value in values], dtype=bool)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    return np.zeros(len(values), dtype=bool)
+
+
+def _is_missing(value: object) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, numbers.Real) and bool(np.isnan(float(value)))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Labels of one task: values, where they are missing, and what they are."""
+
+    name: str
+    values: NDArray[Any]
+    missing: NDArray[np.bool_]
+    categorical: bool
+
+    @classmethod
+    def read(
+        cls, name: str, values: NDArray[Any], categorical: bool = False
+    ) -> _Column:
+        missing = _missing(values)
+        present = values[~missing]
+        if values.dtype.kind == "O":
+            kinds = {type(value) for value in present.tolist()}
+            if kinds and all(issubclass(k, (bool, np.bool_)) for k in kinds):
+                categorical = True
+            elif kinds and all(issubclass(k, numbers.Real) for k in kinds):
+                values = np.where(missing, np.nan, values).astype(np.float64)
+                present = values[~missing]
+            elif any(not issubclass(k, (str, numbers.Real)) for k in kinds):
+                odd = next(k for k in kinds if not issubclass(k, (str, numbers.Real)))
+                raise ValueError(
+                    f"Y_tasks: labels must be numbers, strings, booleans or "
+                    f"categories; task {name!r} has one of type {odd.__name__}."
+                )
+            elif kinds and not all(issubclass(k, str) for k in kinds):
+                raise ValueError(
+                    f"Y_tasks: task {name!r} mixes strings and numbers; use one kind "
+                    "of label in a task."
+                )
+            else:
+                categorical = True
+        elif values.dtype.kind in "bUST":
+            categorical = True
+        elif values.dtype.kind not in "iuf":
+            raise ValueError(
+                f"Y_tasks: labels must be numbers, strings, booleans or categories; "
+                f"task {name!r} has dtype {values.dtype}."
+            )
+        if present.dtype.kind == "f" and not np.isfinite(present).all():
+            raise ValueError(
+                f"Y_tasks: task {name!r} holds infinite labels (inf). Use finite "
+                "numbers, and NaN for a missing label."
+            )
+        return cls(name, values, missing, categorical)
+
+    def infer_type(self) -> str:
+        present = self.values[~self.missing]
+        if not self.categorical:
+            distinct = np.unique(present)
+            if len(distinct) > MAX_INFERRED_CLASSES or np.any(distinct % 1 != 0):
+                return "regression"
+            return "binary" if len(distinct) <= 2 else "multiclass"
+        return "binary" if len(np.unique(present)) <= 2 else "multiclass"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Columns of ``Y_tasks``, read from any container, with what undoes the reading.
+
+    Attributes
+    ----------
+    columns : list of _Column
+    container : {"1d", "2d", "pandas", "pandas-series", "polars", "polars-series"}
+        What ``Y_tasks`` was.
+    dtypes : list
+        The columns' own data types, for data frames.
+    keys : list
+        The columns' own names, for data frames: they need not be strings.
+    """
+
+    columns: list[_Column]
+    container: str
+    dtypes: list[Any]
+    keys: list[Any] = field(default_factory=list)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.columns[0].values)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def take(self, rows: NDArray[np.intp]) -> Labels:
+        """Labels of some rows."""
+        columns = [
+            replace(c, values=c.values[rows], missing=c.missing[rows])
+            for c in self.columns
+        ]
+        return replace(self, columns=columns)
+
+    def check_classes(self, classes: Any) -> list[Any]:
+        """Classes of each task, as given to ``partial_fit``.
+
+        Raises
+        ------
+        ValueError
+            If there is not one entry for each task.
+        """
+        if self.container in ("1d", "pandas-series", "polars-series"):
+            return [classes]
+        classes = list(classes)
+        if len(classes) != len(self.columns):
+            raise ValueError(
+                f"classes must be a list with the classes of each of the "
+                f"{len(self.columns)} tasks, None for a regression task; got "
+                f"{len(classes)} entries."
+            )
+        return classes
+
+    @classmethod
+    def read(cls, y: Any) -> Labels:
+        """Read labels.
+
+        Parameters
+        ----------
+        y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
+
+        Returns
+        -------
+        Labels
+
+        Raises
+        ------
+        ValueError
+            If ``y`` has another number of dimensions, no column, or labels of a kind
+            that cannot be used.
+        """
+        library = type(y).__module__.split(".")[0]
+        if library in ("pandas", "polars"):
+            return cls._read_frame(y, library)
+        values = y if isinstance(y, np.ndarray) else _as_array(y)
+        if values.ndim not in (1, 2):
+            raise ValueError(
+                "Y_tasks must have shape (n_samples,) or (n_samples, n_tasks); got "
+                f"shape {values.shape}."
+            )
+        if values.ndim == 1:
+            return cls([_Column.read("task0", values)], "1d", [values.dtype])
+        if values.shape[1] == 0:
+            raise ValueError("Y_tasks must have at least one column; got none.")
+        columns = [
+            _Column.read(f"task{j}", values[:, j]) for j in range(values.shape[1])
+        ]
+        return cls(columns, "2d", [values.dtype] * values.shape[1])
+
+    @classmethod
+    def _read_frame(cls, y: Any, library: str) -> Labels:
+        if hasattr(y, "columns"):
+            keys = list(y.columns)
+            names = [str(key) for key in keys]
+            if not names:
+                raise ValueError("Y_tasks must have at least one column; got none.")
+            series = [
+                y.iloc[:, j] if library == "pandas" else y.to_series(j)
+                for j in range(len(names))
+            ]
+            container = library
+        else:
+            names = ["task0" if y.name in (None, "") else str(y.name)]
+            keys, series, container = [y.name], [y], f"{library}-series"
+        read = _read_pandas if library == "pandas" else _read_polars
+        columns = [read(name, s) for name, s in zip(names, series, strict=True)]
+        return cls(columns, container, [s.dtype for s in series], keys)
+
+
+def _as_array(y: Any) -> NDArray[Any]:
+    """Array of a sequence, keeping None and mixed labels as objects."""
+    try:
+        values = np.asarray(y)
+    except ValueError as error:
+        raise ValueError(
+            "Y_tasks must have shape (n_samples,) or (n_samples, n_tasks); its rows "
+            "have different lengths."
+        ) from error
+    if values.dtype.kind in "US":
+        # numpy turns [1, "a", None] into strings; read it once more as it is.
+        objects = np.asarray(y, dtype=object)
+        if any(not isinstance(value, str) for value in objects.ravel().tolist()):
+            return objects
+    return values
+
+
+def _read_pandas(name: str, series: Any) -> _Column:
+    missing = series.isna().to_numpy()
+    categorical = series.dtype.name == "category"
+    is_bool = series.dtype.kind == "b" if hasattr(series.dtype, "kind") else False
+    if not categorical and not is_bool and series.dtype.kind in "iuf":
+        if missing.any():
+            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            values = series.to_numpy(dtype=series.dtype.kind + "8")
+    else:
+        values = series.astype(object).to_numpy(dtype=object, copy=True)
+        values[missing] = None
+    return _Column.read(name, values, categorical)
+
+
+def _read_polars(name: str, series: Any) -> _Column:
+    if series.dtype.is_numeric():
+        values = series.to_numpy()
+        if values.dtype.kind == "O":
+            values = values.astype(np.float64)
+        return _Column.read(name, values)
+    values = np.array(series.to_list(), dtype=object)
+    return _Column.read(name, values, not series.dtype.is_nested())
+
+
+def _resolve_types(
+    task_types: str | Sequence[str | None] | Mapping[str, str] | None,
+    names: Sequence[str],
+) -> list[str | None]:
+    """Type of each task as said by the user, None where it is to be inferred."""
+    allowed = f"one of {', '.join(map(repr, TASK_TYPES))}"
+    if task_types is None or isinstance(task_types, str):
+        types: list[str | None] = [task_types] * len(names)
+    elif isinstance(task_types, Mapping):
+        unknown = [name for name in task_types if name not in names]
+        if unknown:
+            raise ValueError(
+                f"task_types names {unknown[0]!r}, which is not a task; the tasks are "
+                f"{', '.join(map(repr, names[:10]))}."
+            )
+        types = [task_types.get(name) for name in names]
+    else:
+        types = list(task_types)
+        if len(types) != len(names):
+            raise ValueError(
+                f"task_types must name a type for each of the {len(names)} tasks; got "
+                f"{len(types)}."
+            )
+    for name, kind in zip(names, types, strict=True):
+        if kind is not None and kind not in TASK_TYPES:
+            raise ValueError(
+                f"task_types: the type of task {name!r} must be {allowed}, or None to "
+                f"infer it; got {kind!r}."
+            )
+    return types
+
+
+def _make_task(
+    column: _Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
+) -> Task:
+    """Type a column and look at its labels; its outputs are numbered later."""
+    present = column.values[~column.missing]
+    if kind is None:
+        kind = column.infer_type()
+    none = slice(0, 0)
+    if kind == "regression":
+        if column.categorical and len(present):
+            raise ValueError(
+                f"task_types: task {column.name!r} cannot be 'regression', its labels "
+                f"are classes such as {present[0]!r}."
+            )
+        if len(present) == 0:
+            return Task(
+                column.name, index, kind, None, none, np.nan, 1.0, "has no label"
+            )
+        values = present.astype(np.float64)
+        weight = row_weight[~column.missing]
+        # Scaled first, so that no square of a huge or tiny target leaves the range.
+        unit = float(np.abs(values).max()) or 1.0
+        mean = float(np.average(values / unit, weights=weight)) * unit
+        spread = np.average(((values - mean) / unit) ** 2, weights=weight)
+        scale = float(np.sqrt(spread)) * unit
+        if scale <= 1e-12 * unit:
+            return Task(
+                column.name, index, kind, None, none, mean, 1.0, "has one value only"
+            )
+        return Task(column.name, index, kind, None, none, mean, scale)
+    if present.dtype.kind == "f" and np.any(present % 1 != 0):
+        raise ValueError(
+            f"task_types: task {column.name!r} cannot be {kind!r}, it has labels that "
+            f"are not whole numbers, such as {present[present % 1 != 0][0]!r}."
+        )
+    classes = np.unique(present)
+    if kind == "binary" and len(classes) > 2:
+        raise ValueError(
+            f"task_types: task {column.name!r} cannot be 'binary', it has "
+            f"{len(classes)} classes."
+        )
+    reason = {0: "has no label", 1: "has one class only"}.get(len(classes))
+    return Task(column.name, index, kind, classes, none, left_out=reason)
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """The tasks of a fit, and their order inside the solvers.
+
+    The solvers want tasks of one type side by side; ``coef_`` has them in the order of
+    the columns of ``Y_tasks``.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        All tasks, in the order of the columns.
+    learned : ndarray of int
+        Columns of the tasks that are learned, in the order of the solvers.
+    blocks : tuple of Block
+    output_order : ndarray of int
+        For each row of ``coef_`` the solver's output.
+    container, dtypes, keys
+        As in :class:`Labels`.
+    """
+
+    tasks: list[Task]
+    learned: NDArray[np.intp]
+    blocks: tuple[Block, ...]
+    output_order: NDArray[np.intp]
+    container: str
+    dtypes: list[Any]
+    keys: list[Any]
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.output_order)
+
+    def n_classes(self) -> NDArray[np.intp]:
+        """Classes of each learned task, in the order of the solvers, or zero."""
+        found = [self.tasks[index].classes for index in self.learned]
+        return np.array([0 if c is None else len(c) for c in found], dtype=np.intp)
+
+    def output_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and scale of each row of ``coef_``; zero and one for classes."""
+        mean, scale = np.zeros(self.n_outputs), np.ones(self.n_outputs)
+        for task in self.tasks:
+            if task.classes is None:
+                mean[task.outputs], scale[task.outputs] = task.mean, task.scale
+        return mean, scale
+
+    @classmethod
+    def build(
+        cls,
+        labels: Labels,
+        *,
+        task_types: str | Sequence[str | None] | Mapping[str, str] | None,
+        sample_weight: NDArray[np.float64],
+        classes: Sequence[Any] | None = None,
+    ) -> TaskSet:
+        """Type the tasks and lay out their outputs.
+
+        Parameters
+        ----------
+        labels : Labels
+        task_types : str, sequence, mapping or None
+            As in the estimator.
+        sample_weight : ndarray of shape (n_samples,)
+            Weights in the means and variances of regression targets.
+        classes : sequence of (array-like or None), optional
+            All classes of each task, None for regression tasks.
+
+        Returns
+        -------
+        TaskSet
+
+        Raises
+        ------
+        ValueError
+            If a type does not fit its labels, or no task can be learned.
+
+        Warns
+        -----
+        UserWarning
+            Once, naming the tasks that are left out.
+        """
+        types = _resolve_types(task_types, labels.names)
+        tasks = []
+        for j, column in enumerate(labels.columns):
+            declared = None if classes is None else classes[j]
+            if declared is None:
+                tasks.append(_make_task(column, j, types[j], sample_weight))
+            else:
+                found = np.unique(np.asarray(declared))
+                kind = "binary" if len(found) <= 2 else "multiclass"
+                reason = "has one class only" if len(found) < 2 else None
+                tasks.append(
+                    Task(
+                        column.name, j, kind, found, slice(0, 0), left_out=reason
+                    )
+                )
+        return cls._lay_out(tasks, labels)
+
+    @classmethod
+    def _lay_out(cls, tasks: list[Task], labels: Labels) -> TaskSet:
+        left_out = [task for task in tasks if task.left_out is not None]
+        if len(left_out) == len(tasks):
+            reasons = sorted({f"{task.name!r} {task.left_out}" for task in left_out})
+            raise ValueError(
+                "Y_tasks: no task can be learned: " + "; ".join(reasons[:5]) + ". At "
+                "least one task needs labels of two classes, or two values."
+            )
+        if left_out:
+            names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
+            more = f" and {len(left_out) - 20} more" if len(left_out) > 20 else ""
+            warnings.warn(
+                f"Tasks left out, since they cannot be learned: {names}{more}.",
+                UserWarning,
+                stacklevel=5,
+            )
+        start = 0
+        numbered = []
+        for task in tasks:
+            width = 0
+            if task.left_out is None:
+                multiclass = task.type == "multiclass" and task.classes is not None
+                width = len(task.classes) if multiclass else 1
+            numbered.append(replace(task, outputs=slice(start, start + width)))
+            start += width
+        learned = [task for task in numbered if task.left_out is None]
+        learned.sort(key=lambda t: (TASK_TYPES.index(t.type), t.n_outputs, t.index))
+        blocks: list[Block] = []
+        position = 0
+        for number, task in enumerate(learned):
+            end = slice(number, number + 1), slice(position, position + task.n_outputs)
+            last = blocks[-1] if blocks else None
+            if last and (last.type, last.n_classes) == (task.type, task.n_outputs):
+                blocks[-1] = Block(
+                    last.type,
+                    slice(last.tasks.start, end[0].stop),
+                    slice(last.outputs.start, end[1].stop),
+                    last.n_classes,
+                )
+            else:
+                blocks.append(Block(task.type, *end, task.n_outputs))
+            position += task.n_outputs
+        solver_outputs = np.concatenate(
+            [np.arange(t.outputs.start, t.outputs.stop) for t in learned]
+        )
+        return cls(
+            tasks=numbered,
+            learned=np.array([task.index for task in learned]),
+            blocks=tuple(blocks),
+            output_order=np.argsort(solver_outputs),
+            container=labels.container,
+            dtypes=labels.dtypes,
+            keys=labels.keys,
+        )
+
+    def check(self, labels: Labels) -> None:
+        """Raise ValueError unless the labels have this set's number of tasks."""
+        if len(labels.columns) != len(self.tasks):
+            raise ValueError(
+                f"Y_tasks has {len(labels.columns)} tasks, but the estimator was "
+                f"fitted on {len(self.tasks)}."
+            )
+
+    def encode(
+        self, labels: Labels, *, unseen_ok: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Targets of the learned tasks, in the order of the solvers.
+
+        Parameters
+        ----------
+        labels : Labels
+        unseen_ok : bool, default=False
+            Whether a label that is none of its task's classes becomes -1.
+
+        Returns
+        -------
+        targets : ndarray of shape (n_samples, n_learned)
+            See :mod:`skdisentangle.losses`; zero where not labelled.
+        labelled : ndarray of bool, shape (n_samples, n_learned)
+
+        Raises
+        ------
+        ValueError
+            If a label is none of its task's classes.
+        """
+        self.check(labels)
+        targets = np.zeros((labels.n_rows, len(self.learned)))
+        labelled = np.zeros(targets.shape, dtype=bool)
+        for number, index in enumerate(self.learned):
+            task, column = self.tasks[index], labels.columns[index]
+            here = ~column.missing
+            labelled[:, number] = here
+            present = column.values[here]
+            if task.classes is None:
+                if column.categorical and len(present):
+                    raise ValueError(
+                        f"Y_tasks: task {task.name!r} is a regression task; got the "
+                        f"label {present[0]!r}."
+                    )
+                value = (present.astype(np.float64) - task.mean) / task.scale
+            else:
+                value = _class_indices(task, present, unseen_ok)
+            targets[here, number] = value
+        return targets, labelled
+
+    def decode(self, columns: Sequence[NDArray[Any]]) -> Any:
+        """Predictions, one array a task, in the labels' own container and types."""
+        if self.container == "1d":
+            return columns[0]
+        if self.container == "2d":
+            dtype = np.result_type(*columns) if _all_numeric(columns) else object
+            return np.column_stack([column.astype(dtype) for column in columns])
+        library = self.container.split("-")[0]
+        series = [
+            _to_series(library, key, column, dtype)
+            for key, column, dtype in zip(self.keys, columns, self.dtypes, strict=True)
+        ]
+        if self.container.endswith("series"):
+            return series[0]
+        if library == "pandas":
+            import pandas as pd
+
+            return pd.concat(series, axis=1)
+        import polars as pl
+
+        return pl.DataFrame(series)
+
+
+def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
+    return all(column.dtype.kind in "biuf" for column in columns) or all(
+        column.dtype.kind in "US" for column in columns
+    )
+
+
+def _class_indices(
+    task: Task, present: NDArray[Any], unseen_ok: bool
+) -> NDArray[np.intp]:
+    classes = task.classes
+    assert classes is not None
+    if (present.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
+        index = np.full(len(present), -1)
+    else:
+        index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
+        index = np.where(classes[index] == present, index, -1)
+    unseen = present[index < 0]
+    if len(unseen) and not unseen_ok:
+        raise ValueError(
+            f"Y_tasks: task {task.name!r} has the label {unseen[0]!r}, which is none of "
+            f"its {len(classes)} classes {list(classes[:10])}. Give all classes to the "
+            "first call of partial_fit, as classes=."
+        )
+    return index
+
+
+def _to_series(library: str, name: Any, values: NDArray[Any], dtype: Any) -> Any:
+    """Series of predictions in the label's own data type, where it can hold them."""
+    if library == "pandas":
+        import pandas as pd
+
+        series = pd.Series(values, name=name)
+        if dtype.name == "category" or values.dtype.kind not in "f":
+            return series.astype(dtype)
+        return series
+    import polars as pl
+
+    if values.dtype.kind == "f":
+        return pl.Series(name, values)
+    return pl.Series(name, values.tolist(), dtype=dtype)

@@ -1,0 +1,520 @@
+"""The outer loop: batches, heads, encoder step, stopping.
+
+Each step takes a batch, standardises the raw components over it, moves the heads by a
+few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
+step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
+theorem makes the gradient in the body the plain partial derivative at those heads.
+
+**Weights of tasks.** The body follows the mean over tasks of their losses read as
+negative log-likelihoods: the squared error of a regression task is divided by its
+residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
+off the factors that the regression tasks pin down. The heads of different tasks do not
+touch, so the weights do not change the inner problem.
+
+**Stages.** The fit runs through three stages of equal length: plain L1 finds the
+components, then the penalty asked for refines the supports, then all of it settles
+while the learning rate, a half cosine over the whole fit, goes to zero. A plateau of
+the loss ends a stage early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .losses import Block, loss_values, residual, task_scores
+from .penalties import output_weights, penalty_weights
+from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
+
+__all__ = [
+    "History",
+    "Rows",
+    "TrainingOptions",
+    "TrainingState",
+    "finish",
+    "score_state",
+    "threads",
+    "train",
+    "train_pass",
+]
+
+#: Proximal gradient steps of the heads for each step of the encoder.
+INNER_STEPS = 2
+
+#: Residual variance (as a share of the target's) below which a regression task does not
+#: gain further weight.
+VARIANCE_FLOOR = 0.02
+
+#: Added to the variance of a raw component before it is divided by.
+EPS = 1e-5
+
+#: Rows that go through the body at a time when the whole of X is looked at.
+CHUNK_ROWS = 4096
+
+#: Memory of the running means of residual variances and of component statistics.
+MEMORY = 0.99
+
+#: Where the penalty asked for takes over from plain L1, and where the fit settles.
+STAGES = (1 / 3, 2 / 3)
+
+#: ``partial_fit`` does not know how long it will go on: steps of plain L1.
+PARTIAL_FIT_L1_STEPS = 1000
+
+
+class Rows(Protocol):
+    """Rows of standardised inputs, gathered by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Constants of a fit; names as in the estimator."""
+
+    blocks: Sequence[Block]
+    sparsity: float
+    sharing: float
+    reweighted: bool
+    learning_rate: float
+    task_weights: Tensor
+
+
+@dataclass
+class TrainingState:
+    """All that changes while fitting.
+
+    Attributes
+    ----------
+    body : torch.nn.Module
+    theta : Tensor of shape (n_outputs, n_components + 1)
+        Heads, in the order of the body's outputs; the last column is the intercept.
+    mean, var : Tensor of shape (n_components,)
+        Running statistics of the raw components.
+    variance : Tensor of shape (n_regression_tasks,)
+        Running residual variances.
+    optimizer : torch.optim.Adam
+    n_steps : int
+    """
+
+    body: nn.Module
+    theta: Tensor
+    mean: Tensor
+    var: Tensor
+    variance: Tensor
+    optimizer: torch.optim.Optimizer
+    n_steps: int = 0
+
+    @classmethod
+    def start(
+        cls, body: nn.Module, theta: Tensor, options: TrainingOptions
+    ) -> TrainingState:
+        """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
+        n_components = theta.shape[1] - 1
+        n_regression = sum(
+            block.n_tasks for block in options.blocks if block.type == "regression"
+        )
+        optimizer = torch.optim.Adam(
+            [p for p in body.parameters() if p.requires_grad],
+            lr=options.learning_rate,
+            fused=theta.device.type in ("cpu", "cuda"),
+        )
+        return cls(
+            body=body,
+            theta=theta,
+            mean=theta.new_zeros(n_components),
+            var=theta.new_ones(n_components),
+            variance=theta.new_ones(n_regression),
+            optimizer=optimizer,
+        )
+
+
+@contextmanager
+def threads(n_threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while, then put the setting back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def standardise(
+    raw: Tensor, state: TrainingState, row_weights: Tensor | None
+) -> Tensor:
+    """Standardise raw components over a batch, and keep running statistics."""
+    momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
+    if row_weights is None:
+        return F.batch_norm(
+            raw, state.mean, state.var, training=True, momentum=momentum, eps=EPS
+        )
+    share = (row_weights / row_weights.sum()).unsqueeze(1)
+    mean = (share * raw).sum(0)
+    centred = raw - mean
+    var = (share * centred.square()).sum(0)
+    state.mean.lerp_(mean.detach(), momentum)
+    state.var.lerp_(var.detach(), momentum)
+    return centred * (var + EPS).rsqrt()
+
+
+def _outer_weights(
+    error: Tensor, state: TrainingState, options: TrainingOptions
+) -> Tensor:
+    """Weight of each output in the gradient of the body; updates the variances."""
+    weights = options.task_weights
+    n_regression = len(state.variance)
+    if n_regression == 0:
+        return weights
+    memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
+    state.variance.lerp_(error[:, :n_regression].square().mean(0), memory)
+    weights = weights.clone()
+    weights[:n_regression] /= state.variance + VARIANCE_FLOOR
+    return weights
+
+
+def step(
+    state: TrainingState,
+    rows: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    row_weights: Tensor | None,
+    l1: Tensor,
+    options: TrainingOptions,
+) -> Tensor:
+    """One step of heads and body on a batch.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised inputs.
+    targets, weights : Tensor of shape (n_rows, n_tasks)
+        Weights may be None for ones.
+    row_weights : Tensor of shape (n_rows,) or None
+        Weights of the rows in the statistics of the components.
+    l1 : Tensor of shape (n_outputs, n_components + 1)
+    options : TrainingOptions
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_outputs)
+        The scores of the batch, for the loss curve.
+    """
+    codes = standardise(state.body(rows), state, row_weights)
+    fixed = augment(codes.detach())
+    state.theta = proximal_steps(
+        state.theta, fixed, targets, weights, options.blocks, l1, INNER_STEPS
+    )
+    scores = fixed @ state.theta.T
+    error = residual(scores.clone(), targets, weights, options.blocks)
+    error *= _outer_weights(error, state, options)
+    state.optimizer.zero_grad()
+    codes.backward(error @ state.theta[:, :-1] / len(rows))
+    state.optimizer.step()
+    state.n_steps += 1
+    return scores
+
+
+def _pass(
+    state: TrainingState,
+    rows: Rows,
+    targets: Tensor,
+    weights: Tensor | None,
+    row_weights: Tensor | None,
+    batches: Sequence[Tensor],
+    l1: Tensor,
+    options: TrainingOptions,
+    set_rate: Callable[[float], None] | None = None,
+) -> float:
+    """Go through the batches once; return the mean loss over tasks and rows."""
+    state.body.train()
+    total = torch.zeros((), dtype=targets.dtype, device=targets.device)
+    n_rows = 0
+    for number, index in enumerate(batches):
+        if set_rate is not None:
+            set_rate(number / len(batches))
+        whole = len(index) == len(targets)
+        batch_targets = targets if whole else targets[index]
+        batch_weights = weights if whole or weights is None else weights[index]
+        scores = step(
+            state,
+            rows[index],
+            batch_targets,
+            batch_weights,
+            row_weights if whole or row_weights is None else row_weights[index],
+            l1,
+            options,
+        )
+        values = loss_values(scores, batch_targets, options.blocks)
+        if batch_weights is not None:
+            values = values * batch_weights
+        total += values.mean() * len(index)
+        n_rows += len(index)
+    return float(total) / n_rows
+
+
+def _l1(state: TrainingState, options: TrainingOptions, reweighted: bool) -> Tensor:
+    coef = state.theta[:, :-1]
+    weights = penalty_weights(
+        coef,
+        output_weights(options.blocks, coef),
+        sparsity=options.sparsity,
+        sharing=options.sharing,
+        reweighted=reweighted,
+    )
+    return pad_weights(weights, options.blocks)
+
+
+def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut a permutation into batches of nearly equal size, none of a single row."""
+    n_batches = max(1, min(math.ceil(len(order) / batch_size), len(order) // 2))
+    return list(order.tensor_split(n_batches))
+
+
+def train_pass(
+    state: TrainingState,
+    rows: Rows,
+    targets: Tensor,
+    weights: Tensor | None,
+    row_weights: Tensor | None,
+    options: TrainingOptions,
+    batch_size: int,
+    generator: torch.Generator,
+) -> float:
+    """One pass over the rows at a constant rate, for ``partial_fit``.
+
+    Returns
+    -------
+    float
+        Mean loss over tasks and rows.
+    """
+    order = torch.randperm(len(targets), generator=generator).to(targets.device)
+    reweighted = options.reweighted and state.n_steps >= PARTIAL_FIT_L1_STEPS
+    return _pass(
+        state,
+        rows,
+        targets,
+        weights,
+        row_weights,
+        split_batches(order, batch_size),
+        _l1(state, options, reweighted),
+        options,
+    )
+
+
+@dataclass
+class History:
+    """What a fit has been through."""
+
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    converged: bool = True
+    interrupted: bool = False
+
+
+def train(
+    state: TrainingState,
+    rows: Rows,
+    targets: Tensor,
+    weights: Tensor | None,
+    row_weights: Tensor | None,
+    options: TrainingOptions,
+    *,
+    batch_size: int,
+    max_iter: int,
+    tol: float,
+    n_iter_no_change: int,
+    generator: torch.Generator,
+    validate: Callable[[TrainingState], float] | None = None,
+    on_epoch: Callable[[int, float, float | None], bool] | None = None,
+) -> History:
+    """Fit body and heads.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows : Rows
+        Standardised inputs.
+    targets, weights : Tensor of shape (n_rows, n_tasks)
+        Weights, or None for ones, average one over the rows.
+    row_weights : Tensor of shape (n_rows,) or None
+    options : TrainingOptions
+    batch_size, max_iter : int
+        Rows a batch, and epochs at the most.
+    tol : float
+        A loss (or validation score) that is not better by this does not count as
+        improvement.
+    n_iter_no_change : int
+        Epochs without improvement that make a plateau.
+    generator : torch.Generator
+        Source of the order of rows.
+    validate : callable, optional
+        Score of the state on rows held back, higher is better. With it, a plateau of
+        the score, in the last stage, ends the fit, and the best state is restored.
+    on_epoch : callable, optional
+        Called with the number of the epoch (from 1), the loss and the score; ends the
+        fit by returning True.
+
+    Returns
+    -------
+    History
+    """
+    history = History()
+    progress, best, stale = 0.0, math.inf, 0
+    best_score, kept = -math.inf, None
+    one_batch = batch_size >= len(targets)
+    every_row = torch.arange(len(targets), device=targets.device)
+
+    def set_rate(share: float) -> None:
+        angle = math.pi * min(1.0, progress + share / max_iter)
+        rate = options.learning_rate * (1 + math.cos(angle)) / 2
+        state.optimizer.param_groups[0]["lr"] = rate
+
+    try:
+        for epoch in range(1, max_iter + 1):
+            order = (
+                every_row
+                if one_batch
+                else torch.randperm(len(targets), generator=generator).to(every_row)
+            )
+            loss = _pass(
+                state,
+                rows,
+                targets,
+                weights,
+                row_weights,
+                split_batches(order, batch_size),
+                _l1(state, options, options.reweighted and progress >= STAGES[0]),
+                options,
+                set_rate,
+            )
+            history.losses.append(loss)
+            score = None if validate is None else validate(state)
+            if score is not None:
+                history.scores.append(score)
+                # Supports are final only in the last stage: the best state is one of it.
+                if progress >= STAGES[1] or max_iter == epoch:
+                    stale = 0 if score > best_score + tol else stale + 1
+                    if score > best_score or kept is None:
+                        best_score, kept = score, _snapshot(state)
+            if score is None or progress < STAGES[1]:
+                stale = 0 if loss < best - tol else stale + 1
+                best = min(best, loss)
+            if on_epoch is not None and on_epoch(epoch, loss, score):
+                break
+            progress += 1 / max_iter
+            if stale >= n_iter_no_change:
+                ahead = [stage for stage in STAGES if stage > progress]
+                if not ahead:
+                    break
+                progress, stale, best = ahead[0], 0, math.inf
+        else:
+            history.converged = _has_settled(history.losses, tol, n_iter_no_change)
+    except KeyboardInterrupt:
+        history.interrupted = True
+    if kept is not None:
+        _restore(state, kept)
+    state.body.eval()
+    return history
+
+
+def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> bool:
+    """Whether the last epochs improved on those before by no more than a little.
+
+    The learning rate has gone to zero by then, and some improvement comes of that
+    alone: a hundred times ``tol``, relative to the first loss, is let pass.
+    """
+    if len(losses) <= n_iter_no_change:
+        return False
+    before = min(losses[:-n_iter_no_change])
+    return before - min(losses[-n_iter_no_change:]) <= 100 * tol * abs(losses[0])
+
+
+_Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
+
+
+def _snapshot(state: TrainingState) -> _Snapshot:
+    weights = {k: v.detach().clone() for k, v in state.body.state_dict().items()}
+    return weights, state.theta.clone(), state.mean.clone(), state.var.clone()
+
+
+def _restore(state: TrainingState, kept: _Snapshot) -> None:
+    state.body.load_state_dict(kept[0])
+    state.theta, state.mean, state.var = kept[1:]
+
+
+def _raw_components(body: nn.Module, rows: Rows) -> Tensor:
+    """Raw components of all rows, in evaluation mode."""
+    body.eval()
+    with torch.no_grad():
+        parts = [
+            body(rows[index]) for index in torch.arange(len(rows)).split(CHUNK_ROWS)
+        ]
+    return torch.cat(parts)
+
+
+def score_state(
+    state: TrainingState,
+    rows: Rows,
+    targets: Tensor,
+    weights: Tensor | None,
+    options: TrainingOptions,
+) -> float:
+    """Mean over tasks of R2 or accuracy, with the running statistics."""
+    raw = _raw_components(state.body, rows)
+    codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
+    scores = task_scores(codes @ state.theta.T, targets, weights, options.blocks)
+    return float(scores.nanmean())
+
+
+def finish(
+    state: TrainingState,
+    rows: Rows,
+    targets: Tensor,
+    weights: Tensor | None,
+    row_weights: Tensor | None,
+    options: TrainingOptions,
+) -> None:
+    """Replace running statistics and moving heads by those of all rows.
+
+    Afterwards the components have mean zero and variance one over the rows, and the
+    heads are optimal for them.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows, targets, weights, row_weights, options
+        As in :func:`train`.
+    """
+    raw = _raw_components(state.body, rows)
+    share = raw.new_ones(len(raw)) if row_weights is None else row_weights
+    share = (share / share.sum()).double()
+    mean = share @ raw.double()
+    state.var = (share @ (raw.double() - mean).square()).to(raw)
+    state.mean = mean.to(raw)
+    coef = state.theta[:, :-1]
+    solution = solve_penalized_heads(
+        (raw - state.mean) * (state.var + EPS).rsqrt(),
+        targets,
+        weights,
+        options.blocks,
+        output_weights(options.blocks, coef),
+        sparsity=options.sparsity,
+        sharing=options.sharing,
+        reweighted=options.reweighted,
+        coef=coef,
+        intercept=state.theta[:, -1],
+    )
+    state.theta = torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)

@@ -1,0 +1,43 @@
+"""Options and data shared by the tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--run-slow", action="store_true", help="also run the tests marked slow"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--run-slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs --run-slow"))
+
+
+def make_problem(seed=0, n_samples=300, n_factors=3, n_tasks=9, n_features=8):
+    """Linear mixing of a few factors; tasks of all three types, in turn."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(n_samples, n_factors))
+    X = factors @ rng.normal(size=(n_factors, n_features))
+    Y = np.empty((n_samples, n_tasks))
+    for task in range(n_tasks):
+        support = rng.choice(n_factors, size=1 + task % 2, replace=False)
+        value = factors[:, support] @ rng.uniform(0.5, 1.5, size=len(support))
+        if task % 3 == 0:
+            Y[:, task] = value
+        elif task % 3 == 1:
+            Y[:, task] = value > 0
+        else:
+            Y[:, task] = np.digitize(value, [-0.5, 0.5])
+    return X, Y, factors
+
+
+@pytest.fixture(scope="session")
+def problem():
+    return make_problem()

@@ -1,0 +1,34 @@
+"""Every check of scikit-learn's, on every kind of estimator that takes plain rows.
+
+Run with ``SCIPY_ARRAY_API=1``, as ``.ci/run`` does, scikit-learn skips none of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skdisentangle import SparseSharedDisentangler
+
+
+def make_body(n_features, n_components):
+    """A factory of a body, as a user would write it."""
+    return torch.nn.Sequential(
+        torch.nn.Linear(n_features, 8), torch.nn.Tanh(), torch.nn.Linear(8, n_components)
+    )
+
+
+@parametrize_with_checks(
+    [
+        SparseSharedDisentangler(),
+        SparseSharedDisentangler(penalty="l1"),
+        SparseSharedDisentangler(sparsity=0, sharing=0),
+        SparseSharedDisentangler(encoder="linear"),
+        SparseSharedDisentangler(encoder="conv"),
+        SparseSharedDisentangler(encoder=make_body, n_components=3),
+        SparseSharedDisentangler(early_stopping=True, class_weight="balanced"),
+        SparseSharedDisentangler(active_only=True),
+    ]
+)
+def test_check(estimator, check):
+    check(estimator)
