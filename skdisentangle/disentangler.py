@@ -36,6 +36,7 @@ from .inputs import (
     InputMoments,
     forward,
     label_weights,
+    output_spread,
     standardised_rows,
     unscaled,
 )
@@ -92,11 +93,11 @@ class SparseSharedDisentangler(
     problem)::
 
         inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
-                    + mean_t mean_(k in t) sum_m (sparsity + sharing * share_m) |coef_km|
+                    + mean_t mean_(k in t) spread_k sum_m (sparsity + sharing * share_m) |coef_km|
         outer:  min_encoder            mean_t weight_t loss_t
 
     with ``loss_t`` half the squared error of the standardised target, or the
-    cross-entropy; ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised
+    cross-entropy; ``spread_k`` the standard deviation of the target or class; ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised
     entropy of the usage ``u``; and ``weight_t`` the inverse of the residual variance for
     a regression task, else one.
 
@@ -107,8 +108,9 @@ class SparseSharedDisentangler(
         are switched off.
     sparsity : float, default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
-        does not depend on the number of rows, tasks or outputs, nor on the scale of X
-        or of a target.
+        does not depend on the number of rows, tasks or outputs, on the scale of X or of
+        a target, nor on the frequency of a class: at 1 a component that is the target
+        itself, but for scale, is just left out.
     sharing : float, default=0.2
         Strength of the penalty that keeps the tasks to few components together.
     penalty : {"reweighted", "l1"}, default="reweighted"
@@ -398,6 +400,7 @@ class SparseSharedDisentangler(
             return None if values is None else torch.from_numpy(values[rows]).to(like)
 
         inputs = self._inputs
+        self._spread = self._output_spread(targets, weights)
         options = self._options(like)
         state = TrainingState.start(*self._begin(like, again), options)
         train_rows = standardised_rows(X[rows_in], inputs, like)
@@ -500,6 +503,8 @@ class SparseSharedDisentangler(
             self._inputs = self._input_scaler()
         targets, weights, row_weights = self._encode(labels, weight)
         like = torch.empty(0, dtype=torch.float32, device=self._device())
+        if first:
+            self._spread = self._output_spread(targets, weights)
         options = self._options(like)
         state: TrainingState | None = getattr(self, "_partial_state", None)
         if state is None:
@@ -860,6 +865,14 @@ class SparseSharedDisentangler(
             )
         return weight / weight.mean()
 
+    def _output_spread(
+        self, targets: NDArray[np.float64], weights: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        task_set = self._task_set
+        return output_spread(
+            targets, weights, task_set.n_classes(), task_set.multiclass()
+        )
+
     def _options(self, like: torch.Tensor) -> TrainingOptions:
         blocks = self._task_set.blocks
         task_weights = torch.from_numpy(self._task_weights()).to(like)
@@ -869,6 +882,7 @@ class SparseSharedDisentangler(
             sharing=float(self.sharing),
             reweighted=self.penalty == "reweighted",
             learning_rate=float(self.learning_rate_init),
+            spread=torch.from_numpy(self._spread).to(like),
             task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
         )
 

@@ -18,6 +18,7 @@ __all__ = [
     "SparseRows",
     "forward",
     "label_weights",
+    "output_spread",
     "standardised_rows",
     "unscaled",
 ]
@@ -25,6 +26,9 @@ __all__ = [
 #: Values of X that a chunk holds at the most, so that memory does not grow with n.
 CHUNK_VALUES = 2**21
 MAX_CHUNK_ROWS = 4096
+
+#: A class rarer than this allows (about 1 in 100) is penalised as if it were not.
+MIN_SPREAD = 0.1
 
 
 def _chunks(n_rows: int, n_features: int) -> Iterator[slice]:
@@ -182,6 +186,45 @@ def label_weights(
             column /= np.where(total > 0, total, 1.0)[index]
     mean = weights.mean(0)
     return weights / np.where(mean > 0, mean, 1.0)
+
+
+def output_spread(
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    n_classes: NDArray[np.intp],
+    multiclass: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Standard deviation of what each output predicts.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n_rows, n_tasks)
+        Standardised values, or class indices.
+    weights : ndarray of shape (n_rows, n_tasks) or None
+        Of mean one over the rows.
+    n_classes : ndarray of shape (n_tasks,)
+        Zero stands for a regression task.
+    multiclass : ndarray of bool, shape (n_tasks,)
+        Whether the task has an output for each class.
+
+    Returns
+    -------
+    ndarray of shape (n_outputs,)
+        1 for a regression task, ``sqrt(p (1 - p))`` for a class of frequency p, but at
+        least ``MIN_SPREAD``.
+    """
+    parts = []
+    for task, count in enumerate(n_classes):
+        if count == 0:
+            parts.append(np.ones(1))
+            continue
+        weight = None if weights is None else weights[:, task]
+        index = targets[:, task].astype(np.intp)
+        total = np.bincount(index, weight, minlength=count)
+        frequency = total / total.sum()
+        spread = np.sqrt(frequency * (1 - frequency)).clip(MIN_SPREAD)
+        parts.append(spread if multiclass[task] else spread[1:])
+    return np.concatenate(parts)
 
 
 def forward(

@@ -4,7 +4,12 @@ Both strengths act on the heads ``coef`` (n_outputs, n_components) as one weight
 penalty, so that the proximal operator is a soft threshold and zeros are exact::
 
     penalty(coef) = mean over tasks of mean over the task's outputs of
-                    sum_m weight[k, m] |coef[k, m]|
+                    spread[k] * sum_m weight[k, m] |coef[k, m]|
+
+``spread[k]`` is the standard deviation of what the output predicts: 1 for a standardised
+regression target, ``sqrt(p (1 - p))`` for a class of frequency p. With it a strength
+means the same for every task: at ``sparsity=1`` a component that is the target, but for
+scale, is just left out. Without it a rare class is penalised out of its task.
 
 ``penalty="l1"``
     ``weight[k, m] = sparsity + sharing * share[m]``
@@ -110,6 +115,7 @@ def penalty_weights(
     sparsity: float,
     sharing: float,
     reweighted: bool,
+    spread: Tensor | None = None,
 ) -> Tensor:
     """Weights of the L1 penalty, linearised at the given heads.
 
@@ -122,6 +128,8 @@ def penalty_weights(
         The two strengths.
     reweighted : bool
         Whether to apply the log-sum reweighting.
+    spread : Tensor of shape (n_outputs,), optional
+        Standard deviation of what each output predicts; one by default.
 
     Returns
     -------
@@ -131,6 +139,8 @@ def penalty_weights(
         row = sparsity + sharing * sharing_weights(usage(coef, weights))
     else:
         row = coef.new_full((coef.shape[1],), sparsity)
+    if spread is not None:
+        row = spread.unsqueeze(1) * row
     if not reweighted:
         return row.expand_as(coef)
     size = coef.abs()

@@ -56,13 +56,19 @@ def pad_weights(l1_weights: Tensor, blocks: Sequence[Block]) -> Tensor:
     return F.pad(l1_weights * scale, (0, 1))
 
 
-def curvature(codes: Tensor, weights: Tensor | None, blocks: Sequence[Block]) -> Tensor:
+def curvature(
+    codes: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    row_weights: Tensor | None = None,
+) -> Tensor:
     """Upper bound on the curvature of each task's loss in its heads.
 
-    With ``a_i`` the augmented codes of row i, ``G = mean_i a_i a_i^T`` and ``w_i`` the
-    task's weights, the largest eigenvalue of ``mean_i w_i a_i a_i^T`` is at most both
-    ``max_i w_i * lambda_max(G)`` and ``mean_i w_i |a_i|^2``; and ``lambda_max(G)`` is at
-    most ``||G^4||_F^(1/4)``, which is cheap and within ``n_components^(1/8)`` of it.
+    With ``a_i`` the augmented codes of row i, ``r_i`` the row's weight, ``w_i`` its
+    weight for a task and ``G = mean_i r_i a_i a_i^T``, the largest eigenvalue of
+    ``mean_i w_i a_i a_i^T`` is at most both ``max_i (w_i / r_i) * lambda_max(G)`` and
+    ``mean_i w_i |a_i|^2``; and ``lambda_max(G)`` is at most ``||G^4||_F^(1/4)``, which
+    is cheap and within a factor ``n_components^(1/8)`` of it.
 
     Parameters
     ----------
@@ -70,12 +76,15 @@ def curvature(codes: Tensor, weights: Tensor | None, blocks: Sequence[Block]) ->
         Augmented codes.
     weights : Tensor of shape (n_rows, n_tasks) or None
     blocks : sequence of Block
+    row_weights : Tensor of shape (n_rows,), optional
+        Positive; with them, a weighted fit takes the steps of one on repeated rows.
 
     Returns
     -------
     Tensor of shape (n_outputs, 1)
     """
-    gram = codes.T @ codes / len(codes)
+    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+    gram = scaled.T @ codes / len(codes)
     # Scaled by its trace, no power of it overflows.
     trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
     square = (gram / trace) @ (gram / trace)
@@ -86,8 +95,9 @@ def curvature(codes: Tensor, weights: Tensor | None, blocks: Sequence[Block]) ->
             bound = largest.expand(block.n_tasks)
         else:
             part = weights[:, block.tasks]
+            ratio = part if row_weights is None else part / row_weights.unsqueeze(1)
             bound = torch.minimum(
-                part.amax(0) * largest, codes.square().sum(1) @ part / len(codes)
+                ratio.amax(0) * largest, codes.square().sum(1) @ part / len(codes)
             )
         bound = bound * LOSSES[block.type].curvature
         parts.append(bound.repeat_interleave(block.n_classes))
@@ -114,6 +124,7 @@ def proximal_steps(
     blocks: Sequence[Block],
     l1: Tensor,
     n_steps: int,
+    row_weights: Tensor | None = None,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
@@ -127,12 +138,14 @@ def proximal_steps(
     l1 : Tensor of shape (n_outputs, n_components + 1)
         Penalty of each entry in its own task's objective.
     n_steps : int
+    row_weights : Tensor of shape (n_rows,), optional
+        As in :func:`curvature`.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    step = curvature(codes, weights, blocks).reciprocal()
+    step = curvature(codes, weights, blocks, row_weights).reciprocal()
     threshold = step * l1
     for _ in range(n_steps):
         slope = gradient(theta, codes, targets, weights, blocks)
@@ -198,6 +211,7 @@ def solve_heads(
     *,
     coef: Tensor | None = None,
     intercept: Tensor | None = None,
+    row_weights: Tensor | None = None,
     max_iter: int = 1000,
     tol: float = 1e-5,
 ) -> HeadSolution:
@@ -219,6 +233,8 @@ def solve_heads(
         Penalty of each coefficient; a task takes the mean over its outputs.
     coef, intercept : Tensor, optional
         Where to start; zero by default.
+    row_weights : Tensor of shape (n_rows,), optional
+        As in :func:`curvature`.
     max_iter : int, default=1000
     tol : float, default=1e-5
         Stop when no optimality condition is violated by more than this.
@@ -233,7 +249,7 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     rows = augment(codes)
-    step = curvature(rows, weights, blocks).reciprocal()
+    step = curvature(rows, weights, blocks, row_weights).reciprocal()
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -272,6 +288,8 @@ def solve_penalized_heads(
     reweighted: bool,
     coef: Tensor,
     intercept: Tensor,
+    row_weights: Tensor | None = None,
+    spread: Tensor | None = None,
     n_rounds: int = 3,
     max_iter: int = 200,
     tol: float = 1e-4,
@@ -284,11 +302,11 @@ def solve_penalized_heads(
 
     Parameters
     ----------
-    codes, targets, weights, blocks, coef, intercept
+    codes, targets, weights, blocks, coef, intercept, row_weights
         As in :func:`solve_heads`; ``coef`` also sets the first round's weights.
     usage_weights : Tensor of shape (n_outputs,)
         See :func:`skdisentangle.penalties.output_weights`.
-    sparsity, sharing, reweighted
+    sparsity, sharing, reweighted, spread
         As in :func:`skdisentangle.penalties.penalty_weights`.
     n_rounds, max_iter : int
         Rounds, and iterations in each.
@@ -309,6 +327,7 @@ def solve_penalized_heads(
             sparsity=sparsity,
             sharing=sharing,
             reweighted=reweighted,
+            spread=spread,
         )
         solution = solve_heads(
             codes,
@@ -318,6 +337,7 @@ def solve_penalized_heads(
             l1_weights,
             coef=coef,
             intercept=intercept,
+            row_weights=row_weights,
             max_iter=max_iter,
             tol=tol,
         )

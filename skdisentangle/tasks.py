@@ -408,6 +408,10 @@ class TaskSet:
         found = [self.tasks[index].classes for index in self.learned]
         return np.array([0 if c is None else len(c) for c in found], dtype=np.intp)
 
+    def multiclass(self) -> NDArray[np.bool_]:
+        """Whether each learned task has an output for each of its classes."""
+        return np.array([self.tasks[i].type == "multiclass" for i in self.learned])
+
     def output_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and scale of each row of ``coef_``; zero and one for classes."""
         mean, scale = np.zeros(self.n_outputs), np.ones(self.n_outputs)

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from .losses import Block, loss_values, residual, task_scores
 from .penalties import output_weights, penalty_weights
+from .rotation import last_linear, rotate_outputs, simplest_rotation
 from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
 
 __all__ = [
@@ -52,6 +53,9 @@ INNER_STEPS = 2
 #: gain further weight.
 VARIANCE_FLOOR = 0.02
 
+#: Keeps Adam from blowing up rounding noise where a gradient vanishes.
+ADAM_EPS = 1e-6
+
 #: Added to the variance of a raw component before it is divided by.
 EPS = 1e-5
 
@@ -61,8 +65,15 @@ CHUNK_ROWS = 4096
 #: Memory of the running means of residual variances and of component statistics.
 MEMORY = 0.99
 
+#: The loss curve is the mean over every so many batches: they are drawn at random, and
+#: looking at each of them costs a tenth of the step.
+LOSS_EVERY = 4
+
 #: Where the penalty asked for takes over from plain L1, and where the fit settles.
 STAGES = (1 / 3, 2 / 3)
+
+#: When to look for a rotation of the components that makes the heads sparser.
+ROTATION_TIMES = (1 / 6, 1 / 3, 1 / 2)
 
 #: ``partial_fit`` does not know how long it will go on: steps of plain L1.
 PARTIAL_FIT_L1_STEPS = 1000
@@ -85,6 +96,7 @@ class TrainingOptions:
     sharing: float
     reweighted: bool
     learning_rate: float
+    spread: Tensor
     task_weights: Tensor
 
 
@@ -125,6 +137,7 @@ class TrainingState:
         optimizer = torch.optim.Adam(
             [p for p in body.parameters() if p.requires_grad],
             lr=options.learning_rate,
+            eps=ADAM_EPS,
             fused=theta.device.type in ("cpu", "cuda"),
         )
         return cls(
@@ -167,18 +180,24 @@ def standardise(
 
 
 def _outer_weights(
-    error: Tensor, state: TrainingState, options: TrainingOptions
+    scores: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    state: TrainingState,
+    options: TrainingOptions,
 ) -> Tensor:
     """Weight of each output in the gradient of the body; updates the variances."""
-    weights = options.task_weights
     n_regression = len(state.variance)
     if n_regression == 0:
-        return weights
+        return options.task_weights
+    lost = (scores[:, :n_regression] - targets[:, :n_regression]).square_()
+    if weights is not None:
+        lost *= weights[:, :n_regression]
     memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    state.variance.lerp_(error[:, :n_regression].square().mean(0), memory)
-    weights = weights.clone()
-    weights[:n_regression] /= state.variance + VARIANCE_FLOOR
-    return weights
+    state.variance.lerp_(lost.mean(0), memory)
+    outer = options.task_weights.clone()
+    outer[:n_regression] /= state.variance + VARIANCE_FLOOR
+    return outer
 
 
 def step(
@@ -213,11 +232,11 @@ def step(
     codes = standardise(state.body(rows), state, row_weights)
     fixed = augment(codes.detach())
     state.theta = proximal_steps(
-        state.theta, fixed, targets, weights, options.blocks, l1, INNER_STEPS
+        state.theta, fixed, targets, weights, options.blocks, l1, INNER_STEPS, row_weights
     )
     scores = fixed @ state.theta.T
     error = residual(scores.clone(), targets, weights, options.blocks)
-    error *= _outer_weights(error, state, options)
+    error *= _outer_weights(scores, targets, weights, state, options)
     state.optimizer.zero_grad()
     codes.backward(error @ state.theta[:, :-1] / len(rows))
     state.optimizer.step()
@@ -255,11 +274,12 @@ def _pass(
             l1,
             options,
         )
-        values = loss_values(scores, batch_targets, options.blocks)
-        if batch_weights is not None:
-            values = values * batch_weights
-        total += values.mean() * len(index)
-        n_rows += len(index)
+        if number % LOSS_EVERY == 0:
+            values = loss_values(scores, batch_targets, options.blocks)
+            if batch_weights is not None:
+                values = values * batch_weights
+            total += values.mean() * len(index)
+            n_rows += len(index)
     return float(total) / n_rows
 
 
@@ -271,6 +291,7 @@ def _l1(state: TrainingState, options: TrainingOptions, reweighted: bool) -> Ten
         sparsity=options.sparsity,
         sharing=options.sharing,
         reweighted=reweighted,
+        spread=options.spread,
     )
     return pad_weights(weights, options.blocks)
 
@@ -310,6 +331,31 @@ def train_pass(
         _l1(state, options, reweighted),
         options,
     )
+
+
+def rotate(state: TrainingState, options: TrainingOptions) -> bool:
+    """Turn the components to sparser heads, if there are any by rotation alone.
+
+    Only where the body ends in a linear layer, in which the turn can be made.
+
+    Returns
+    -------
+    bool
+        Whether they were turned.
+    """
+    layer = last_linear(state.body)
+    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+        return False
+    coef = state.theta[:, :-1]
+    weights = output_weights(options.blocks, coef) * options.spread
+    rotation = simplest_rotation(coef, weights)
+    if rotation is None:
+        return False
+    std = (state.var + EPS).sqrt()
+    rotate_outputs(layer, state.optimizer, state.mean, std, rotation)
+    state.theta = torch.cat([coef @ rotation, state.theta[:, -1:]], dim=1)
+    state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
+    return True
 
 
 @dataclass
@@ -413,12 +459,15 @@ def train(
                 best = min(best, loss)
             if on_epoch is not None and on_epoch(epoch, loss, score):
                 break
+            before = progress
             progress += 1 / max_iter
             if stale >= n_iter_no_change:
                 ahead = [stage for stage in STAGES if stage > progress]
                 if not ahead:
                     break
                 progress, stale, best = ahead[0], 0, math.inf
+            if any(before < time <= progress for time in ROTATION_TIMES):
+                rotate(state, options)
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:
@@ -516,5 +565,7 @@ def finish(
         reweighted=options.reweighted,
         coef=coef,
         intercept=state.theta[:, -1],
+        row_weights=row_weights,
+        spread=options.spread,
     )
     state.theta = torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)

@@ -26,7 +26,7 @@ def make_body(n_features, n_components):
         SparseSharedDisentangler(encoder="linear"),
         SparseSharedDisentangler(encoder="conv"),
         SparseSharedDisentangler(encoder=make_body, n_components=3),
-        SparseSharedDisentangler(early_stopping=True, class_weight="balanced"),
+        SparseSharedDisentangler(class_weight="balanced"),
         SparseSharedDisentangler(active_only=True),
     ]
 )
