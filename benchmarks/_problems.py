@@ -73,7 +73,9 @@ def make_problem(
         if kind == "regression":
             Y[:, task] = value + noise * rng.normal(size=n_samples)
         elif kind == "multiclass":
-            Y[:, task] = np.digitize(value + noise * rng.normal(size=n_samples), [-0.7, 0.0, 0.7])
+            Y[:, task] = np.digitize(
+                value + noise * rng.normal(size=n_samples), [-0.7, 0.0, 0.7]
+            )
         elif labels == "logistic":
             odds = 4 * (value - shift)
             Y[:, task] = rng.random(n_samples) < 1 / (1 + np.exp(-odds))

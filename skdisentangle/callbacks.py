@@ -15,6 +15,7 @@ except ImportError:
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands in for scikit-learn's mixin where that does not exist."""
 
+
 __all__ = ["CallbackSupportMixin", "EpochCallbacks"]
 
 
@@ -29,20 +30,21 @@ class EpochCallbacks:
             self._context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
         self._data = {"X": X, "y": y}
 
-    def epoch(self, fitted: Callable[[], Any]) -> bool:
+    def epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
         """Report an epoch; return whether a callback asks for the end.
 
         Parameters
         ----------
         fitted : callable
-            Makes an estimator that is fitted as if the fit had ended here.
+            Gives the attributes of an estimator that is fitted as if the fit had ended
+            here; called only if a callback looks at it.
         """
         if self._context is None:
             return False
         epoch = self._context.subcontext(task_name="epoch")
         epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
         stop = epoch.call_on_fit_task_end(
-            estimator=self._estimator, fitted_estimator=fitted, **self._data
+            estimator=self._estimator, reconstruction_attributes=fitted, **self._data
         )
         return bool(stop)
 
@@ -51,6 +53,6 @@ class EpochCallbacks:
         if self._context is not None:
             self._context.call_on_fit_task_end(
                 estimator=self._estimator,
-                fitted_estimator=self._estimator,
+                reconstruction_attributes={},
                 **self._data,
             )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -31,8 +31,9 @@ from sklearn.utils.validation import (
 )
 
 from .callbacks import CallbackSupportMixin, EpochCallbacks
-from .encoders import ComponentScaler, Encoder, build_body, seeded
+from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
 from .inputs import (
+    EncodedLabels,
     InputMoments,
     forward,
     label_weights,
@@ -45,6 +46,7 @@ from .penalties import PENALTIES, output_weights, usage
 from .tasks import Labels, TaskSet
 from .training import (
     History,
+    LabelTensors,
     Rows,
     TrainingOptions,
     TrainingState,
@@ -97,9 +99,10 @@ class SparseSharedDisentangler(
         outer:  min_encoder            mean_t weight_t loss_t
 
     with ``loss_t`` half the squared error of the standardised target, or the
-    cross-entropy; ``spread_k`` the standard deviation of the target or class; ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised
-    entropy of the usage ``u``; and ``weight_t`` the inverse of the residual variance for
-    a regression task, else one.
+    cross-entropy; ``spread_k`` the standard deviation of the target or class;
+    ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised entropy of the
+    usage ``u``; and ``weight_t`` the inverse of the residual variance for a regression
+    task, else one.
 
     Parameters
     ----------
@@ -227,15 +230,15 @@ class SparseSharedDisentangler(
     2
     """
 
-    __metadata_request__fit = {"Y_tasks": True, "sample_weight": True}
-    __metadata_request__partial_fit = {
+    __metadata_request__fit: ClassVar = {"Y_tasks": True, "sample_weight": True}
+    __metadata_request__partial_fit: ClassVar = {
         "Y_tasks": True,
         "sample_weight": True,
         "classes": True,
     }
-    __metadata_request__score = {"Y_tasks": True, "sample_weight": True}
+    __metadata_request__score: ClassVar = {"Y_tasks": True, "sample_weight": True}
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "sparsity": [Interval(Real, 0, None, closed="left")],
         "sharing": [Interval(Real, 0, None, closed="left")],
@@ -268,6 +271,12 @@ class SparseSharedDisentangler(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    _task_set: TaskSet
+    _inputs: InputScaler
+    _moments: InputMoments
+    _n_rows: int
+    _spread: NDArray[np.float64]
 
     def __init__(
         self,
@@ -380,7 +389,7 @@ class SparseSharedDisentangler(
         rng = self._random_state()
         body_seed, order_seed, noise_seed, split_seed = rng.randint(2**31 - 1, size=4)
         self._setup(X, labels, weight, again, int(body_seed))
-        targets, weights, row_weights = self._encode(labels, weight)
+        encoded = self._encode(labels, weight)
 
         held_back: NDArray[np.intp] | None = None
         rows_in: NDArray[np.intp] | slice = slice(None)
@@ -396,29 +405,25 @@ class SparseSharedDisentangler(
             dtype = torch.float64
         like = torch.empty(0, dtype=dtype, device=self._device())
 
-        def put(values: NDArray[Any] | None, rows: NDArray[np.intp] | slice) -> Any:
-            return None if values is None else torch.from_numpy(values[rows]).to(like)
-
-        inputs = self._inputs
-        self._spread = self._output_spread(targets, weights)
+        self._spread = self._output_spread(encoded)
         options = self._options(like)
         state = TrainingState.start(*self._begin(like, again), options)
-        train_rows = standardised_rows(X[rows_in], inputs, like)
-        train_labels = [put(v, rows_in) for v in (targets, weights, row_weights)]
+        train_rows = standardised_rows(X[rows_in], self._inputs, like)
+        train_labels = encoded.tensors(rows_in, like)
         validate = None
         if held_back is not None:
-            kept_rows = standardised_rows(X[held_back], inputs, like)
-            kept_labels = [put(v, held_back) for v in (targets, weights)]
+            kept_rows = standardised_rows(X[held_back], self._inputs, like)
+            kept_labels = encoded.tensors(held_back, like)
 
             def validate(state: TrainingState) -> float:
-                return score_state(state, kept_rows, *kept_labels, options)
+                return score_state(state, kept_rows, kept_labels, options)
 
         callbacks = EpochCallbacks(self, max_iter, X, y if Y_tasks is None else Y_tasks)
 
-        def stopped_here() -> Self:
+        def stopped_here() -> dict[str, Any]:
             fitted = copy.copy(self)
             fitted._finish(copy.deepcopy(state), train_rows, train_labels, options)
-            return fitted
+            return {k: v for k, v in vars(fitted).items() if k.endswith("_")}
 
         def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
             if self.verbose:
@@ -439,7 +444,7 @@ class SparseSharedDisentangler(
             history = train(
                 state,
                 train_rows,
-                *train_labels,
+                train_labels,
                 options,
                 batch_size=batch_size,
                 max_iter=max_iter,
@@ -501,10 +506,10 @@ class SparseSharedDisentangler(
             self._moments.update(X, ones)
             self._n_rows += X.shape[0]
             self._inputs = self._input_scaler()
-        targets, weights, row_weights = self._encode(labels, weight)
-        like = torch.empty(0, dtype=torch.float32, device=self._device())
+        encoded = self._encode(labels, weight)
         if first:
-            self._spread = self._output_spread(targets, weights)
+            self._spread = self._output_spread(encoded)
+        like = torch.empty(0, dtype=torch.float32, device=self._device())
         options = self._options(like)
         state: TrainingState | None = getattr(self, "_partial_state", None)
         if state is None:
@@ -515,17 +520,12 @@ class SparseSharedDisentangler(
         batch_size, _ = self._budget(X.shape[0])
         with (
             threads(self._n_threads()),
-            nullcontext()
-            if isinstance(self.encoder, str)
-            else seeded(int(noise_seed)),
+            nullcontext() if isinstance(self.encoder, str) else seeded(int(noise_seed)),
         ):
             loss = train_pass(
                 state,
                 standardised_rows(X, self._inputs, like),
-                *(
-                    None if v is None else torch.from_numpy(v).to(like)
-                    for v in (targets, weights, row_weights)
-                ),
+                encoded.tensors(slice(None), like),
                 options,
                 batch_size=batch_size,
                 generator=torch.Generator().manual_seed(
@@ -732,7 +732,9 @@ class SparseSharedDisentangler(
                 f"sample_weight must not be negative; got {weight.min():.6g}."
             )
         if not weight.any():
-            raise ValueError("sample_weight must hold a weight that is not zero.")
+            raise ValueError(
+                "sample_weight must hold a weight above zero; all are zero."
+            )
         if np.ptp(weight) == 0:
             return X, labels, None
         kept = np.flatnonzero(weight)
@@ -783,7 +785,7 @@ class SparseSharedDisentangler(
         self._inputs = self._input_scaler()
         self.tasks_ = self._task_set.tasks
 
-    def _input_scaler(self) -> Any:
+    def _input_scaler(self) -> InputScaler:
         if not self.scale_inputs:
             return unscaled(len(self._moments.mean))
         return self._moments.scaler(self._n_rows, self.input_shape)
@@ -800,15 +802,14 @@ class SparseSharedDisentangler(
 
     def _encode(
         self, labels: Labels, weight: NDArray[np.float64] | None
-    ) -> tuple[
-        NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None
-    ]:
-        """Targets, weights of labels, and weights of rows."""
+    ) -> EncodedLabels:
         task_set = self._task_set
         targets, labelled = task_set.encode(labels)
         balance = task_set.n_classes() if self.class_weight == "balanced" else None
         weights = label_weights(labelled, weight, targets, balance)
-        return targets, weights, None if weight is None else weight / weight.mean()
+        return EncodedLabels(
+            targets, weights, None if weight is None else weight / weight.mean()
+        )
 
     def _split(
         self, n_rows: int, seed: int
@@ -865,12 +866,10 @@ class SparseSharedDisentangler(
             )
         return weight / weight.mean()
 
-    def _output_spread(
-        self, targets: NDArray[np.float64], weights: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        task_set = self._task_set
+    def _output_spread(self, encoded: EncodedLabels) -> NDArray[np.float64]:
+        tasks = self._task_set
         return output_spread(
-            targets, weights, task_set.n_classes(), task_set.multiclass()
+            encoded.targets, encoded.weights, tasks.n_classes(), tasks.multiclass()
         )
 
     def _options(self, like: torch.Tensor) -> TrainingOptions:
@@ -917,11 +916,11 @@ class SparseSharedDisentangler(
         self,
         state: TrainingState,
         rows: Rows,
-        labels: Sequence[Any],
+        labels: LabelTensors,
         options: TrainingOptions,
     ) -> None:
         """Exact statistics and heads over the training rows; then hold them."""
-        finish(state, rows, *labels, options)
+        finish(state, rows, labels, options)
         self._hold(state)
 
     def _hold(self, state: TrainingState) -> None:

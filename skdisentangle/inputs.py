@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,10 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from torch import Tensor
 
 from .encoders import Encoder, InputScaler
+from .training import LabelTensors
 
 __all__ = [
+    "EncodedLabels",
     "InputMoments",
     "SparseRows",
     "forward",
@@ -70,9 +74,7 @@ class InputMoments:
     def update(self, X: NDArray[np.floating], weight: NDArray[np.float64]) -> None:
         """Take in rows of X, dense or CSR, with their weights."""
         if sparse.issparse(X):
-            mean, var = mean_variance_axis(
-                X.astype(np.float64), axis=0, weights=weight
-            )
+            mean, var = mean_variance_axis(X.astype(np.float64), axis=0, weights=weight)
             self._merge(float(weight.sum()), mean, var)
             return
         for rows in _chunks(*X.shape):
@@ -114,6 +116,27 @@ def unscaled(n_features: int) -> InputScaler:
         torch.zeros(n_features, dtype=torch.float64),
         torch.ones(n_features, dtype=torch.float64),
     )
+
+
+@dataclass(frozen=True)
+class EncodedLabels:
+    """Labels as arrays; attributes as in :class:`skdisentangle.training.LabelTensors`."""
+
+    targets: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+    row_weights: NDArray[np.float64] | None
+
+    def tensors(self, rows: NDArray[np.intp] | slice, like: Tensor) -> LabelTensors:
+        """Those of some rows, as ``like`` in type and device."""
+
+        def put(values: NDArray[np.float64]) -> Tensor:
+            return torch.from_numpy(values[rows]).to(like)
+
+        return LabelTensors(
+            put(self.targets),
+            None if self.weights is None else put(self.weights),
+            None if self.row_weights is None else put(self.row_weights),
+        )
 
 
 class SparseRows:
@@ -255,7 +278,7 @@ def forward(
     out = np.empty((X.shape[0], n_components), dtype=X.dtype)
     with torch.no_grad():
         for rows in _chunks(*X.shape):
-            part = X[rows]
+            part: Any = X[rows]
             dense = part.toarray() if sparse.issparse(part) else part
             # torch wants memory that it may write to, in positive strides.
             values = torch.from_numpy(np.require(dense, requirements=["C", "W"]))

@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LOSSES", "Block", "Loss", "loss_values", "residual", "task_scores", "tasks_to_outputs"]
+__all__ = [
+    "LOSSES",
+    "Block",
+    "Loss",
+    "loss_values",
+    "residual",
+    "task_scores",
+    "tasks_to_outputs",
+]
 
 
 class Loss(Protocol):

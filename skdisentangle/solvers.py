@@ -87,7 +87,8 @@ def curvature(
     gram = scaled.T @ codes / len(codes)
     # Scaled by its trace, no power of it overflows.
     trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
-    square = (gram / trace) @ (gram / trace)
+    gram = gram / trace
+    square = gram @ gram
     largest = trace * (square @ square).norm() ** 0.25
     parts = []
     for block in blocks:

@@ -338,7 +338,7 @@ def _make_task(
         if column.categorical and len(present):
             raise ValueError(
                 f"task_types: task {column.name!r} cannot be 'regression', its labels "
-                f"are classes such as {present[0]!r}."
+                f"are classes such as {present.tolist()[0]!r}."
             )
         if len(present) == 0:
             return Task(
@@ -359,7 +359,7 @@ def _make_task(
     if present.dtype.kind == "f" and np.any(present % 1 != 0):
         raise ValueError(
             f"task_types: task {column.name!r} cannot be {kind!r}, it has labels that "
-            f"are not whole numbers, such as {present[present % 1 != 0][0]!r}."
+            f"are not whole numbers, such as {present[present % 1 != 0][0].item()!r}."
         )
     classes = np.unique(present)
     if kind == "binary" and len(classes) > 2:
@@ -466,9 +466,7 @@ class TaskSet:
                 kind = "binary" if len(found) <= 2 else "multiclass"
                 reason = "has one class only" if len(found) < 2 else None
                 tasks.append(
-                    Task(
-                        column.name, j, kind, found, slice(0, 0), left_out=reason
-                    )
+                    Task(column.name, j, kind, found, slice(0, 0), left_out=reason)
                 )
         return cls._lay_out(tasks, labels)
 
@@ -494,8 +492,9 @@ class TaskSet:
         for task in tasks:
             width = 0
             if task.left_out is None:
-                multiclass = task.type == "multiclass" and task.classes is not None
-                width = len(task.classes) if multiclass else 1
+                width = 1
+                if task.type == "multiclass" and task.classes is not None:
+                    width = len(task.classes)
             numbered.append(replace(task, outputs=slice(start, start + width)))
             start += width
         learned = [task for task in numbered if task.left_out is None]
@@ -570,7 +569,7 @@ class TaskSet:
                 if column.categorical and len(present):
                     raise ValueError(
                         f"Y_tasks: task {task.name!r} is a regression task; got the "
-                        f"label {present[0]!r}."
+                        f"label {present.tolist()[0]!r}."
                     )
                 value = (present.astype(np.float64) - task.mean) / task.scale
             else:
@@ -620,8 +619,8 @@ def _class_indices(
     unseen = present[index < 0]
     if len(unseen) and not unseen_ok:
         raise ValueError(
-            f"Y_tasks: task {task.name!r} has the label {unseen[0]!r}, which is none of "
-            f"its {len(classes)} classes {list(classes[:10])}. Give all classes to the "
+            f"Y_tasks: task {task.name!r} has the label {unseen.tolist()[0]!r}, which is none "
+            f"of its {len(classes)} classes {classes[:10].tolist()}. Give all classes to the "
             "first call of partial_fit, as classes=."
         )
     return index

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .losses import Block, loss_values, residual, task_scores
@@ -36,6 +35,7 @@ from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
 
 __all__ = [
     "History",
+    "LabelTensors",
     "Rows",
     "TrainingOptions",
     "TrainingState",
@@ -85,6 +85,37 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LabelTensors:
+    """Encoded labels of some rows.
+
+    Attributes
+    ----------
+    targets : Tensor of shape (n_rows, n_tasks)
+        See :mod:`skdisentangle.losses`.
+    weights : Tensor of shape (n_rows, n_tasks) or None
+        Weight of each label, zero where there is none; of mean one. None for ones.
+    row_weights : Tensor of shape (n_rows,) or None
+        Weight of each row in the statistics of the components. None for ones.
+    """
+
+    targets: Tensor
+    weights: Tensor | None
+    row_weights: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: Tensor) -> LabelTensors:
+        if len(index) == len(self):  # a batch of all rows keeps their order
+            return self
+        return LabelTensors(
+            self.targets[index],
+            None if self.weights is None else self.weights[index],
+            None if self.row_weights is None else self.row_weights[index],
+        )
 
 
 @dataclass(frozen=True)
@@ -167,9 +198,14 @@ def standardise(
     """Standardise raw components over a batch, and keep running statistics."""
     momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
     if row_weights is None:
-        return F.batch_norm(
-            raw, state.mean, state.var, training=True, momentum=momentum, eps=EPS
+        # Not F.batch_norm: its running variance has another denominator, so that a fit
+        # on repeated rows would differ from a weighted one.
+        codes, mean, inverse = torch.native_batch_norm(
+            raw, None, None, None, None, True, momentum, EPS
         )
+        state.mean.lerp_(mean.detach(), momentum)
+        state.var.lerp_(inverse.detach().square().reciprocal() - EPS, momentum)
+        return codes
     share = (row_weights / row_weights.sum()).unsqueeze(1)
     mean = (share * raw).sum(0)
     centred = raw - mean
@@ -181,8 +217,7 @@ def standardise(
 
 def _outer_weights(
     scores: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
+    labels: LabelTensors,
     state: TrainingState,
     options: TrainingOptions,
 ) -> Tensor:
@@ -190,9 +225,9 @@ def _outer_weights(
     n_regression = len(state.variance)
     if n_regression == 0:
         return options.task_weights
-    lost = (scores[:, :n_regression] - targets[:, :n_regression]).square_()
-    if weights is not None:
-        lost *= weights[:, :n_regression]
+    lost = (scores[:, :n_regression] - labels.targets[:, :n_regression]).square_()
+    if labels.weights is not None:
+        lost *= labels.weights[:, :n_regression]
     memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
     state.variance.lerp_(lost.mean(0), memory)
     outer = options.task_weights.clone()
@@ -203,9 +238,7 @@ def _outer_weights(
 def step(
     state: TrainingState,
     rows: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
-    row_weights: Tensor | None,
+    labels: LabelTensors,
     l1: Tensor,
     options: TrainingOptions,
 ) -> Tensor:
@@ -217,10 +250,7 @@ def step(
         Changed in place.
     rows : Tensor of shape (n_rows, n_features)
         Standardised inputs.
-    targets, weights : Tensor of shape (n_rows, n_tasks)
-        Weights may be None for ones.
-    row_weights : Tensor of shape (n_rows,) or None
-        Weights of the rows in the statistics of the components.
+    labels : LabelTensors
     l1 : Tensor of shape (n_outputs, n_components + 1)
     options : TrainingOptions
 
@@ -229,14 +259,22 @@ def step(
     Tensor of shape (n_rows, n_outputs)
         The scores of the batch, for the loss curve.
     """
-    codes = standardise(state.body(rows), state, row_weights)
+    targets, weights, blocks = labels.targets, labels.weights, options.blocks
+    codes = standardise(state.body(rows), state, labels.row_weights)
     fixed = augment(codes.detach())
     state.theta = proximal_steps(
-        state.theta, fixed, targets, weights, options.blocks, l1, INNER_STEPS, row_weights
+        state.theta,
+        fixed,
+        targets,
+        weights,
+        blocks,
+        l1,
+        INNER_STEPS,
+        labels.row_weights,
     )
     scores = fixed @ state.theta.T
-    error = residual(scores.clone(), targets, weights, options.blocks)
-    error *= _outer_weights(scores, targets, weights, state, options)
+    error = residual(scores.clone(), targets, weights, blocks)
+    error *= _outer_weights(scores, labels, state, options)
     state.optimizer.zero_grad()
     codes.backward(error @ state.theta[:, :-1] / len(rows))
     state.optimizer.step()
@@ -247,9 +285,7 @@ def step(
 def _pass(
     state: TrainingState,
     rows: Rows,
-    targets: Tensor,
-    weights: Tensor | None,
-    row_weights: Tensor | None,
+    labels: LabelTensors,
     batches: Sequence[Tensor],
     l1: Tensor,
     options: TrainingOptions,
@@ -257,40 +293,31 @@ def _pass(
 ) -> float:
     """Go through the batches once; return the mean loss over tasks and rows."""
     state.body.train()
-    total = torch.zeros((), dtype=targets.dtype, device=targets.device)
+    total = torch.zeros((), dtype=l1.dtype, device=l1.device)
     n_rows = 0
     for number, index in enumerate(batches):
         if set_rate is not None:
             set_rate(number / len(batches))
-        whole = len(index) == len(targets)
-        batch_targets = targets if whole else targets[index]
-        batch_weights = weights if whole or weights is None else weights[index]
-        scores = step(
-            state,
-            rows[index],
-            batch_targets,
-            batch_weights,
-            row_weights if whole or row_weights is None else row_weights[index],
-            l1,
-            options,
-        )
+        batch = labels[index]
+        scores = step(state, rows[index], batch, l1, options)
         if number % LOSS_EVERY == 0:
-            values = loss_values(scores, batch_targets, options.blocks)
-            if batch_weights is not None:
-                values = values * batch_weights
+            values = loss_values(scores, batch.targets, options.blocks)
+            if batch.weights is not None:
+                values = values * batch.weights
             total += values.mean() * len(index)
             n_rows += len(index)
     return float(total) / n_rows
 
 
-def _l1(state: TrainingState, options: TrainingOptions, reweighted: bool) -> Tensor:
+def _l1(state: TrainingState, options: TrainingOptions, refine: bool) -> Tensor:
+    """Weights of the L1 penalty at the last heads; plain ones unless ``refine``."""
     coef = state.theta[:, :-1]
     weights = penalty_weights(
         coef,
         output_weights(options.blocks, coef),
         sparsity=options.sparsity,
         sharing=options.sharing,
-        reweighted=reweighted,
+        reweighted=options.reweighted and refine,
         spread=options.spread,
     )
     return pad_weights(weights, options.blocks)
@@ -305,10 +332,9 @@ def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
 def train_pass(
     state: TrainingState,
     rows: Rows,
-    targets: Tensor,
-    weights: Tensor | None,
-    row_weights: Tensor | None,
+    labels: LabelTensors,
     options: TrainingOptions,
+    *,
     batch_size: int,
     generator: torch.Generator,
 ) -> float:
@@ -319,18 +345,9 @@ def train_pass(
     float
         Mean loss over tasks and rows.
     """
-    order = torch.randperm(len(targets), generator=generator).to(targets.device)
-    reweighted = options.reweighted and state.n_steps >= PARTIAL_FIT_L1_STEPS
-    return _pass(
-        state,
-        rows,
-        targets,
-        weights,
-        row_weights,
-        split_batches(order, batch_size),
-        _l1(state, options, reweighted),
-        options,
-    )
+    order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
+    l1 = _l1(state, options, state.n_steps >= PARTIAL_FIT_L1_STEPS)
+    return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
 
 
 def rotate(state: TrainingState, options: TrainingOptions) -> bool:
@@ -371,9 +388,7 @@ class History:
 def train(
     state: TrainingState,
     rows: Rows,
-    targets: Tensor,
-    weights: Tensor | None,
-    row_weights: Tensor | None,
+    labels: LabelTensors,
     options: TrainingOptions,
     *,
     batch_size: int,
@@ -392,9 +407,7 @@ def train(
         Changed in place.
     rows : Rows
         Standardised inputs.
-    targets, weights : Tensor of shape (n_rows, n_tasks)
-        Weights, or None for ones, average one over the rows.
-    row_weights : Tensor of shape (n_rows,) or None
+    labels : LabelTensors
     options : TrainingOptions
     batch_size, max_iter : int
         Rows a batch, and epochs at the most.
@@ -419,8 +432,8 @@ def train(
     history = History()
     progress, best, stale = 0.0, math.inf, 0
     best_score, kept = -math.inf, None
-    one_batch = batch_size >= len(targets)
-    every_row = torch.arange(len(targets), device=targets.device)
+    one_batch = batch_size >= len(labels)
+    every_row = torch.arange(len(labels), device=state.theta.device)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
@@ -429,22 +442,12 @@ def train(
 
     try:
         for epoch in range(1, max_iter + 1):
-            order = (
-                every_row
-                if one_batch
-                else torch.randperm(len(targets), generator=generator).to(every_row)
-            )
-            loss = _pass(
-                state,
-                rows,
-                targets,
-                weights,
-                row_weights,
-                split_batches(order, batch_size),
-                _l1(state, options, options.reweighted and progress >= STAGES[0]),
-                options,
-                set_rate,
-            )
+            order = every_row
+            if not one_batch:
+                order = torch.randperm(len(labels), generator=generator).to(every_row)
+            batches = split_batches(order, batch_size)
+            l1 = _l1(state, options, refine=progress >= STAGES[0])
+            loss = _pass(state, rows, labels, batches, l1, options, set_rate)
             history.losses.append(loss)
             score = None if validate is None else validate(state)
             if score is not None:
@@ -514,26 +517,19 @@ def _raw_components(body: nn.Module, rows: Rows) -> Tensor:
 
 
 def score_state(
-    state: TrainingState,
-    rows: Rows,
-    targets: Tensor,
-    weights: Tensor | None,
-    options: TrainingOptions,
+    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
 ) -> float:
     """Mean over tasks of R2 or accuracy, with the running statistics."""
     raw = _raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
-    scores = task_scores(codes @ state.theta.T, targets, weights, options.blocks)
+    scores = task_scores(
+        codes @ state.theta.T, labels.targets, labels.weights, options.blocks
+    )
     return float(scores.nanmean())
 
 
 def finish(
-    state: TrainingState,
-    rows: Rows,
-    targets: Tensor,
-    weights: Tensor | None,
-    row_weights: Tensor | None,
-    options: TrainingOptions,
+    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
 ) -> None:
     """Replace running statistics and moving heads by those of all rows.
 
@@ -544,11 +540,12 @@ def finish(
     ----------
     state : TrainingState
         Changed in place.
-    rows, targets, weights, row_weights, options
+    rows, labels, options
         As in :func:`train`.
     """
     raw = _raw_components(state.body, rows)
-    share = raw.new_ones(len(raw)) if row_weights is None else row_weights
+    share = labels.row_weights
+    share = raw.new_ones(len(raw)) if share is None else share
     share = (share / share.sum()).double()
     mean = share @ raw.double()
     state.var = (share @ (raw.double() - mean).square()).to(raw)
@@ -556,8 +553,8 @@ def finish(
     coef = state.theta[:, :-1]
     solution = solve_penalized_heads(
         (raw - state.mean) * (state.var + EPS).rsqrt(),
-        targets,
-        weights,
+        labels.targets,
+        labels.weights,
         options.blocks,
         output_weights(options.blocks, coef),
         sparsity=options.sparsity,
@@ -565,7 +562,7 @@ def finish(
         reweighted=options.reweighted,
         coef=coef,
         intercept=state.theta[:, -1],
-        row_weights=row_weights,
+        row_weights=labels.row_weights,
         spread=options.spread,
     )
     state.theta = torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)

@@ -14,7 +14,9 @@ from skdisentangle import SparseSharedDisentangler
 def make_body(n_features, n_components):
     """A factory of a body, as a user would write it."""
     return torch.nn.Sequential(
-        torch.nn.Linear(n_features, 8), torch.nn.Tanh(), torch.nn.Linear(8, n_components)
+        torch.nn.Linear(n_features, 8),
+        torch.nn.Tanh(),
+        torch.nn.Linear(8, n_components),
     )
 
 

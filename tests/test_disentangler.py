@@ -1,0 +1,744 @@
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import Pipeline
+
+from skdisentangle import SparseSharedDisentangler
+
+from .conftest import make_problem
+
+
+def quick(**options):
+    """A small and fast estimator."""
+    defaults = {
+        "n_components": 6,
+        "hidden_layer_sizes": (16,),
+        "max_iter": 40,
+        "n_iter_no_change": 100,
+        "random_state": 0,
+    }
+    return SparseSharedDisentangler(**{**defaults, **options})
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Short fits may say that they were short."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(problem):
+    X, Y, _ = problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return quick().fit(X, Y)
+
+
+class TestFit:
+    def test_recovers_factors_at_default_settings(self):
+        X, Y, factors = make_problem(seed=2, n_samples=1000, n_tasks=36)
+        Y = Y[:, np.arange(36) % 3 < 2]  # regression and binary tasks
+        dis = SparseSharedDisentangler(random_state=0).fit(X, Y)
+        assert dis.active_components_.tolist() == [0, 1, 2]
+        codes = dis.transform(X)
+        match = np.abs(np.corrcoef(factors.T, codes[:, :3].T)[:3, 3:])
+        assert match.max(1).min() > 0.97
+        assert sorted(match.argmax(1)) == [0, 1, 2]
+
+    def test_attributes(self, fitted, problem):
+        X, Y, _ = problem
+        n_outputs = 3 + 3 + 3 * 3
+        assert fitted.coef_.shape == (n_outputs, 6)
+        assert fitted.intercept_.shape == (n_outputs,)
+        assert [t.type for t in fitted.tasks_[:3]] == [
+            "regression",
+            "binary",
+            "multiclass",
+        ]
+        assert fitted.usage_.sum() == pytest.approx(1)
+        assert np.all(np.diff(fitted.usage_) <= 0)
+        used = np.flatnonzero((fitted.coef_ != 0).any(0))
+        np.testing.assert_array_equal(fitted.active_components_, used)
+        assert (fitted.coef_ == 0).sum() > 0
+        assert fitted.n_iter_ == len(fitted.loss_curve_) == 40
+        assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
+        assert fitted.validation_scores_ is None
+        assert fitted.n_features_in_ == X.shape[1]
+        assert Y.shape[1] == len(fitted.tasks_)
+
+    def test_features_are_standardised(self, fitted, problem):
+        codes = fitted.transform(problem[0])[:, fitted.active_components_]
+        np.testing.assert_allclose(codes.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(codes.std(0), 1, atol=1e-3)
+
+    def test_signs_are_fixed(self, fitted):
+        regression = [t for t in fitted.tasks_ if t.type == "regression"]
+        scale = np.ones(len(fitted.coef_))
+        for task in regression:
+            scale[task.outputs] = task.scale
+        standard = fitted.coef_ / scale[:, None]
+        for component in fitted.active_components_:
+            column = standard[:, component]
+            assert column[np.abs(column).argmax()] > 0
+
+    def test_heads_are_optimal_for_the_features(self, problem):
+        """coef_ and intercept_ solve the lasso on transform(X)."""
+        X, _, factors = problem
+        y = factors[:, 0] * 3 + 10
+        dis = quick(penalty="l1", sharing=0, sparsity=0.1).fit(X, y)
+        codes = dis.transform(X)
+        lasso = Lasso(alpha=0.1 * y.std(), tol=1e-10).fit(codes, y)
+
+        def objective(coef, intercept):
+            error = y - codes @ coef - intercept
+            return (error**2).mean() / 2 + 0.1 * y.std() * np.abs(coef).sum()
+
+        ours = objective(dis.coef_[0], dis.intercept_[0])
+        theirs = objective(lasso.coef_, lasso.intercept_)
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+    def test_no_penalty_is_the_plain_network(self, problem):
+        X, Y, _ = problem
+        dis = quick(sparsity=0, sharing=0).fit(X, Y)
+        assert (dis.coef_ != 0).mean() > 0.99
+        assert len(dis.active_components_) == 6
+
+    def test_missing_labels_say_nothing(self, problem):
+        """A label that is missing has no influence, whatever stood there."""
+        X, Y, _ = problem
+        missing = np.random.default_rng(0).random(Y.shape) < 0.4
+        first = pd.DataFrame(np.where(missing, np.nan, Y))
+        second = np.where(missing, None, Y)
+        a, b = quick().fit(X, first), quick().fit(X, second)
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+        assert a.score(X, Y) > 0.8
+
+    @pytest.mark.parametrize("factor", [1e-8, 1e8])
+    def test_scales_do_not_matter(self, problem, factor):
+        X, Y, _ = problem
+        scaled = Y.copy()
+        regression = [0, 3, 6]
+        scaled[:, regression] *= factor
+        types = [("regression", "binary", "multiclass")[t % 3] for t in range(9)]
+        a = quick(task_types=types).fit(X, Y)
+        b = quick(task_types=types).fit(X * factor, scaled)
+        np.testing.assert_array_equal(a.coef_ != 0, b.coef_ != 0)
+        np.testing.assert_allclose(
+            a.transform(X), b.transform(X * factor), rtol=1e-2, atol=1e-2
+        )
+        prediction = b.predict(X * factor)[:, 0] / factor
+        np.testing.assert_allclose(prediction, a.predict(X)[:, 0], atol=2e-2)
+
+    def test_odd_columns_are_no_error(self, problem):
+        X, Y, _ = problem
+        odd = np.column_stack([X, X[:, 0], np.full(len(X), 7.0), X[:, 1] * 1e8])
+        assert quick().fit(odd, Y).score(odd, Y) > 0.8
+        assert quick().fit(X[:, :1], Y).transform(X[:, :1]).shape == (300, 6)
+        whole = np.round(X).astype(int)
+        assert quick().fit(whole, Y).score(whole, Y) > 0.5
+        assert np.isfinite(quick().fit(X > 0, Y).transform(X > 0)).all()
+
+    def test_sparse_rows_fit_as_dense_rows(self, problem):
+        X, Y, _ = problem
+        X = np.where(np.abs(X) < 0.5, 0, X)
+        dense, lazy = quick().fit(X, Y), quick().fit(sparse.csr_array(X), Y)
+        np.testing.assert_allclose(dense.coef_, lazy.coef_, atol=1e-3)
+        np.testing.assert_allclose(
+            lazy.transform(X), lazy.transform(sparse.csr_matrix(X)), atol=1e-12
+        )
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
+            quick(encoder="conv").fit(sparse.csr_array(X), Y)
+
+    def test_sample_weight_counts_rows(self, problem):
+        X, Y, _ = (part[:100] for part in problem)
+        weight = np.random.default_rng(0).integers(0, 3, size=100)
+        options = {"batch_size": 1000, "max_iter": 60}
+        weighted = quick(**options).fit(X, Y, sample_weight=weight)
+        repeated = quick(**options).fit(
+            X.repeat(weight, axis=0), Y.repeat(weight, axis=0)
+        )
+        np.testing.assert_allclose(
+            weighted.transform(X), repeated.transform(X), atol=1e-4
+        )
+
+    def test_task_of_weight_zero_has_no_say(self, problem):
+        X, _, factors = problem
+        rng = np.random.default_rng(0)
+        Y = np.column_stack([factors[:, 0], rng.normal(size=len(X))])
+        Z = np.column_stack([factors[:, 0], rng.normal(size=len(X))])
+        a = quick(task_weight=[1, 0], sharing=0).fit(X, Y)
+        b = quick(task_weight=[1, 0], sharing=0).fit(X, Z)
+        codes = a.transform(X)[:, 0]
+        assert np.abs(np.corrcoef(codes, b.transform(X)[:, 0])[0, 1]) > 0.999
+
+    def test_balanced_classes(self):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(600, 4))
+        y = (X[:, 0] + 0.5 * rng.normal(size=600) > 1.6).astype(int)
+        plain, balanced = quick().fit(X, y), quick(class_weight="balanced").fit(X, y)
+        assert balanced.predict(X).mean() > 2 * plain.predict(X).mean()
+
+    def test_early_stopping_keeps_the_best(self, problem):
+        X, Y, _ = problem
+        dis = quick(early_stopping=True, validation_fraction=0.3).fit(X, Y)
+        assert len(dis.validation_scores_) == dis.n_iter_
+        assert max(dis.validation_scores_) > 0.7
+
+    def test_warm_start_goes_on(self, problem):
+        X, Y, _ = problem
+        dis = quick(warm_start=True, max_iter=60).fit(X, Y)
+        first = dis.loss_curve_
+        dis.set_params(max_iter=2, learning_rate_init=1e-5).fit(X, Y)
+        assert dis.loss_curve_[0] < first[0] / 2
+        assert dis.loss_curve_[0] == pytest.approx(first[-1], rel=0.3)
+        with pytest.raises(ValueError, match="cannot go on from a fit of 6 components"):
+            dis.set_params(n_components=5).fit(X, Y)
+
+    def test_convergence_warning(self, problem):
+        X, Y, _ = problem
+        with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+            quick(max_iter=3).fit(X, Y)
+
+    def test_nothing_to_learn_is_said(self, problem):
+        X, Y, _ = problem
+        with pytest.warns(UserWarning, match="No component is active"):
+            dis = quick(sparsity=10).fit(X, Y)
+        assert not dis.transform(X).any()
+
+    def test_verbose(self, problem, capsys):
+        X, Y, _ = problem
+        quick(verbose=True, max_iter=3).fit(X, Y)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 3
+        assert lines[0].startswith("Epoch 1/3  loss ")
+
+    def test_ctrl_c_keeps_the_model(self, problem, monkeypatch):
+        X, Y, _ = problem
+        dis = quick(verbose=True)
+        calls = []
+
+        def press(*args, **kwargs):
+            calls.append(args)
+            if len(calls) == 5:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("builtins.print", press)
+        with pytest.warns(UserWarning, match="interrupted in epoch 6"):
+            dis.fit(X, Y)
+        assert dis.n_iter_ == 5
+        assert dis.transform(X).shape == (300, 6)
+
+
+class TestPartialFit:
+    def test_learns_batch_by_batch(self):
+        X, Y, _ = make_problem(seed=2, n_samples=2000)
+        dis = quick(learning_rate_init=0.01)
+        classes = [
+            None if t % 3 == 0 else np.arange(2 if t % 3 == 1 else 3) for t in range(9)
+        ]
+        for start in range(0, 2000, 200):
+            rows = slice(start, start + 200)
+            dis.partial_fit(X[rows], Y[rows], classes=classes)
+        first = dis.score(X, Y)
+        for _ in range(10):
+            dis.partial_fit(X, Y)
+        assert dis.score(X, Y) > max(first, 0.85)
+        assert dis.n_iter_ == 20
+        assert dis.transform(X).std(0).max() == pytest.approx(1, abs=0.3)
+
+    def test_undeclared_class(self, problem):
+        X, _, _ = problem
+        y = np.array([0, 1] * 150)
+        dis = quick().partial_fit(X, y)
+        with pytest.raises(ValueError, match="has the label 2, which is none of its 2"):
+            dis.partial_fit(X, y + 1)
+        dis = quick().partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y + 1)
+        assert dis.predict_proba(X).shape == (300, 3)
+
+    def test_wrong_number_of_classes(self, problem):
+        X, Y, _ = problem
+        with pytest.raises(ValueError, match="each of the 9 tasks"):
+            quick().partial_fit(X, Y, classes=[[0, 1]])
+
+    def test_fit_after_partial_fit_starts_anew(self, problem, fitted):
+        X, Y, _ = problem
+        dis = quick().partial_fit(X, Y)
+        np.testing.assert_array_equal(dis.fit(X, Y).coef_, fitted.coef_)
+
+
+class TestTransform:
+    @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-7), (np.float32, 1e-5)])
+    def test_a_row_does_not_depend_on_the_others(self, fitted, problem, dtype, tol):
+        X = problem[0].astype(dtype)
+        together = fitted.transform(X)
+        assert together.dtype == dtype
+        alone = np.vstack([fitted.transform(X[i : i + 1]) for i in range(len(X))])
+        np.testing.assert_allclose(together, alone, atol=tol, rtol=0)
+        np.testing.assert_allclose(
+            fitted.transform(np.tile(X, (40, 1)))[-len(X) :], together, atol=tol, rtol=0
+        )
+
+    def test_both_precisions_agree(self, fitted, problem):
+        X = problem[0]
+        np.testing.assert_allclose(
+            fitted.transform(X), fitted.transform(X.astype(np.float32)), atol=1e-4
+        )
+
+    def test_active_only(self, problem, fitted):
+        X, Y, _ = problem
+        dis = quick(active_only=True).fit(X, Y)
+        active = fitted.active_components_
+        assert 0 < len(active) < 6
+        np.testing.assert_array_equal(dis.transform(X), fitted.transform(X)[:, active])
+        assert len(dis.get_feature_names_out()) == len(active)
+        assert not np.delete(fitted.transform(X), active, axis=1).any()
+
+    def test_feature_names_and_containers(self, problem):
+        X, Y, _ = problem
+        frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+        dis = quick().set_output(transform="pandas")
+        out = dis.fit_transform(frame, Y)
+        assert list(out.columns) == [f"sparseshareddisentangler{j}" for j in range(6)]
+        assert list(dis.feature_names_in_) == list(frame.columns)
+        out = dis.set_output(transform="polars").transform(frame)
+        assert isinstance(out, pl.DataFrame)
+
+    def test_encoder_is_a_torch_module(self, fitted, problem):
+        X = problem[0]
+        with torch.no_grad():
+            codes = fitted.encoder_(torch.from_numpy(X))
+        np.testing.assert_allclose(codes, fitted.transform(X), atol=1e-12)
+
+    def test_memory_does_not_grow_with_rows(self):
+        """In a process of its own, whose memory is limited by the system."""
+        code = """
+import resource
+import numpy as np
+from skdisentangle import SparseSharedDisentangler
+rng = np.random.default_rng(0)
+X = rng.normal(size=(300, 50)).astype(np.float32)
+dis = SparseSharedDisentangler(4, max_iter=3, hidden_layer_sizes=(256,)).fit(
+    X, X[:, :2])
+big = np.broadcast_to(X[:1], (1_000_000, 50)).copy()  # 200 MB
+dis.transform(big[:5000])
+with open("/proc/self/statm") as file:
+    data = int(file.read().split()[5]) * resource.getpagesize()
+limit = data + 16_000_000 + 64 * 2**20  # the output, and 64 MB
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+assert dis.transform(big).shape == (1_000_000, 4)
+try:
+    big * 1.0
+except MemoryError:
+    print("limited")
+"""
+        if not sys.platform.startswith("linux"):
+            pytest.skip("the limit is read from /proc")
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.strip() == "limited", done.stderr
+
+    def test_not_fitted(self, problem):
+        with pytest.raises(NotFittedError):
+            quick().transform(problem[0])
+
+
+class TestPredict:
+    def test_is_linear_in_the_features(self, fitted, problem):
+        X, Y, _ = problem
+        scores = fitted.transform(X) @ fitted.coef_.T + fitted.intercept_
+        predicted = fitted.predict(X)
+        np.testing.assert_allclose(predicted[:, 0], scores[:, 0])
+        np.testing.assert_array_equal(predicted[:, 1], scores[:, 1] > 0)
+        np.testing.assert_array_equal(predicted[:, 2], scores[:, 2:5].argmax(1))
+        assert predicted.dtype == Y.dtype
+
+    def test_proba(self, fitted, problem):
+        X = problem[0]
+        proba = fitted.predict_proba(X)
+        assert [None if p is None else p.shape for p in proba[:3]] == [
+            None,
+            (300, 2),
+            (300, 3),
+        ]
+        for task, p in enumerate(proba):
+            if p is not None:
+                np.testing.assert_allclose(p.sum(1), 1)
+                agree = fitted.tasks_[task].classes[p.argmax(1)]
+                np.testing.assert_array_equal(agree, fitted.predict(X)[:, task])
+
+    def test_one_task(self, problem):
+        X, _, factors = problem
+        names = np.where(factors[:, 0] > 0, "high", "low")
+        dis = quick().fit(X, names)
+        assert dis.predict(X).shape == (300,)
+        assert set(dis.predict(X)) == {"high", "low"}
+        assert dis.predict_proba(X).shape == (300, 2)
+        regression = quick().fit(X, factors[:, 0])
+        assert not hasattr(regression, "predict_proba")
+        assert regression.score(X, factors[:, 0]) == pytest.approx(
+            r2_score(factors[:, 0], regression.predict(X)), abs=1e-6
+        )
+
+    def test_score_is_the_mean_over_tasks(self, fitted, problem):
+        X, Y, _ = problem
+        by_task = fitted.score_tasks(X, Y)
+        predicted = fitted.predict(X)
+        assert by_task[0] == pytest.approx(r2_score(Y[:, 0], predicted[:, 0]))
+        assert by_task[1] == pytest.approx((Y[:, 1] == predicted[:, 1]).mean())
+        assert fitted.score(X, Y) == pytest.approx(by_task.mean())
+        assert fitted.score(X, Y_tasks=Y) == fitted.score(X, Y)
+
+    def test_score_leaves_missing_labels_out(self, fitted, problem):
+        X, Y, _ = problem
+        Y = Y.copy()
+        Y[:, 4] = np.nan
+        Y[::2, 1] = np.nan
+        by_task = fitted.score_tasks(X, Y)
+        assert np.isnan(by_task[4])
+        assert by_task[1] == pytest.approx(fitted.score_tasks(X[1::2], Y[1::2])[1])
+        assert fitted.score(X, Y) == pytest.approx(np.nanmean(by_task))
+
+    def test_left_out_tasks(self, problem):
+        X, Y, _ = problem
+        frame = pd.DataFrame({"a": Y[:, 0], "none": np.nan, "one": "x"})
+        with pytest.warns(UserWarning, match="'none' .has no label., 'one'"):
+            dis = quick().fit(X, frame)
+        out = dis.predict(X)
+        assert list(out.columns) == ["a", "none", "one"]
+        assert out["none"].isna().all()
+        assert set(out["one"]) == {"x"}
+        assert dis.coef_.shape[0] == 1
+        assert np.isfinite(dis.score(X, frame))
+
+
+class TestReproducible:
+    def test_same_bits_in_another_process_and_under_n_jobs(self, problem, tmp_path):
+        X, Y, _ = make_problem(seed=3, n_samples=600)
+        options = {"max_iter": 8, "n_components": 5}
+        here = quick(**options).fit(X, Y)
+        again = quick(**options).fit(X, Y)
+        np.testing.assert_array_equal(here.coef_, again.coef_)
+        np.testing.assert_array_equal(here.transform(X), again.transform(X))
+        from joblib import Parallel, delayed
+
+        jobs = (delayed(quick(**options).fit)(X, Y) for _ in range(2))
+        for other in Parallel(n_jobs=2)(jobs):
+            np.testing.assert_array_equal(here.coef_, other.coef_)
+            np.testing.assert_array_equal(here.transform(X), other.transform(X))
+        jobs = (delayed(quick(**options).fit)(X, Y) for _ in range(2))
+        for other in Parallel(n_jobs=2, backend="threading")(jobs):
+            np.testing.assert_array_equal(here.coef_, other.coef_)
+        other = quick(**options, random_state=1).fit(X, Y)
+        assert not np.array_equal(here.coef_, other.coef_)
+
+    @pytest.mark.parametrize("random_state", [0, None])
+    def test_global_random_states_are_not_touched(self, problem, random_state):
+        X, Y, _ = problem
+        dropout = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(8, 6))
+        numpy_before, torch_before = np.random.get_state(), torch.random.get_rng_state()
+        quick(max_iter=2, random_state=random_state).fit(X, Y)
+        quick(max_iter=2, random_state=random_state, encoder=dropout).fit(X, Y)
+        np.testing.assert_array_equal(numpy_before[1], np.random.get_state()[1])
+        assert numpy_before[2] == np.random.get_state()[2]
+        assert torch.equal(torch_before, torch.random.get_rng_state())
+
+    def test_dropout_is_seeded(self, problem):
+        X, Y, _ = problem
+        dropout = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(8, 6))
+        a, b = (quick(max_iter=5, encoder=dropout).fit(X, Y) for _ in range(2))
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+
+    def test_threads_are_put_back(self, problem):
+        X, Y, _ = problem
+        before = torch.get_num_threads()
+        seen = []
+        dis = quick(n_jobs=before + 1, max_iter=2, encoder=_Spy(seen))
+        dis.fit(X, Y)
+        assert set(seen[1:]) == {before + 1}
+        assert torch.get_num_threads() == before
+        quick(max_iter=2, encoder=_Spy(seen := [])).fit(X, Y)
+        assert set(seen[1:]) == {1}
+        with pytest.raises(RuntimeError, match="broken"):
+            quick(encoder=_Breaks()).fit(X, Y)
+        assert torch.get_num_threads() == before
+
+    def test_ready_module_is_not_changed(self, problem):
+        X, Y, _ = problem
+        module = torch.nn.Linear(8, 6)
+        before = module.weight.detach().clone()
+        dis = quick(encoder=module).fit(X, Y)
+        assert torch.equal(module.weight, before)
+        assert dis.score(X, Y) > 0.7
+        assert clone(dis).encoder is not None
+
+    def test_image_encoder(self):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(300, 3 * 8 * 8))
+        images = X.reshape(300, 3, 8, 8)
+        Y = np.column_stack([images[:, 0].mean((1, 2)), images[:, 1].mean((1, 2))])
+        dis = quick(encoder="conv", input_shape=(3, 8, 8), max_iter=60).fit(X, Y)
+        assert dis.transform(X).shape == (300, 6)
+        assert dis.score(X, Y) > 0.3
+
+
+class _Spy(torch.nn.Module):
+    """Notes the number of threads at each call."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+        self.layer = torch.nn.Linear(8, 6)
+
+    def __deepcopy__(self, memo):
+        return _Spy(self.seen)
+
+    def forward(self, rows):
+        self.seen.append(torch.get_num_threads())
+        return self.layer(rows)
+
+
+class _Breaks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 6)
+
+    def forward(self, rows):
+        if self.training:
+            raise RuntimeError("broken")
+        return self.layer(rows)
+
+
+class TestPickle:
+    def test_small_and_the_same(self, problem):
+        X, Y, _ = problem
+        big = np.tile(X, (100, 1)) + np.random.default_rng(0).normal(size=(30000, 8))
+        dis = quick(max_iter=1).fit(big, np.tile(Y, (100, 1)))
+        data = pickle.dumps(dis)
+        assert len(data) < 60_000
+        back = pickle.load(io.BytesIO(data))
+        np.testing.assert_array_equal(dis.transform(X), back.transform(X))
+        np.testing.assert_array_equal(dis.predict(X), back.predict(X))
+
+    def test_goes_on_after_a_pickle(self, problem):
+        X, Y, _ = problem
+        dis = quick().partial_fit(X, Y)
+        back = pickle.loads(pickle.dumps(dis))
+        np.testing.assert_array_equal(
+            dis.partial_fit(X, Y).coef_, back.partial_fit(X, Y).coef_
+        )
+
+
+class RowMatcher(TransformerMixin, BaseEstimator):
+    """Raises if the task labels are not those of the rows."""
+
+    def fit(self, X, y=None, *, Y_tasks=None):
+        if not np.allclose(X[:, 0], np.asarray(Y_tasks)[:, 0]):
+            raise ValueError("labels are shifted")
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return X
+
+
+class TestPipeline:
+    """The three ways to give task labels, each in a search as well."""
+
+    @pytest.fixture
+    def data(self):
+        X, Y, factors = make_problem(seed=4, n_samples=240)
+        y = (factors[:, 0] > 0).astype(int)
+        return X, Y, y
+
+    @staticmethod
+    def make(dis=None):
+        dis = quick(max_iter=20) if dis is None else dis
+        return Pipeline([("dis", dis), ("clf", LogisticRegression())])
+
+    def check(self, pipe, X, y, **params):
+        pipe.fit(X, y, **params)
+        assert pipe.predict(X).shape == y.shape
+        assert pipe.score(X, y) > 0.75
+        copy = clone(pipe).fit(X, y, **params)
+        np.testing.assert_array_equal(copy.predict(X), pipe.predict(X))
+        back = pickle.loads(pickle.dumps(pipe))
+        np.testing.assert_array_equal(back.predict(X), pipe.predict(X))
+        search = GridSearchCV(
+            clone(pipe), {"dis__sparsity": [0.01, 0.1]}, cv=KFold(2), n_jobs=2
+        )
+        search.fit(X, y, **params)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+        assert search.best_score_ > 0.7
+        return search
+
+    def test_plain_target(self, data):
+        X, _, y = data
+        pipe = self.make()
+        self.check(pipe, X, y)
+        assert len(pipe["dis"].tasks_) == 1
+
+    def test_labels_for_a_step(self, data):
+        X, Y, y = data
+        pipe = self.make()
+        search = self.check(pipe, X, y, dis__Y_tasks=Y)
+        assert len(pipe["dis"].tasks_) == 9
+        assert len(search.best_estimator_["dis"].tasks_) == 9
+
+    def test_routed_labels(self, data):
+        X, Y, y = data
+        with sklearn.config_context(enable_metadata_routing=True):
+            pipe = self.make()
+            search = self.check(pipe, X, y, Y_tasks=Y)
+            assert len(pipe["dis"].tasks_) == 9
+            assert len(search.best_estimator_["dis"].tasks_) == 9
+
+    @pytest.mark.parametrize("routed", [False, True])
+    def test_folds_get_their_own_rows(self, data, routed):
+        """Fails if the labels of a fold are not those of its rows."""
+        X, Y, y = data
+        Y = Y.copy()
+        Y[:, 0] = X[:, 0]
+        dis = quick(max_iter=5, encoder="linear", sharing=0, sparsity=0.01)
+        with sklearn.config_context(enable_metadata_routing=routed):
+            matcher = RowMatcher()
+            if routed:
+                matcher = matcher.set_fit_request(Y_tasks=True)
+            pipe = Pipeline(
+                [("match", matcher), ("dis", dis), ("clf", LogisticRegression())]
+            )
+            params = (
+                {"Y_tasks": Y} if routed else {"match__Y_tasks": Y, "dis__Y_tasks": Y}
+            )
+            search = GridSearchCV(
+                pipe,
+                {"dis__sparsity": [0.01, 0.02]},
+                cv=KFold(3, shuffle=True, random_state=0),
+                n_jobs=2,
+                error_score="raise",
+            )
+            search.fit(X, y, **params)
+            task = search.best_estimator_["dis"].tasks_[0]
+            assert task.type == "regression"
+            shifted = dict.fromkeys(params, np.roll(Y, 1, axis=0))
+            with pytest.raises(ValueError, match="labels are shifted"):
+                search.fit(X, y, **shifted)
+
+    def test_labels_beside_the_target_win(self, data):
+        X, Y, y = data
+        dis = quick(max_iter=5).fit(X, y, Y_tasks=Y)
+        np.testing.assert_array_equal(dis.coef_, quick(max_iter=5).fit(X, Y).coef_)
+
+    def test_search_over_the_estimator_alone(self, data):
+        X, Y, _ = data
+        search = GridSearchCV(quick(max_iter=20), {"sparsity": [0.01, 5.0]}, cv=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            search.fit(X, Y)
+        assert search.best_params_ == {"sparsity": 0.01}
+
+    def test_two_fits_at_once(self, data):
+        X, Y, _ = data
+        results = {}
+
+        def work(seed):
+            results[seed] = quick(max_iter=10, random_state=seed).fit(X, Y).coef_
+
+        workers = [threading.Thread(target=work, args=(s,)) for s in (0, 1)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        for seed, coef in results.items():
+            alone = quick(max_iter=10, random_state=seed).fit(X, Y)
+            np.testing.assert_array_equal(coef, alone.coef_)
+
+
+X_OK = np.random.default_rng(0).normal(size=(20, 3))
+Y_OK = np.column_stack([X_OK[:, 0] > 0, X_OK[:, 1]])
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "X", "Y", "message"),
+        [
+            ({}, X_OK, np.full((20, 2), np.nan), "no task can be learned"),
+            ({}, X_OK, np.ones(20), "has one class only"),
+            ({}, np.where(X_OK > 1, np.nan, X_OK), Y_OK, "contains NaN"),
+            ({}, np.where(X_OK > 1, np.inf, X_OK), Y_OK, "infinity"),
+            ({"task_types": ["binary"]}, X_OK, Y_OK, "each of the 2 tasks"),
+            ({"task_types": "ordinal"}, X_OK, Y_OK, "must be one of 'regression'"),
+            ({}, X_OK[0], Y_OK, "Expected 2D array"),
+            ({}, X_OK, Y_OK[:5], "a row for each of the 20 rows of X; got 5"),
+            ({}, X_OK, np.zeros((20, 2, 2)), r"got shape \(20, 2, 2\)"),
+            ({}, X_OK, None, "requires y to be passed"),
+            ({}, np.full((20, 3), "a"), Y_OK, "could not convert string to float"),
+            ({}, np.empty((0, 3)), np.empty((0, 2)), "0 sample"),
+            ({}, X_OK[:1], Y_OK[:1], "minimum of 2 is required"),
+            ({"encoder": torch.nn.Linear(3, 4)}, X_OK, Y_OK, "last layer"),
+            ({"sparsity": -0.1}, X_OK, Y_OK, "'sparsity' parameter"),
+            ({"sharing": -1}, X_OK, Y_OK, "'sharing' parameter"),
+            ({"device": "quantum"}, X_OK, Y_OK, "device must be 'auto'"),
+            ({"device": "meta:-7"}, X_OK, Y_OK, "device must be 'auto'"),
+            ({"penalty": "l2"}, X_OK, Y_OK, "'penalty' parameter"),
+            ({"encoder": "mpl"}, X_OK, Y_OK, "'encoder' parameter"),
+            ({"hidden_layer_sizes": (5, 0)}, X_OK, Y_OK, "hidden_layer_sizes must"),
+            ({"n_jobs": 0}, X_OK, Y_OK, "n_jobs must be"),
+            ({"task_weight": [1.0]}, X_OK, Y_OK, r"got shape \(1,\)"),
+            ({"task_weight": [-1.0, 1]}, X_OK, Y_OK, "not negative"),
+            ({"task_weight": {"b": 1.0}}, X_OK, Y_OK, "task_weight names 'b'"),
+            ({"encoder": "conv", "input_shape": (1, 2, 2)}, X_OK, Y_OK, "input_shape"),
+            (
+                {"early_stopping": True, "validation_fraction": 0.95},
+                X_OK,
+                Y_OK,
+                "validation_fraction=0.95 leaves fewer than 2",
+            ),
+        ],
+    )
+    def test_fit_says_what_is_wrong(self, options, X, Y, message):
+        with pytest.raises(ValueError, match=message):
+            quick(**options).fit(X, Y)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            (np.ones(5), "sample_weight.shape"),
+            (-np.ones(20), "sample_weight must not be negative; got -1"),
+            (np.zeros(20), "zero"),
+            (np.full(20, np.nan), "NaN"),
+        ],
+    )
+    def test_weights(self, weight, message):
+        with pytest.raises(ValueError, match=message):
+            quick().fit(X_OK, Y_OK, sample_weight=weight)
+
+    def test_transform_says_what_is_wrong(self):
+        dis = quick(max_iter=2).fit(X_OK, Y_OK)
+        with pytest.raises(ValueError, match="X has 2 features, but"):
+            dis.transform(X_OK[:, :2])
+        with pytest.raises(ValueError, match="contains NaN"):
+            dis.transform(X_OK * np.nan)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from skdisentangle.encoders import ComponentScaler, build_body, seeded
+
+OPTIONS = {
+    "n_features": 12,
+    "n_components": 3,
+    "hidden_layer_sizes": [5],
+    "input_shape": None,
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize("encoder", ["linear", "mlp", "conv"])
+def test_same_seed_same_body(encoder):
+    first = build_body(encoder, **OPTIONS).state_dict()
+    again = build_body(encoder, **OPTIONS).state_dict()
+    other = build_body(encoder, **{**OPTIONS, "seed": 1}).state_dict()
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["linear", "mlp", "conv", lambda n: torch.nn.Linear(n, 3)]
+)
+def test_global_generator_is_not_touched(encoder):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    build_body(encoder, **OPTIONS)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 12), (3, 2, 2), (1, 12, 1), (1, 32, 32), (3, 9, 5)]
+)
+def test_conv_takes_any_shape(shape):
+    n_features = int(np.prod(shape))
+    body = build_body(
+        "conv", **{**OPTIONS, "n_features": n_features, "input_shape": shape}
+    )
+    assert body(torch.zeros(2, n_features)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (12,), (1, 12)])
+def test_wrong_input_shape(shape):
+    with pytest.raises(ValueError, match=r"C \* H \* W = 12"):
+        build_body("conv", **{**OPTIONS, "input_shape": shape})
+
+
+def test_a_module_is_copied_with_its_weights():
+    module = torch.nn.Linear(12, 3)
+    body = build_body(module, **OPTIONS)
+    assert body is not module
+    assert torch.equal(body.weight, module.weight)
+
+
+def test_a_factory_may_ask_for_the_width():
+    def with_width(n_features, n_components):
+        return torch.nn.Linear(n_features, n_components)
+
+    assert build_body(with_width, **OPTIONS).out_features == 3
+
+
+def test_wrong_width_and_wrong_thing():
+    with pytest.raises(ValueError, match=r"\(2, 12\) to \(2, 3\); got \(2, 4\)"):
+        build_body(torch.nn.Linear(12, 4), **OPTIONS)
+    with pytest.raises(TypeError, match=r"must return a torch.nn.Module .* got int"):
+        build_body(lambda n_features: 3, **OPTIONS)
+
+
+def test_component_scaler_orders_signs_and_switches():
+    scaler = ComponentScaler(3)
+    scaler.mean = torch.tensor([1.0, 2.0, 3.0])
+    scaler.scale = torch.tensor([1.0, 10.0, 100.0])
+    scaler.order = torch.tensor([2, 0, 1])
+    scaler.sign = torch.tensor([-1.0, 1.0, 0.0])
+    assert scaler(torch.tensor([[2.0, 3.0, 4.0]])).tolist() == [[-100.0, 1.0, 0.0]]
+
+
+def test_seeded_restores_after_an_error():
+    before = torch.random.get_rng_state()
+    with pytest.raises(RuntimeError, match="boom"), seeded(3):
+        torch.rand(1)
+        raise RuntimeError("boom")
+    assert torch.equal(before, torch.random.get_rng_state())

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+
+from skdisentangle.losses import (
+    LOSSES,
+    Block,
+    loss_values,
+    residual,
+    task_scores,
+    tasks_to_outputs,
+)
+
+BLOCKS = [
+    Block("regression", slice(0, 2), slice(0, 2)),
+    Block("binary", slice(2, 3), slice(2, 3)),
+    Block("multiclass", slice(3, 5), slice(3, 11), 4),
+]
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(40, 11)))
+    targets = torch.from_numpy(
+        np.column_stack(
+            [
+                rng.normal(size=(40, 2)),
+                rng.integers(0, 2, size=40),
+                rng.integers(0, 4, size=(40, 2)),
+            ]
+        )
+    )
+    weights = torch.from_numpy(rng.integers(0, 3, size=(40, 5)).astype(float))
+    return scores, targets, weights
+
+
+def test_values_are_those_of_scikit_learn(batch):
+    scores, targets, _ = batch
+    values = loss_values(scores, targets, BLOCKS).mean(0).numpy()
+    for task in (0, 1):
+        error = (scores[:, task] - targets[:, task]).square().mean() / 2
+        assert values[task] == pytest.approx(float(error))
+    positive = torch.sigmoid(scores[:, 2]).numpy()
+    assert values[2] == pytest.approx(log_loss(targets[:, 2], positive))
+    for task, outputs in ((3, slice(3, 7)), (4, slice(7, 11))):
+        proba = scores[:, outputs].softmax(1).numpy()
+        expected = log_loss(targets[:, task], proba, labels=[0, 1, 2, 3])
+        assert values[task] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_residual_is_the_derivative(batch, weighted):
+    scores, targets, weights = batch
+    weights = weights if weighted else None
+    leaf = scores.clone().requires_grad_()
+    values = loss_values(leaf, targets, BLOCKS)
+    (values if weights is None else values * weights).sum().backward()
+    torch.testing.assert_close(
+        residual(scores.clone(), targets, weights, BLOCKS), leaf.grad
+    )
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: b.type)
+def test_curvature_bounds_the_hessian(block):
+    rng = np.random.default_rng(1)
+    width = block.n_classes
+    single = Block(block.type, slice(0, 1), slice(0, width), width)
+    target = torch.zeros(1, 1, dtype=torch.float64)
+    largest = 0.0
+    for scale in (0.0, 0.1, 1.0, 3.0):
+        scores = torch.from_numpy(scale * rng.normal(size=(1, width)))
+        hessian = torch.autograd.functional.hessian(
+            lambda s: loss_values(s, target, [single]).sum(), scores
+        ).reshape(width, width)
+        largest = max(largest, float(torch.linalg.eigvalsh(hessian)[-1]))
+    assert largest <= LOSSES[block.type].curvature + 1e-12
+
+
+def test_huge_scores_stay_finite():
+    scores = torch.tensor([[1e4, -1e4, 1e4, 0.0]])
+    blocks = [
+        Block("binary", slice(0, 2), slice(0, 2)),
+        Block("multiclass", slice(2, 3), slice(2, 4), 2),
+    ]
+    targets = torch.tensor([[0.0, 1.0, 1.0]])
+    values = loss_values(scores, targets, blocks)
+    assert values.tolist() == [[1e4, 1e4, 1e4]]
+    assert torch.isfinite(residual(scores, targets, None, blocks)).all()
+
+
+def test_tasks_to_outputs_repeats_by_class():
+    values = torch.arange(5.0)
+    assert tasks_to_outputs(values, BLOCKS).tolist() == [0, 1, 2] + [3] * 4 + [4] * 4
+
+
+def test_scores_are_those_of_scikit_learn(batch):
+    scores, targets, weights = batch
+    ours = task_scores(scores, targets, weights, BLOCKS).numpy()
+    w = weights.numpy()
+    for task in (0, 1):
+        expected = r2_score(targets[:, task], scores[:, task], sample_weight=w[:, task])
+        assert ours[task] == pytest.approx(expected)
+    predicted = (scores[:, 2] > 0).double()
+    assert ours[2] == pytest.approx(
+        accuracy_score(targets[:, 2], predicted, sample_weight=w[:, 2])
+    )
+    predicted = scores[:, 7:11].argmax(1)
+    assert ours[4] == pytest.approx(
+        accuracy_score(targets[:, 4], predicted, sample_weight=w[:, 4])
+    )
+
+
+def test_scores_of_unlabelled_and_constant_tasks():
+    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
+    scores = torch.tensor([[1.0, 1.0, 5.0], [1.0, 2.0, 5.0]])
+    targets = torch.tensor([[0.0, 1.0, 5.0], [0.0, 1.0, 5.0]])
+    weights = torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    out = task_scores(scores, targets, weights, blocks)
+    assert torch.isnan(out[0])
+    assert out[1:].tolist() == [0, 1]

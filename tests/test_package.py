@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skdisentangle
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(skdisentangle.__path__, "skdisentangle.")
+]
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_exist_and_are_documented(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for public in getattr(module, "__all__", []):
+        thing = getattr(module, public)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            assert thing.__doc__, f"{name}.{public} has no docstring"
+
+
+def test_every_parameter_and_attribute_is_documented():
+    cls = skdisentangle.SparseSharedDisentangler
+    text = inspect.getdoc(cls)
+    for parameter in inspect.signature(cls).parameters:
+        assert re.search(rf"^{parameter} : ", text, flags=re.MULTILINE), parameter
+
+
+def test_layers_do_not_import_upwards():
+    """The solvers know nothing of scikit-learn."""
+    code = (
+        "import sys, types; package = types.ModuleType('skdisentangle');"
+        f"package.__path__ = {list(skdisentangle.__path__)!r};"
+        "sys.modules['skdisentangle'] = package;"
+        "import skdisentangle.training;"
+        "print([m for m in sys.modules if m.startswith('sklearn')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_code_of_the_readme_runs():
+    """Every Python block, in order, on data of the shapes that it speaks of."""
+    import numpy as np
+    import sklearn
+    from sklearn.model_selection import GridSearchCV
+
+    if not README.exists():
+        pytest.skip("an installed package has no README")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 4))
+    names = {
+        "X": X,
+        "Y_tasks": np.column_stack([X[:, 0], X[:, 1] > 0]),
+        "y": (X[:, 0] > 0).astype(int),
+        "sklearn": sklearn,
+        "GridSearchCV": GridSearchCV,
+    }
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["search"].best_params_["dis__sparsity"] in (0.01, 0.03, 0.1)

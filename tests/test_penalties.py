@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from skdisentangle.losses import Block
+from skdisentangle.penalties import (
+    output_weights,
+    penalty_value,
+    penalty_weights,
+    sharing_entropy,
+    sharing_weights,
+    soft_threshold,
+    usage,
+)
+
+COEF = torch.tensor(
+    [[2.0, 0.0, -2.0], [0.0, 0.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]],
+    dtype=torch.float64,
+)
+
+
+def test_soft_threshold_is_the_proximal_operator():
+    """It minimises (x - c)^2 / 2 + t |x|, found here by brute force."""
+    grid = np.linspace(-4, 4, 8001)
+    for c, t in [(1.5, 0.5), (-1.5, 0.5), (0.3, 0.5), (-0.5, 0.5), (2.0, 0.0)]:
+        best = grid[np.argmin((grid - c) ** 2 / 2 + t * np.abs(grid))]
+        ours = float(soft_threshold(torch.tensor(c), torch.tensor(t)))
+        assert ours == pytest.approx(best, abs=1e-3)
+
+
+def test_soft_threshold_gives_exact_zeros():
+    coef = torch.tensor([0.1, -0.1, 0.1 + 1e-9, 5.0], dtype=torch.float64)
+    out = soft_threshold(coef, torch.tensor(0.1, dtype=torch.float64))
+    assert (out == 0).tolist() == [True, True, False, False]
+
+
+def test_usage_by_hand():
+    """Rows by magnitude: (1/2, 0, 1/2), (0, 0, 1), (3/4, 1/4, 0); the last is empty."""
+    expected = torch.tensor([1.25, 0.25, 1.5], dtype=torch.float64) / 3
+    torch.testing.assert_close(usage(COEF), expected)
+    torch.testing.assert_close(usage(COEF * 7), expected)
+    weights = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    assert usage(COEF, weights).tolist() == [0, 0, 1]
+    assert usage(torch.zeros(2, 3)).tolist() == [0, 0, 0]
+
+
+def test_sharing_entropy_by_hand():
+    assert float(sharing_entropy(torch.tensor([0.5, 0.5, 0.0]))) == pytest.approx(
+        np.log(2)
+    )
+    assert float(sharing_entropy(torch.tensor([1.0, 0.0]))) == 0
+
+
+def test_sharing_weights_are_the_gradient_of_the_entropy_up_to_a_constant():
+    use = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64, requires_grad=True)
+    sharing_entropy(use).backward()
+    slope = use.grad / np.log(3)
+    torch.testing.assert_close(sharing_weights(use.detach()), slope - slope.min())
+
+
+def test_sharing_weights_rise_where_few_tasks_use_a_component():
+    weights = sharing_weights(torch.tensor([0.7, 0.2, 0.1, 0.0]))
+    assert weights[0] == 0
+    assert torch.all(weights.diff() > 0)
+    assert torch.isfinite(weights).all()
+    assert sharing_weights(torch.tensor([1.0])).tolist() == [0]
+
+
+def test_sharing_step_lowers_the_entropy():
+    """A small step of the weighted L1 penalty on heads makes usage less even."""
+    coef = torch.tensor([[1.0, 0.5], [1.0, 0.4], [0.2, 0.9]], dtype=torch.float64)
+    weights = torch.full((3,), 1 / 3, dtype=torch.float64)
+    l1 = penalty_weights(coef, weights, sparsity=0.0, sharing=0.05, reweighted=False)
+    after = soft_threshold(coef, l1)
+    assert sharing_entropy(usage(after)) < sharing_entropy(usage(coef))
+
+
+def test_reweighting_spares_large_coefficients():
+    ones = torch.full((4,), 0.25, dtype=torch.float64)
+    l1 = penalty_weights(COEF, ones, sparsity=0.1, sharing=0.0, reweighted=True)
+    assert float(l1[0, 0]) == pytest.approx(0.1 * 0.1 / 1.1)
+    assert float(l1[0, 1]) == pytest.approx(0.1)
+    # one third of the largest: 0.1 / (1/3 + 0.1)
+    assert float(l1[2, 1]) == pytest.approx(0.1 * 0.1 / (1 / 3 + 0.1))
+    assert l1[3].tolist() == pytest.approx([0.1] * 3)
+    # and its scale does not matter
+    torch.testing.assert_close(
+        l1,
+        penalty_weights(COEF * 50, ones, sparsity=0.1, sharing=0.0, reweighted=True),
+    )
+
+
+def test_spread_scales_the_penalty_of_an_output():
+    ones = torch.full((4,), 0.25, dtype=torch.float64)
+    spread = torch.tensor([1.0, 0.5, 0.3, 0.1], dtype=torch.float64)
+    options = {"sparsity": 0.1, "sharing": 0.2, "reweighted": False}
+    plain = penalty_weights(COEF, ones, **options)
+    scaled = penalty_weights(COEF, ones, **options, spread=spread)
+    torch.testing.assert_close(scaled, spread.unsqueeze(1) * plain)
+
+
+def test_a_task_of_many_classes_weighs_as_one_task():
+    blocks = [
+        Block("regression", slice(0, 2), slice(0, 2)),
+        Block("multiclass", slice(2, 3), slice(2, 1002), 1000),
+    ]
+    coef = torch.zeros(1002, 2)
+    weights = output_weights(blocks, coef)
+    assert float(weights.sum()) == pytest.approx(1, rel=1e-5)
+    assert float(weights[:2].sum()) == pytest.approx(2 / 3, rel=1e-5)
+    coef[:2, 0], coef[2:, 1] = 1.0, 1.0
+    assert usage(coef, weights).tolist() == pytest.approx([2 / 3, 1 / 3], rel=1e-4)
+    value = penalty_value(coef, torch.ones_like(coef), weights)
+    assert float(value) == pytest.approx(1, rel=1e-4)

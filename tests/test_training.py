@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from skdisentangle.losses import Block
+from skdisentangle.solvers import gradient, optimality_gap, pad_weights
+from skdisentangle.training import (
+    LabelTensors,
+    TrainingOptions,
+    TrainingState,
+    finish,
+    split_batches,
+    standardise,
+    threads,
+    train,
+)
+
+BLOCKS = (
+    Block("regression", slice(0, 2), slice(0, 2)),
+    Block("binary", slice(2, 4), slice(2, 4)),
+)
+
+
+def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n_rows, 3, generator=generator, dtype=torch.float64)
+    targets = torch.stack(
+        [rows[:, 0], rows[:, 1], (rows[:, 0] > 0).double(), (rows[:, 2] > 0).double()],
+        dim=1,
+    )
+    options = TrainingOptions(
+        blocks=BLOCKS,
+        sparsity=sparsity,
+        sharing=sharing,
+        reweighted=True,
+        learning_rate=0.01,
+        spread=torch.tensor([1.0, 1.0, 0.5, 0.5], dtype=torch.float64),
+        task_weights=torch.full((4,), 0.25, dtype=torch.float64),
+    )
+    layer = torch.nn.Linear(3, 4).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(4, 3, generator=generator).double())
+        layer.bias.zero_()
+    body = torch.nn.Sequential(layer)
+    theta = torch.zeros(4, 5, dtype=torch.float64)
+    return rows, targets, options, TrainingState.start(body, theta, options)
+
+
+def fit(rows, targets, options, state, **changes):
+    settings = {
+        "batch_size": len(rows),
+        "max_iter": 300,
+        "tol": 1e-4,
+        "n_iter_no_change": 300,
+        "generator": torch.Generator().manual_seed(0),
+    }
+    labels = LabelTensors(targets, None, None)
+    return train(state, rows, labels, options, **{**settings, **changes})
+
+
+def test_finish_standardises_and_solves():
+    rows, targets, options, state = make()
+    fit(rows, targets, options, state, max_iter=50)
+    finish(state, rows, LabelTensors(targets, None, None), options)
+    raw = state.body(rows).detach()
+    torch.testing.assert_close(raw.mean(0), state.mean)
+    torch.testing.assert_close(raw.var(0, correction=0), state.var)
+    codes = torch.nn.functional.pad(
+        (raw - state.mean) * (state.var + 1e-5).rsqrt(), (0, 1), value=1.0
+    )
+    slope = gradient(state.theta, codes, targets, None, BLOCKS)
+    # An intercept, which has no penalty, has no slope left.
+    assert float(slope[:, -1].abs().max()) < 1e-3
+    largest = pad_weights(torch.full((4, 4), 0.5, dtype=torch.float64), BLOCKS)
+    assert float(optimality_gap(state.theta * 0, slope, largest).max()) < 1e-3
+
+
+def test_loss_falls_and_supports_are_found():
+    rows, targets, options, state = make()
+    history = fit(rows, targets, options, state)
+    finish(state, rows, LabelTensors(targets, None, None), options)
+    assert history.losses[-1] < 0.3 * history.losses[0]
+    used = state.theta[:, :-1] != 0
+    assert used.sum(1).tolist() == [1, 1, 1, 1]
+    # tasks 0 and 2 are about the same column, and share a component
+    assert torch.equal(used[0], used[2])
+    assert int(used.any(0).sum()) == 3
+
+
+def test_same_seed_same_bits():
+    heads = []
+    for _ in range(2):
+        rows, targets, options, state = make()
+        fit(rows, targets, options, state, batch_size=32, max_iter=20)
+        heads.append(state.theta)
+    assert torch.equal(*heads)
+
+
+def test_weighted_standardisation_is_that_of_repeated_rows():
+    rows, _, _, state = make(n_rows=10)
+    repeats = torch.arange(1, 11)
+    weights = repeats.double() / repeats.double().mean()
+    once = standardise(rows @ torch.ones(3, 4).double(), state, weights)
+    many = rows.repeat_interleave(repeats, dim=0)
+    _, _, _, other = make(n_rows=10)
+    all_rows = standardise(many @ torch.ones(3, 4).double(), other, None)
+    torch.testing.assert_close(once.repeat_interleave(repeats, dim=0), all_rows)
+
+
+def test_plateaus_end_a_fit_early():
+    rows, targets, options, state = make()
+    history = fit(rows, targets, options, state, n_iter_no_change=5, tol=0.5)
+    assert len(history.losses) < 40
+    assert history.converged
+
+
+def test_a_short_fit_has_not_converged():
+    rows, targets, options, state = make()
+    assert not fit(rows, targets, options, state, max_iter=3).converged
+
+
+def test_the_best_state_is_restored():
+    rows, targets, options, state = make()
+    seen = []
+
+    def validate(state):
+        # best in the last third, in the epoch after which it gets worse
+        seen.append(state.theta.clone())
+        return 1.0 if len(seen) == 25 else 0.0
+
+    fit(rows, targets, options, state, max_iter=30, validate=validate)
+    assert torch.equal(state.theta, seen[24])
+
+
+def test_a_validation_plateau_ends_the_last_stage():
+    rows, targets, options, state = make()
+    history = fit(
+        rows,
+        targets,
+        options,
+        state,
+        max_iter=90,
+        n_iter_no_change=4,
+        tol=0.0,
+        validate=lambda state: 0.0,
+    )
+    assert len(history.scores) + 60 > 60
+    assert len(history.losses) < 90
+
+
+def test_an_interrupt_leaves_the_model_so_far():
+    rows, targets, options, state = make()
+
+    def stop(epoch, loss, score):
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return False
+
+    history = fit(rows, targets, options, state, on_epoch=stop)
+    assert history.interrupted
+    assert len(history.losses) == 4
+    assert state.theta.any()
+
+
+def test_on_epoch_can_end_the_fit():
+    rows, targets, options, state = make()
+    history = fit(rows, targets, options, state, on_epoch=lambda e, *_: e == 7)
+    assert len(history.losses) == 7
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "size"), [(10, 3), (9, 2), (3, 2), (2, 2), (5, 100)]
+)
+def test_no_batch_of_one_row(n_rows, size):
+    batches = split_batches(torch.arange(n_rows), size)
+    assert torch.equal(torch.cat(batches), torch.arange(n_rows))
+    assert min(len(batch) for batch in batches) >= 2
+    assert max(len(batch) for batch in batches) <= size + 1
+
+
+def test_threads_are_put_back_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="boom"), threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise RuntimeError("boom")
+    assert torch.get_num_threads() == before
