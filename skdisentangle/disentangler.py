@@ -114,7 +114,7 @@ class SparseSharedDisentangler(
         does not depend on the number of rows, tasks or outputs, on the scale of X or of
         a target, nor on the frequency of a class: at 1 a component that is the target
         itself, but for scale, is just left out.
-    sharing : float, default=0.2
+    sharing : float, default=0.3
         Strength of the penalty that keeps the tasks to few components together.
     penalty : {"reweighted", "l1"}, default="reweighted"
         ``"reweighted"`` is the log-sum penalty, which hardly shrinks the coefficients
@@ -283,7 +283,7 @@ class SparseSharedDisentangler(
         n_components: int = 20,
         *,
         sparsity: float = 0.03,
-        sharing: float = 0.2,
+        sharing: float = 0.3,
         penalty: Literal["reweighted", "l1"] = "reweighted",
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),

@@ -62,7 +62,8 @@ class ComponentScaler(nn.Module):
         self.register_buffer("sign", torch.ones(n_components))
 
     def forward(self, raw: Tensor) -> Tensor:
-        return ((raw - self.mean) * self.scale)[:, self.order] * self.sign
+        # Adding zero turns a negative zero into a plain one.
+        return ((raw - self.mean) * self.scale)[:, self.order] * self.sign + 0.0
 
 
 class Encoder(nn.Module):
@@ -135,7 +136,9 @@ def _conv(
         )
         assert isinstance(layer, nn.Conv2d)
         _initialise(layer, generator)
-        layers += [layer, nn.ReLU()]
+        # Smooth: at the kinks of a rectifier, a deep network makes differences out of
+        # rounding, and a weighted fit would differ from one on repeated rows.
+        layers += [layer, nn.SiLU()]
         channels = n_filters
         height, width = -(-height // stride[0]), -(-width // stride[1])
         depth += 1

@@ -100,11 +100,11 @@ def test_tasks_to_outputs_repeats_by_class():
 def test_scores_are_those_of_scikit_learn(batch):
     scores, targets, weights = batch
     ours = task_scores(scores, targets, weights, BLOCKS).numpy()
-    w = weights.numpy()
+    scores, targets, w = scores.numpy(), targets.numpy(), weights.numpy()
     for task in (0, 1):
         expected = r2_score(targets[:, task], scores[:, task], sample_weight=w[:, task])
         assert ours[task] == pytest.approx(expected)
-    predicted = (scores[:, 2] > 0).double()
+    predicted = scores[:, 2] > 0
     assert ours[2] == pytest.approx(
         accuracy_score(targets[:, 2], predicted, sample_weight=w[:, 2])
     )
