@@ -44,9 +44,10 @@ def simplest_rotation(
         their components. None if no pair gains by a turn.
     """
     n_components = coef.shape[1]
-    heads = coef.double() * weights.double().unsqueeze(1)
-    rotation = torch.eye(n_components, dtype=heads.dtype, device=coef.device)
-    angles = torch.arange(1, N_ANGLES, device=coef.device) * (math.pi / 2 / N_ANGLES)
+    # Many small steps that look at numbers: on the CPU, wherever the heads are.
+    heads = (coef * weights.unsqueeze(1)).double().cpu()
+    rotation = torch.eye(n_components, dtype=heads.dtype)
+    angles = torch.arange(1, N_ANGLES) * (math.pi / 2 / N_ANGLES)
     cos, sin = angles.cos().double(), angles.sin().double()
     active = torch.nonzero(heads.any(0)).squeeze(1).tolist()
     turned = False
@@ -70,7 +71,7 @@ def simplest_rotation(
         turned = turned or turned_in_sweep
         if not turned_in_sweep:
             break
-    return rotation.to(coef.dtype) if turned else None
+    return rotation.to(coef) if turned else None
 
 
 def last_linear(body: nn.Module) -> nn.Linear | None:
