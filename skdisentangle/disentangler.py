@@ -25,7 +25,6 @@ from sklearn.utils import ClassifierTags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
     validate_data,
 )
@@ -55,6 +54,14 @@ from .training import (
     threads,
     train,
     train_pass,
+)
+from .validation import (
+    layer_sizes,
+    learned_task_weights,
+    row_weights,
+    split_rows,
+    thread_count,
+    torch_device,
 )
 
 __all__ = ["SparseSharedDisentangler"]
@@ -395,7 +402,9 @@ class SparseSharedDisentangler(
         rows_in: NDArray[np.intp] | slice = slice(None)
         n_rows = X.shape[0]
         if self.early_stopping:
-            rows_in, held_back = self._split(n_rows, int(split_seed))
+            rows_in, held_back = split_rows(
+                n_rows, self.validation_fraction, int(split_seed)
+            )
             n_rows = len(rows_in)
         batch_size, max_iter = self._budget(n_rows)
         dtype = torch.float32
@@ -403,7 +412,7 @@ class SparseSharedDisentangler(
             # With all rows in each step, double precision costs next to nothing, and
             # makes the fit indifferent to the order of the rows.
             dtype = torch.float64
-        like = torch.empty(0, dtype=dtype, device=self._device())
+        like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
         self._spread = self._output_spread(encoded)
         options = self._options(like)
@@ -438,7 +447,7 @@ class SparseSharedDisentangler(
 
         own_noise = isinstance(self.encoder, str)
         with (
-            threads(self._n_threads()),
+            threads(thread_count(self.n_jobs)),
             nullcontext() if own_noise else seeded(int(noise_seed)),
         ):
             history = train(
@@ -509,7 +518,7 @@ class SparseSharedDisentangler(
         encoded = self._encode(labels, weight)
         if first:
             self._spread = self._output_spread(encoded)
-        like = torch.empty(0, dtype=torch.float32, device=self._device())
+        like = torch.empty(0, dtype=torch.float32, device=torch_device(self.device))
         options = self._options(like)
         state: TrainingState | None = getattr(self, "_partial_state", None)
         if state is None:
@@ -519,7 +528,7 @@ class SparseSharedDisentangler(
             self.validation_scores_ = None
         batch_size, _ = self._budget(X.shape[0])
         with (
-            threads(self._n_threads()),
+            threads(thread_count(self.n_jobs)),
             nullcontext() if isinstance(self.encoder, str) else seeded(int(noise_seed)),
         ):
             loss = train_pass(
@@ -657,7 +666,7 @@ class SparseSharedDisentangler(
         task_set = self._task_set
         targets, labelled = task_set.encode(labels, unseen_ok=True)
         weights = label_weights(labelled, weight, targets, None)
-        codes = forward(self.encoder_, X, self._device())
+        codes = forward(self.encoder_, X, torch_device(self.device))
         coef, intercept = self._standardised_heads()
         raw = codes @ coef.T.astype(codes.dtype) + intercept.astype(codes.dtype)
         scores = task_scores(
@@ -683,30 +692,6 @@ class SparseSharedDisentangler(
             return np.random.RandomState()
         return check_random_state(self.random_state)
 
-    def _device(self) -> torch.device:
-        name = self.device
-        if name == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"device must be 'auto', 'cpu' or a device that torch can use here; "
-                f"got {name!r}."
-            ) from error
-        return device
-
-    def _n_threads(self) -> int:
-        if self.n_jobs is None:
-            return 1
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs must be None, positive, or -1; got 0.")
-        from joblib import cpu_count
-
-        count: int = cpu_count()
-        return self.n_jobs if self.n_jobs > 0 else max(1, count + 1 + self.n_jobs)
-
     def _read(
         self, X: Any, y: Any, Y_tasks: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Any, Labels, NDArray[np.float64] | None]:
@@ -724,18 +709,8 @@ class SparseSharedDisentangler(
                 f"Y_tasks must have a row for each of the {X.shape[0]} rows of X; got "
                 f"{labels.n_rows}."
             )
-        if sample_weight is None:
-            return X, labels, None
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if (weight < 0).any():
-            raise ValueError(
-                f"sample_weight must not be negative; got {weight.min():.6g}."
-            )
-        if not weight.any():
-            raise ValueError(
-                "sample_weight must hold a weight above zero; all are zero."
-            )
-        if np.ptp(weight) == 0:
+        weight = row_weights(sample_weight, X)
+        if weight is None:
             return X, labels, None
         kept = np.flatnonzero(weight)
         if len(kept) < len(weight):
@@ -778,7 +753,7 @@ class SparseSharedDisentangler(
             self.encoder,
             n_features=X.shape[1],
             n_components=self.n_components,
-            hidden_layer_sizes=self._hidden(),
+            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             input_shape=self.input_shape,
             seed=seed,
         )
@@ -790,16 +765,6 @@ class SparseSharedDisentangler(
             return unscaled(len(self._moments.mean))
         return self._moments.scaler(self._n_rows, self.input_shape)
 
-    def _hidden(self) -> list[int]:
-        sizes = list(np.atleast_1d(np.asarray(self.hidden_layer_sizes)))
-        for size in sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    "hidden_layer_sizes must hold positive integers; got "
-                    f"{self.hidden_layer_sizes!r}."
-                )
-        return [int(size) for size in sizes]
-
     def _encode(
         self, labels: Labels, weight: NDArray[np.float64] | None
     ) -> EncodedLabels:
@@ -810,18 +775,6 @@ class SparseSharedDisentangler(
         return EncodedLabels(
             targets, weights, None if weight is None else weight / weight.mean()
         )
-
-    def _split(
-        self, n_rows: int, seed: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        order = np.random.RandomState(seed).permutation(n_rows)
-        n_held = max(1, round(self.validation_fraction * n_rows))
-        if n_rows - n_held < 2:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} leaves fewer than 2 of "
-                f"{n_rows} rows to fit on; lower it, or turn early_stopping off."
-            )
-        return np.sort(order[n_held:]), np.sort(order[:n_held])
 
     def _budget(self, n_rows: int) -> tuple[int, int]:
         """Rows a batch, and epochs."""
@@ -835,37 +788,6 @@ class SparseSharedDisentangler(
         n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
         return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
 
-    def _task_weights(self) -> NDArray[np.float64]:
-        """Weights of the learned tasks, in the order of the solvers, of mean one."""
-        task_set = self._task_set
-        given = self.task_weight
-        n_tasks = len(task_set.tasks)
-        if given is None:
-            return np.ones(len(task_set.learned))
-        if isinstance(given, Mapping):
-            names = [task.name for task in task_set.tasks]
-            unknown = [name for name in given if name not in names]
-            if unknown:
-                raise ValueError(
-                    f"task_weight names {unknown[0]!r}, which is not a task; the tasks "
-                    f"are {', '.join(map(repr, names[:10]))}."
-                )
-            weight = np.array([float(given.get(name, 1.0)) for name in names])
-        else:
-            weight = np.asarray(given, dtype=np.float64)
-        if weight.shape != (n_tasks,):
-            raise ValueError(
-                f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
-                f"shape {weight.shape}."
-            )
-        weight = weight[task_set.learned]
-        if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-            raise ValueError(
-                "task_weight must be finite and not negative, and one of the tasks that "
-                f"can be learned must have a weight above zero; got {given!r}."
-            )
-        return weight / weight.mean()
-
     def _output_spread(self, encoded: EncodedLabels) -> NDArray[np.float64]:
         tasks = self._task_set
         return output_spread(
@@ -874,7 +796,9 @@ class SparseSharedDisentangler(
 
     def _options(self, like: torch.Tensor) -> TrainingOptions:
         blocks = self._task_set.blocks
-        task_weights = torch.from_numpy(self._task_weights()).to(like)
+        task_weights = torch.from_numpy(
+            learned_task_weights(self.task_weight, self._task_set)
+        ).to(like)
         return TrainingOptions(
             blocks=blocks,
             sparsity=float(self.sparsity),
@@ -976,8 +900,8 @@ class SparseSharedDisentangler(
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        with threads(self._n_threads()):
-            return forward(self.encoder_, X, self._device())
+        with threads(thread_count(self.n_jobs)):
+            return forward(self.encoder_, X, torch_device(self.device))
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self._codes(X) @ self.coef_.T + self.intercept_
