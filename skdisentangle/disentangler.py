@@ -884,8 +884,8 @@ class SparseSharedDisentangler(
             )
         elif not history.converged:
             warnings.warn(
-                f"The fit was still improving after max_iter={max_iter} epochs; raise "
-                "max_iter, or set max_iter='auto'.",
+                f"The fit was still improving after max_iter={max_iter} epochs; give "
+                "max_iter a larger number.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -72,6 +72,9 @@ LOSS_EVERY = 4
 #: Where the penalty asked for takes over from plain L1, and where the fit settles.
 STAGES = (1 / 3, 2 / 3)
 
+#: A fit of fewer epochs is never said to have converged.
+MIN_EPOCHS_TO_SETTLE = 5
+
 #: When to look for a rotation of the components that makes the heads sparser.
 ROTATION_TIMES = (1 / 6, 1 / 3, 1 / 2)
 
@@ -482,15 +485,16 @@ def train(
 
 
 def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> bool:
-    """Whether the last epochs improved on those before by no more than a little.
+    """Whether the last tenth of the epochs improved no more than a little.
 
     The learning rate has gone to zero by then, and some improvement comes of that
     alone: a hundred times ``tol``, relative to the first loss, is let pass.
     """
-    if len(losses) <= n_iter_no_change:
+    if len(losses) < MIN_EPOCHS_TO_SETTLE:
         return False
-    before = min(losses[:-n_iter_no_change])
-    return before - min(losses[-n_iter_no_change:]) <= 100 * tol * abs(losses[0])
+    window = min(n_iter_no_change, max(1, len(losses) // 10))
+    before = min(losses[:-window])
+    return before - min(losses[-window:]) <= 100 * tol * abs(losses[0])
 
 
 _Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]

@@ -9,6 +9,7 @@ from skdisentangle.training import (
     LabelTensors,
     TrainingOptions,
     TrainingState,
+    _has_settled,
     finish,
     split_batches,
     standardise,
@@ -185,3 +186,11 @@ def test_threads_are_put_back_after_an_error():
         assert torch.get_num_threads() == before + 1
         raise RuntimeError("boom")
     assert torch.get_num_threads() == before
+
+
+def test_what_counts_as_settled():
+    falling = [1 / epoch for epoch in range(1, 41)]
+    assert not _has_settled([1.0, 0.5, 0.5, 0.5], 1e-4, 10)
+    assert _has_settled([*falling, *[falling[-1]] * 10], 1e-4, 10)
+    assert not _has_settled([1.0] * 18 + [0.5, 0.3], 1e-4, 10)
+    assert _has_settled([1.0, 0.6] + [0.5] * 18, 1e-4, 10)

@@ -1,0 +1,203 @@
+"""The three scores of DCI, each as a single number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._dci import dci_scores
+from ._validation import DiscreteFactors, RandomState
+
+
+def disentanglement_score(
+    factors: Any,
+    codes: Any,
+    *,
+    importance: Any = "fast_boosting",
+    discrete_factors: DiscreteFactors = "auto",
+    cv: Any = None,
+    random_state: RandomState = 0,
+    n_jobs: int | None = None,
+) -> float:
+    """Disentanglement D of DCI: does each code matter for one factor only.
+
+    The attribute ``disentanglement`` of :func:`dci_scores`, for use as a single number.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        The true factors. Not constant, no missing values.
+    codes : array-like of shape (n_samples, n_codes)
+        The representation. Constant codes change nothing.
+    importance : str, estimator or (regressor, classifier), default="fast_boosting"
+        The model that predicts factors from codes, see :func:`dci_scores`.
+    discrete_factors : "auto", bool or array-like, default="auto"
+        Which factors are classes and not numbers, see :func:`mig_score`.
+    cv : None, int, splitter or iterable of (train, test), default=None
+        Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
+    random_state : int, RandomState or None, default=0
+        For the split and the models. None draws anew each time.
+    n_jobs : int or None, default=None
+        Number of factors to treat at once, in threads.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], 1 is best.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    *Chance level*: 0 to 0.02 with trees, 0.01 to 0.15 with "linear".
+
+    *Pitfalls*: it depends on the kind of importance, and copies of a code do not lower
+    it. See :func:`dci_scores` for the formula and for which kind to use when.
+
+    References
+    ----------
+    Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
+    representations", ICLR 2018.
+    """
+    return dci_scores(
+        factors,
+        codes,
+        importance=importance,
+        discrete_factors=discrete_factors,
+        cv=cv,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    ).disentanglement
+
+
+def completeness_score(
+    factors: Any,
+    codes: Any,
+    *,
+    importance: Any = "fast_boosting",
+    discrete_factors: DiscreteFactors = "auto",
+    cv: Any = None,
+    random_state: RandomState = 0,
+    n_jobs: int | None = None,
+) -> float:
+    """Completeness C of DCI: does one code only matter for each factor.
+
+    The attribute ``completeness`` of :func:`dci_scores`, for use as a single number.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        The true factors. Not constant, no missing values.
+    codes : array-like of shape (n_samples, n_codes)
+        The representation. Constant codes change nothing.
+    importance : str, estimator or (regressor, classifier), default="fast_boosting"
+        The model that predicts factors from codes, see :func:`dci_scores`.
+    discrete_factors : "auto", bool or array-like, default="auto"
+        Which factors are classes and not numbers, see :func:`mig_score`.
+    cv : None, int, splitter or iterable of (train, test), default=None
+        Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
+    random_state : int, RandomState or None, default=0
+        For the split and the models. None draws anew each time.
+    n_jobs : int or None, default=None
+        Number of factors to treat at once, in threads.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], 1 is best.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    *Chance level*: 0 to 0.02 with trees, 0.01 to 0.15 with "linear".
+
+    *Pitfalls*: it depends on the kind of importance, and one code that holds all
+    factors has C = 1. See :func:`dci_scores` for the formula and for which kind to use
+    when.
+
+    References
+    ----------
+    Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
+    representations", ICLR 2018.
+    """
+    return dci_scores(
+        factors,
+        codes,
+        importance=importance,
+        discrete_factors=discrete_factors,
+        cv=cv,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    ).completeness
+
+
+def informativeness_score(
+    factors: Any,
+    codes: Any,
+    *,
+    importance: Any = "fast_boosting",
+    discrete_factors: DiscreteFactors = "auto",
+    cv: Any = None,
+    random_state: RandomState = 0,
+    n_jobs: int | None = None,
+) -> float:
+    """Informativeness I of DCI: are the factors predicted on held-out rows.
+
+    The attribute ``informativeness`` of :func:`dci_scores`, for use as a single number.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        The true factors. Not constant, no missing values.
+    codes : array-like of shape (n_samples, n_codes)
+        The representation. Constant codes change nothing.
+    importance : str, estimator or (regressor, classifier), default="fast_boosting"
+        The model that predicts factors from codes, see :func:`dci_scores`.
+    discrete_factors : "auto", bool or array-like, default="auto"
+        Which factors are classes and not numbers, see :func:`mig_score`.
+    cv : None, int, splitter or iterable of (train, test), default=None
+        Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
+    random_state : int, RandomState or None, default=0
+        For the split and the models. None draws anew each time.
+    n_jobs : int or None, default=None
+        Number of factors to treat at once, in threads.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], 1 is best.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    *Chance level*: the share of the largest class for discrete and 0 for continuous
+    factors; the score is their mean.
+
+    *Pitfalls*: accuracy and R² are not the same measure, so compare only the same
+    factors. It depends on the model, whose default is a small one: a rotation of
+    perfect codes lowers it. See :func:`dci_scores` for details.
+
+    References
+    ----------
+    Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
+    representations", ICLR 2018.
+    """
+    return dci_scores(
+        factors,
+        codes,
+        importance=importance,
+        discrete_factors=discrete_factors,
+        cv=cv,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    ).informativeness

@@ -1,0 +1,209 @@
+"""Metrics of mutual information on binned values: MIG and modularity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._validation import (
+    DiscreteFactors,
+    FloatArray,
+    IntArray,
+    bin_columns,
+    check_factors_codes,
+    check_integer,
+    factor_labels,
+    is_constant,
+)
+
+
+def entropies(labels: IntArray) -> FloatArray:
+    """Entropy in nats of each column of labels, shape (n_columns,)."""
+    result = np.zeros(labels.shape[1])
+    for j, column in enumerate(labels.T):
+        p = np.bincount(column) / len(column)
+        p = p[p > 0]
+        result[j] = -np.sum(p * np.log(p))
+    return result
+
+
+def mutual_information(code_labels: IntArray, labels: IntArray) -> FloatArray:
+    """Mutual information in nats of each pair, shape (n_codes, n_factors)."""
+    n_samples = len(labels)
+    information = np.zeros((code_labels.shape[1], labels.shape[1]))
+    for i, code in enumerate(code_labels.T):
+        n_values = code.max() + 1
+        for j, label in enumerate(labels.T):
+            n_classes = label.max() + 1
+            counts = np.bincount(
+                code * n_classes + label, minlength=n_values * n_classes
+            )
+            joint = counts.reshape(n_values, n_classes) / n_samples
+            independent = joint.sum(axis=1)[:, None] * joint.sum(axis=0)
+            seen = joint > 0
+            information[i, j] = np.sum(
+                joint[seen] * np.log(joint[seen] / independent[seen])
+            )
+    return np.maximum(information, 0.0)
+
+
+def _binned_information(
+    factors: Any, codes: Any, discrete_factors: DiscreteFactors, n_bins: int
+) -> tuple[FloatArray, FloatArray]:
+    """Mutual information of the codes that vary, and entropy of the factors."""
+    n_bins = check_integer("n_bins", n_bins, 2)
+    values, codes, is_discrete = check_factors_codes(factors, codes, discrete_factors)
+    labels = factor_labels(values, is_discrete, n_bins)
+    live = codes[:, ~is_constant(codes)]
+    return mutual_information(bin_columns(live, n_bins), labels), entropies(labels)
+
+
+def mig_score(
+    factors: Any,
+    codes: Any,
+    *,
+    discrete_factors: DiscreteFactors = "auto",
+    n_bins: int = 20,
+) -> float:
+    r"""Mutual information gap.
+
+    With :math:`I_{(1)j} \ge I_{(2)j}` the two largest mutual informations of a code
+    with factor j, both binned, and :math:`H_j` the entropy of the factor,
+
+    .. math:: \mathrm{MIG} = \frac{1}{K} \sum_j \frac{I_{(1)j} - I_{(2)j}}{H_j}.
+
+    It asks whether each factor is held by one code only.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        The true factors. Not constant, no missing values.
+    codes : array-like of shape (n_samples, n_codes)
+        The representation. Constant codes change nothing.
+    discrete_factors : "auto", bool or array-like, default="auto"
+        Which factors are classes and not numbers: a bool for all, a boolean mask of
+        shape (n_factors,) or indices of the discrete columns. "auto" goes by dtype:
+        floats are continuous; integers, booleans, strings and categories are discrete.
+    n_bins : int, default=20
+        Number of equal-width bins for codes and for continuous factors.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], 1 is best. A code that holds its factor in other bins than its own
+        (a nonlinear map, noise, more values than bins) scores below 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    *Chance level*: near 0. The bias of the estimated information, about
+    (bins - 1)(classes - 1) / (2 n_samples) nats, is nearly the same for two noise codes
+    and so cancels: 2,000 rows of noise with 10 classes score about 0.002.
+
+    *Pitfalls*: two codes that hold the same factor give 0, however good they are.
+    Correlated factors lower the score of perfect codes, since each code then informs
+    about all factors. Bins of equal width see little of a code with heavy tails.
+
+    Some implementations divide by the entropy of the code; this divides by the
+    factor's, as the paper does.
+
+    References
+    ----------
+    Chen, Li, Grosse and Duvenaud, "Isolating sources of disentanglement in variational
+    autoencoders", NeurIPS 2018, equation 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle.metrics import mig_score
+    >>> factors = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> round(mig_score(factors, factors * [3.0, -2.0]), 6)
+    1.0
+    """
+    information, entropy = _binned_information(factors, codes, discrete_factors, n_bins)
+    missing = np.zeros((max(0, 2 - len(information)), len(entropy)))
+    ordered = np.sort(np.vstack([missing, information]), axis=0)
+    return float(np.mean((ordered[-1] - ordered[-2]) / entropy))
+
+
+def modularity_score(
+    factors: Any,
+    codes: Any,
+    *,
+    discrete_factors: DiscreteFactors = "auto",
+    n_bins: int = 20,
+) -> float:
+    r"""Modularity: does each code inform about one factor only.
+
+    With :math:`I_{ij}` the mutual information of code i and factor j, both binned, and
+    :math:`j^*` the factor about which code i informs most,
+
+    .. math::
+        \mathrm{modularity} = \frac{1}{M} \sum_i \left( 1 -
+        \frac{\sum_{j \ne j^*} I_{ij}^2}{(K - 1) I_{ij^*}^2} \right),
+
+    the mean over the M codes that inform about any factor at all.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        The true factors. Not constant, no missing values.
+    codes : array-like of shape (n_samples, n_codes)
+        The representation. Constant codes are left out of the mean.
+    discrete_factors : "auto", bool or array-like, default="auto"
+        Which factors are classes and not numbers, see :func:`mig_score`.
+    n_bins : int, default=20
+        Number of equal-width bins for codes and for continuous factors.
+
+    Returns
+    -------
+    score : float
+        In [0, 1], 1 is best. With one factor, 1; with no code that varies, 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    *Chance level*: not 0. Noise has small informations of nearly equal size, so the
+    score is their spread: 0.1 to 0.25 for 6 factors of equal numbers of classes or
+    bins, and more when these differ, 0.77 for 2 to 10 classes. Score shuffled rows of
+    the codes to learn the level of a data set.
+
+    *Pitfalls*: informations enter squared and a wide range of them counts as modular: a
+    random rotation of 6 factors still scores 0.74 to 0.81. Correlated factors lower the
+    score of perfect codes. Modularity does not ask whether factors are encoded at all;
+    read it beside :func:`explicitness_score`.
+
+    disentanglement_lib counts a constant code as 0, so that dead codes lower the score;
+    here they are left out. Without them the two agree.
+
+    References
+    ----------
+    Ridgeway and Mozer, "Learning deep disentangled embeddings with the F-statistic
+    loss", NeurIPS 2018, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle.metrics import modularity_score
+    >>> factors = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> round(modularity_score(factors, factors * 1.0), 6)
+    1.0
+    """
+    information, entropy = _binned_information(factors, codes, discrete_factors, n_bins)
+    information = information[information.max(axis=1, initial=0.0) > 1e-12]
+    if not len(information):
+        return 0.0
+    if len(entropy) == 1:
+        return 1.0
+    relative = (information / information.max(axis=1, keepdims=True)) ** 2
+    others = relative.sum(axis=1) - 1.0
+    return float(np.mean(1.0 - others / (len(entropy) - 1)))
