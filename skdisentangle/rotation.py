@@ -75,10 +75,13 @@ def simplest_rotation(
 
 
 def last_linear(body: nn.Module) -> nn.Linear | None:
-    """The linear layer that a body ends in, if it plainly does."""
+    """The linear layer that a body ends in, if it plainly does and may be changed."""
     while isinstance(body, nn.Sequential) and len(body):
         body = body[-1]
-    return body if isinstance(body, nn.Linear) else None
+    # Not a subclass: its weight may be computed from something else.
+    if type(body) is nn.Linear and body.weight.requires_grad:
+        return body
+    return None
 
 
 @torch.no_grad()

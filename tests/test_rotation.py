@@ -72,3 +72,7 @@ def test_last_linear():
     assert last_linear(nested) is layer
     assert last_linear(torch.nn.Sequential(layer, torch.nn.ReLU())) is None
     assert last_linear(torch.nn.Sequential()) is None
+    computed = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2))
+    assert last_linear(computed) is None
+    layer.weight.requires_grad_(False)
+    assert last_linear(layer) is None
