@@ -83,8 +83,9 @@ def explicitness_score(
 
     *Pitfalls*: a rotation or any other invertible linear map changes nothing: this is
     about information that is linear, not about disentanglement. A perfect code of a
-    factor of many ordered classes scores slightly below 1 (0.98 for 10 classes), as no
-    single linear score has its maximum at a class in the middle. Classes absent from
+    factor of many ordered classes scores below 1 (0.98 for 10 classes, 0.91 for a
+    normal factor in 20 bins), as few classes in the middle have a linear score of their
+    own. Classes absent from
     the training or the test rows of a split are left out.
 
     disentanglement_lib raises if a code is constant; other implementations rescale to
@@ -121,7 +122,9 @@ def explicitness_score(
 def _linear_auc(labels: IntArray, codes: FloatArray, split: Split) -> float:
     """Mean over classes of the area under the curve on the test rows."""
     train, test = split
-    if len(np.unique(labels[train])) < 2:
+    # rows of classes that were not there to be learned say nothing
+    test = test[np.isin(labels[test], labels[train])]
+    if len(np.unique(labels[train])) < 2 or not len(test):
         return 0.5
     fitted, held_out = _standardize_by_train(codes, train, test)
     model = LogisticRegression(max_iter=1000).fit(fitted, labels[train])

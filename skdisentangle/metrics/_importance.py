@@ -210,9 +210,9 @@ def make_model_maker(importance: Any) -> Callable[[bool, int], Any]:
 
 def fitted_importances(model: Any, n_codes: int) -> FloatArray:
     """Read the importances of a fitted model: not negative, shape (n_codes,)."""
-    model = getattr(model, "best_estimator_", model)
-    if hasattr(model, "steps"):  # a pipeline
-        model = model.steps[-1][1]
+    # down to the model inside searches and pipelines
+    while hasattr(model, "best_estimator_") or hasattr(model, "steps"):
+        model = getattr(model, "best_estimator_", None) or model.steps[-1][1]
     if hasattr(model, "feature_importances_"):
         values = np.abs(np.asarray(model.feature_importances_, dtype=np.float64))
     elif hasattr(model, "coef_"):

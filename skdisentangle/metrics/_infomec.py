@@ -199,12 +199,16 @@ def _neighbor_information(
     codes: FloatArray, labels: IntArray, n_neighbors: int, seed: int
 ) -> FloatArray:
     """Information in nats of each code with one factor, shape (n_codes,)."""
+    # the estimate leaves out rows that are alone in their class
+    kept = np.bincount(labels)[labels] > 1
+    if not kept.any():
+        return np.zeros(codes.shape[1])
     # each code is estimated on its own, so that its jitter depends on no other
     return np.array(
         [
             mutual_info_classif(
-                code[:, None],
-                labels,
+                code[kept, None],
+                labels[kept],
                 discrete_features=False,
                 n_neighbors=n_neighbors,
                 random_state=seed,

@@ -174,7 +174,8 @@ def modularity_score(
     -----
     *Chance level*: not 0. Noise has small informations of nearly equal size, so the
     score is their spread: 0.1 to 0.25 for 6 factors of equal numbers of classes or
-    bins, and more when these differ, 0.77 for 2 to 10 classes. Score shuffled rows of
+    bins, and more when these differ: 0.77 for 2 to 10 classes, 0.98 for a binary beside
+    continuous factors. Score shuffled rows of
     the codes to learn the level of a data set.
 
     *Pitfalls*: informations enter squared and a wide range of them counts as modular: a

@@ -202,7 +202,8 @@ def factor_vae_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described; the message says which. Also if no two rows
+        share a (binned) value of a factor and there is no sampler.
 
     Notes
     -----
@@ -277,7 +278,8 @@ def _resampled_variances(
         if not len(usable):
             raise ValueError(
                 f"factors: no two rows share a value of column {j}, so it cannot be "
-                "held fixed. If it is continuous, say so with discrete_factors."
+                "held fixed. Give more rows, lower n_bins, or say with "
+                "discrete_factors that it is continuous."
             )
         votes = np.flatnonzero(held == j)
         for chunk in np.split(votes, range(_VOTES_AT_ONCE, len(votes), _VOTES_AT_ONCE)):

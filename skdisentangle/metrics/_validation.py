@@ -277,9 +277,9 @@ def canonical_codes(codes: FloatArray) -> tuple[FloatArray, IntArray]:
         The column of `codes` that each came from.
     """
     columns = np.flatnonzero(~is_constant(codes))
-    canonical = standardize(codes[:, columns])
-    # rounded, so that rounding decides neither sign nor order
-    head = np.round(canonical[:64], 9)
+    # to 9 digits, as the last ones depend on the scale and could decide ties
+    canonical = np.round(standardize(codes[:, columns]), 9)
+    head = canonical[:64]
     first = np.argmax(head != 0, axis=0)
     sign = np.where(head[first, np.arange(len(columns))] < 0, -1.0, 1.0)
     canonical = canonical * sign
