@@ -122,3 +122,17 @@ def test_scores_of_unlabelled_and_constant_tasks():
     out = task_scores(scores, targets, weights, blocks)
     assert torch.isnan(out[0])
     assert out[1:].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("n_classes", [3, 32, 33, 100])
+def test_residual_of_few_and_of_many_classes(n_classes):
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(20, 2 * n_classes)))
+    targets = torch.from_numpy(rng.integers(0, n_classes, size=(20, 2)) * 1.0)
+    blocks = [
+        Block("multiclass", slice(0, 2), slice(0, 2 * n_classes), n_classes),
+    ]
+    leaf = scores.clone().requires_grad_()
+    loss_values(leaf, targets, blocks).sum().backward()
+    out = residual(scores.clone(), targets, None, blocks)
+    torch.testing.assert_close(out, leaf.grad)

@@ -30,7 +30,7 @@ TRAIN, TEST, ALL = np.arange(1500), np.arange(1500, 2000), np.arange(2000)
 
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(HERE.parent / "data" / "metric_references.npz") as shared:
+    with np.load(HERE / "data" / "metric_references.npz") as shared:
         factors = shared["mixed_rotation_factors"]
         classes = shared["mixed_rotation_classes"].astype(int)
         rotation = shared["mixed_rotation_codes"]
