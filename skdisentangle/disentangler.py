@@ -107,9 +107,8 @@ class SparseSharedDisentangler(
 
     with ``loss_t`` half the squared error of the standardised target, or the
     cross-entropy; ``spread_k`` the standard deviation of the target or class;
-    ``share_m = log(max(u) / u_m) / log(n_components)`` the linearised entropy of the
-    usage ``u``; and ``weight_t`` the inverse of the residual variance for a regression
-    task, else one.
+    ``share_m = log(max(u) / u_m)`` the linearised entropy of the usage ``u``; and
+    ``weight_t`` the inverse of the residual variance for a regression task, else one.
 
     Parameters
     ----------
@@ -121,7 +120,7 @@ class SparseSharedDisentangler(
         does not depend on the number of rows, tasks or outputs, on the scale of X or of
         a target, nor on the frequency of a class: at 1 a component that is the target
         itself, but for scale, is just left out.
-    sharing : float, default=0.3
+    sharing : float, default=0.1
         Strength of the penalty that keeps the tasks to few components together.
     penalty : {"reweighted", "l1"}, default="reweighted"
         ``"reweighted"`` is the log-sum penalty, which hardly shrinks the coefficients
@@ -290,7 +289,7 @@ class SparseSharedDisentangler(
         n_components: int = 20,
         *,
         sparsity: float = 0.03,
-        sharing: float = 0.3,
+        sharing: float = 0.1,
         penalty: Literal["reweighted", "l1"] = "reweighted",
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),

@@ -30,7 +30,6 @@ a strong ``sharing`` shrinks all the heads and biases the encoder.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -101,11 +100,13 @@ def sharing_entropy(use: Tensor) -> Tensor:
 
 
 def sharing_weights(use: Tensor) -> Tensor:
-    """``log(max(u) / u_m) / log(n_components)``, zero for the component used most."""
-    if len(use) == 1:
-        return torch.zeros_like(use)
+    """``log(max(u) / u_m)``, zero for the component used most.
+
+    Not divided by ``log(n_components)``: the strength that switches a component off
+    should not depend on how many there are.
+    """
     log_use = use.clamp_min(MIN_USAGE).log()
-    return (log_use.max() - log_use) / math.log(len(use))
+    return log_use.max() - log_use
 
 
 def penalty_weights(

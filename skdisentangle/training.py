@@ -78,8 +78,8 @@ MIN_EPOCHS_TO_SETTLE = 5
 #: When to look for a rotation of the components that makes the heads sparser.
 ROTATION_TIMES = (1 / 6, 1 / 3, 1 / 2)
 
-#: ``partial_fit`` does not know how long it will go on: steps of plain L1.
-PARTIAL_FIT_L1_STEPS = 1000
+#: ``partial_fit`` does not know how long it will go on: steps of its first stage.
+PARTIAL_FIT_FIRST_STAGE = 1000
 
 
 class Rows(Protocol):
@@ -312,15 +312,15 @@ def _pass(
     return float(total) / n_rows
 
 
-def _l1(state: TrainingState, options: TrainingOptions, refine: bool) -> Tensor:
-    """Weights of the L1 penalty at the last heads; plain ones unless ``refine``."""
+def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
+    """Weights of the L1 penalty at the last heads, at so much of the fit."""
     coef = state.theta[:, :-1]
     weights = penalty_weights(
         coef,
         output_weights(options.blocks, coef),
         sparsity=options.sparsity,
         sharing=options.sharing,
-        reweighted=options.reweighted and refine,
+        reweighted=options.reweighted and progress >= STAGES[0],
         spread=options.spread,
     )
     return pad_weights(weights, options.blocks)
@@ -349,7 +349,7 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
-    l1 = _l1(state, options, state.n_steps >= PARTIAL_FIT_L1_STEPS)
+    l1 = _l1(state, options, STAGES[0] * state.n_steps / PARTIAL_FIT_FIRST_STAGE)
     return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
 
 
@@ -449,7 +449,7 @@ def train(
             if not one_batch:
                 order = torch.randperm(len(labels), generator=generator).to(every_row)
             batches = split_batches(order, batch_size)
-            l1 = _l1(state, options, refine=progress >= STAGES[0])
+            l1 = _l1(state, options, progress)
             loss = _pass(state, rows, labels, batches, l1, options, set_rate)
             history.losses.append(loss)
             score = None if validate is None else validate(state)
