@@ -1,4 +1,4 @@
-"""Options and data shared by the tests."""
+"""Settings and data shared by the tests."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ from hypothesis import settings
 # The same examples in every run: a suite that fails by chance teaches to ignore it.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--run-slow", action="store_true", help="also run the tests marked slow"
-    )
-
-
-def pytest_collection_modifyitems(config, items):
-    if config.getoption("--run-slow"):
-        return
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="needs --run-slow"))
 
 
 def make_problem(seed=0, n_samples=300, n_factors=3, n_tasks=9, n_features=8):
