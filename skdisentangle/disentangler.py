@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import wraps
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -84,6 +85,30 @@ def _has_classes(estimator: SparseSharedDisentangler) -> bool:
     ):
         return True
     raise AttributeError("predict_proba is not available for a regression task.")
+
+
+def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave the estimator as it was if the method raises.
+
+    What scikit-learn's callbacks keep on the estimator is theirs to clear.
+    """
+
+    @wraps(method)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            theirs = {
+                name: value
+                for name, value in vars(self).items()
+                if name.startswith(("_callback", "_skl"))
+            }
+            vars(self).clear()
+            vars(self).update(before, **theirs)
+            raise
+
+    return guarded
 
 
 class SparseSharedDisentangler(
@@ -201,7 +226,7 @@ class SparseSharedDisentangler(
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float
-        Mean loss over tasks, after each epoch, without the penalty.
+        Mean loss over tasks in each epoch, without the penalty, on every fourth batch.
     validation_scores_ : list of float or None
         Score on the rows held back, after each epoch; None without early stopping.
     n_features_in_ : int
@@ -350,6 +375,7 @@ class SparseSharedDisentangler(
     # -- fitting ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @_all_or_nothing
     def fit(
         self,
         X: Any,
@@ -381,7 +407,8 @@ class SparseSharedDisentangler(
         Raises
         ------
         ValueError
-            If X, labels, weights or parameters are not as described.
+            If X, labels, weights or parameters are not as described. The estimator is
+            then what it was before.
 
         Warns
         -----
@@ -471,6 +498,7 @@ class SparseSharedDisentangler(
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @_all_or_nothing
     def partial_fit(
         self,
         X: Any,
@@ -509,20 +537,20 @@ class SparseSharedDisentangler(
         body_seed, order_seed, noise_seed = rng.randint(2**31 - 1, size=3)
         if first:
             self._setup(X, labels, weight, False, int(body_seed), classes)
-        else:
-            ones = np.ones(X.shape[0]) if weight is None else weight
-            self._moments.update(X, ones)
-            self._n_rows += X.shape[0]
-            self._inputs = self._input_scaler()
         encoded = self._encode(labels, weight)
         if first:
             self._spread = self._output_spread(encoded)
+        else:
+            self._moments = copy.copy(self._moments)
+            self._moments.update(X, np.ones(X.shape[0]) if weight is None else weight)
+            self._n_rows += X.shape[0]
+            self._inputs = self._input_scaler()
         like = torch.empty(0, dtype=torch.float32, device=torch_device(self.device))
         options = self._options(like)
-        state: TrainingState | None = getattr(self, "_partial_state", None)
+        # A copy, so that a pass that is cut short leaves nothing half done.
+        state = copy.deepcopy(getattr(self, "_partial_state", None))
         if state is None:
             state = TrainingState.start(*self._begin(like, not first), options)
-            self._partial_state = state
             self.loss_curve_, self.n_iter_ = [], 0
             self.validation_scores_ = None
         batch_size, _ = self._budget(X.shape[0])
@@ -540,9 +568,10 @@ class SparseSharedDisentangler(
                     (int(order_seed) + state.n_steps) % 2**31
                 ),
             )
+        self._partial_state = state
         self._hold(copy.deepcopy(state))
         self.n_iter_ += 1
-        self.loss_curve_.append(loss)
+        self.loss_curve_ = [*self.loss_curve_, loss]
         return self
 
     # -- using -----------------------------------------------------------------------
@@ -665,7 +694,7 @@ class SparseSharedDisentangler(
         task_set = self._task_set
         targets, labelled = task_set.encode(labels, unseen_ok=True)
         weights = label_weights(labelled, weight, targets, None)
-        codes = forward(self.encoder_, X, torch_device(self.device))
+        codes = self._forward(X)
         coef, intercept = self._standardised_heads()
         raw = codes @ coef.T.astype(codes.dtype) + intercept.astype(codes.dtype)
         scores = task_scores(
@@ -898,7 +927,9 @@ class SparseSharedDisentangler(
 
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
+        return self._forward(self._validate_rows(X, reset=False))
+
+    def _forward(self, X: Any) -> NDArray[np.floating]:
         with threads(thread_count(self.n_jobs)):
             return forward(self.encoder_, X, torch_device(self.device))
 

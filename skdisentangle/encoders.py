@@ -84,12 +84,13 @@ class Encoder(nn.Module):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator for a while, then put it back as it was.
+    """Seed torch's global generators for a while, then put them back as they were.
 
     One thread at a time: for modules of the user's, whose initialisation and dropout
     know no other generator.
     """
-    with _RNG_LOCK, torch.random.fork_rng(devices=[]):
+    devices = range(torch.cuda.device_count())
+    with _RNG_LOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 

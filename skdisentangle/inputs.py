@@ -244,7 +244,8 @@ def output_spread(
         weight = None if weights is None else weights[:, task]
         index = targets[:, task].astype(np.intp)
         total = np.bincount(index, weight, minlength=count)
-        frequency = total / total.sum()
+        # A class task without a label yet, in a first batch: as if all were as frequent.
+        frequency = total / total.sum() if total.any() else np.full(count, 1 / count)
         spread = np.sqrt(frequency * (1 - frequency)).clip(MIN_SPREAD)
         parts.append(spread if multiclass[task] else spread[1:])
     return np.concatenate(parts)

@@ -463,7 +463,12 @@ class TaskSet:
                 tasks.append(_make_task(column, j, types[j], sample_weight))
             else:
                 found = np.unique(np.asarray(declared))
-                kind = "binary" if len(found) <= 2 else "multiclass"
+                kind = types[j] or ("binary" if len(found) <= 2 else "multiclass")
+                if kind == "regression" or (kind == "binary" and len(found) > 2):
+                    raise ValueError(
+                        f"classes declares {len(found)} classes for task {column.name!r}, "
+                        f"which task_types says is {kind!r}."
+                    )
                 reason = "has one class only" if len(found) < 2 else None
                 tasks.append(
                     Task(column.name, j, kind, found, slice(0, 0), left_out=reason)

@@ -65,8 +65,7 @@ CHUNK_ROWS = 4096
 #: Memory of the running means of residual variances and of component statistics.
 MEMORY = 0.99
 
-#: The loss curve is the mean over every so many batches: they are drawn at random, and
-#: looking at each of them costs a tenth of the step.
+#: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
 
 #: Where the penalty asked for takes over from plain L1, and where the fit settles.

@@ -275,6 +275,31 @@ class TestPartialFit:
         dis = quick().partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y + 1)
         assert dis.predict_proba(X).shape == (300, 3)
 
+    def test_first_batch_without_labels_of_a_declared_task(self, problem):
+        X, Y, _ = problem
+        empty = Y[:, :2].copy()
+        empty[:, 1] = np.nan
+        dis = quick().partial_fit(X, empty, classes=[None, [0, 1]])
+        for _ in range(20):
+            dis.partial_fit(X, Y[:, :2])
+        assert dis.score_tasks(X, Y[:, :2])[1] > 0.8
+
+    def test_a_failed_call_changes_nothing(self, problem):
+        X, Y, _ = problem
+        dis, other = quick().partial_fit(X, Y), quick().partial_fit(X, Y)
+        with pytest.raises(ValueError, match="has the label 7"):
+            dis.partial_fit(X + 100, np.where(np.arange(9) == 1, 7, Y))
+        np.testing.assert_array_equal(
+            dis.partial_fit(X, Y).coef_, other.partial_fit(X, Y).coef_
+        )
+
+    def test_classes_against_types(self, problem):
+        X, Y, _ = problem
+        dis = quick(task_types="multiclass").partial_fit(X, Y[:, 1], classes=[0, 1])
+        assert dis.coef_.shape == (2, 6)
+        with pytest.raises(ValueError, match="which task_types says is 'regression'"):
+            quick(task_types="regression").partial_fit(X, Y[:, 1], classes=[0, 1])
+
     def test_wrong_number_of_classes(self, problem):
         X, Y, _ = problem
         with pytest.raises(ValueError, match="each of the 9 tasks"):
@@ -478,6 +503,8 @@ class TestReproducible:
         seen = []
         dis = quick(n_jobs=before + 1, max_iter=2, encoder=_Spy(seen))
         dis.fit(X, Y)
+        dis.score(X, Y)
+        dis.transform(X)
         assert set(seen[1:]) == {before + 1}
         assert torch.get_num_threads() == before
         quick(max_iter=2, encoder=_Spy(seen := [])).fit(X, Y)
@@ -682,6 +709,25 @@ Y_OK = np.column_stack([X_OK[:, 0] > 0, X_OK[:, 1]])
 
 
 class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "width"),
+        [
+            ({"device": "quantum"}, 4),
+            ({"task_weight": [1.0]}, 4),
+            ({"encoder": _Breaks()}, 8),
+        ],
+    )
+    def test_a_failed_fit_leaves_the_last_model(self, problem, options, width):
+        X, Y, _ = problem
+        dis = quick(max_iter=3).fit(X, Y)
+        before = dis.predict(X)
+        defaults = dis.get_params()
+        with pytest.raises((ValueError, RuntimeError)):
+            dis.set_params(**options).fit(X[:, :width], Y[:, :2])
+        dis.set_params(**{name: defaults[name] for name in options})
+        np.testing.assert_array_equal(dis.predict(X), before)
+        assert dis.n_features_in_ == 8
+
     @pytest.mark.parametrize(
         ("options", "X", "Y", "message"),
         [

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 import torch
 
 from skdisentangle.losses import Block
-from skdisentangle.solvers import gradient, optimality_gap, pad_weights
+from skdisentangle.solvers import augment, gradient, optimality_gap, pad_weights
 from skdisentangle.training import (
+    EPS,
     LabelTensors,
     TrainingOptions,
     TrainingState,
     _has_settled,
     finish,
+    rotate,
     split_batches,
     standardise,
     threads,
@@ -23,7 +27,7 @@ BLOCKS = (
 )
 
 
-def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05):
+def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05, reweighted=True):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n_rows, 3, generator=generator, dtype=torch.float64)
     targets = torch.stack(
@@ -34,7 +38,7 @@ def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05):
         blocks=BLOCKS,
         sparsity=sparsity,
         sharing=sharing,
-        reweighted=True,
+        reweighted=reweighted,
         learning_rate=0.01,
         spread=torch.tensor([1.0, 1.0, 0.5, 0.5], dtype=torch.float64),
         task_weights=torch.full((4,), 0.25, dtype=torch.float64),
@@ -61,20 +65,46 @@ def fit(rows, targets, options, state, **changes):
 
 
 def test_finish_standardises_and_solves():
-    rows, targets, options, state = make()
+    rows, targets, options, state = make(sharing=0.0, reweighted=False)
     fit(rows, targets, options, state, max_iter=50)
     finish(state, rows, LabelTensors(targets, None, None), options)
     raw = state.body(rows).detach()
     torch.testing.assert_close(raw.mean(0), state.mean)
     torch.testing.assert_close(raw.var(0, correction=0), state.var)
-    codes = torch.nn.functional.pad(
-        (raw - state.mean) * (state.var + 1e-5).rsqrt(), (0, 1), value=1.0
-    )
+    codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     slope = gradient(state.theta, codes, targets, None, BLOCKS)
-    # An intercept, which has no penalty, has no slope left.
-    assert float(slope[:, -1].abs().max()) < 1e-3
-    largest = pad_weights(torch.full((4, 4), 0.5, dtype=torch.float64), BLOCKS)
-    assert float(optimality_gap(state.theta * 0, slope, largest).max()) < 1e-3
+    l1 = (options.sparsity * options.spread).unsqueeze(1).expand(4, 4)
+    assert (
+        float(optimality_gap(state.theta, slope, pad_weights(l1, BLOCKS)).max()) < 1e-3
+    )
+    assert (state.theta[:, :-1] == 0).any()
+
+
+def test_a_turn_out_of_mixed_components():
+    """Two components, each half of two tasks: one turn leaves each task with one."""
+    rows, _, options, state = make()
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[:2, :2] = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]) / 2**0.5
+    layer = state.body[-1]
+    with torch.no_grad():
+        layer.weight.copy_(turn @ torch.eye(4, 3, dtype=torch.float64))
+        layer.bias.fill_(0.3)
+    raw = layer(rows).detach()
+    state.mean, state.var = raw.mean(0), raw.var(0, correction=0) - EPS
+    state.var[3] = 1.0
+    state.theta[0, :2] = turn[:2, 0]
+    state.theta[1, :2] = turn[:2, 1]
+
+    def scores():
+        codes = (layer(rows).detach() - state.mean) * (state.var + EPS).rsqrt()
+        return augment(codes) @ state.theta.T
+
+    before = scores()
+    assert rotate(state, options)
+    # The angles tried are two degrees apart.
+    assert (state.theta[:2, :2].abs() > 0.05).sum() == 2
+    torch.testing.assert_close(scores(), before, rtol=1e-4, atol=1e-4)
+    assert not rotate(state, options)
 
 
 def test_loss_falls_and_supports_are_found():
@@ -135,7 +165,9 @@ def test_the_best_state_is_restored():
 
 
 def test_a_validation_plateau_ends_the_last_stage():
+    """Not before: a score of the first stages does not say how the last one goes."""
     rows, targets, options, state = make()
+    number = count()
     history = fit(
         rows,
         targets,
@@ -143,11 +175,11 @@ def test_a_validation_plateau_ends_the_last_stage():
         state,
         max_iter=90,
         n_iter_no_change=4,
-        tol=0.0,
-        validate=lambda state: 0.0,
+        tol=-10.0,  # every loss counts as better, so that no stage is cut short
+        validate=lambda state: -100.0 * next(number),
     )
-    assert len(history.scores) + 60 > 60
-    assert len(history.losses) < 90
+    assert len(history.scores) == len(history.losses)
+    assert 60 < len(history.losses) < 70
 
 
 def test_an_interrupt_leaves_the_model_so_far():
