@@ -111,8 +111,6 @@ class LabelTensors:
         return len(self.targets)
 
     def __getitem__(self, index: Tensor) -> LabelTensors:
-        if len(index) == len(self):  # a batch of all rows keeps their order
-            return self
         return LabelTensors(
             self.targets[index],
             None if self.weights is None else self.weights[index],

@@ -266,6 +266,16 @@ class TestPartialFit:
         assert dis.n_iter_ == 20
         assert dis.transform(X).std(0).max() == pytest.approx(1, abs=0.3)
 
+    def test_small_batches_keep_rows_and_labels_together(self):
+        """Calls with so few rows that each is a single step."""
+        X, Y, _ = make_problem(seed=3, n_samples=2000)
+        dis = quick(learning_rate_init=0.01)
+        for _ in range(5):
+            for start in range(0, 2000, 100):
+                rows = slice(start, start + 100)
+                dis.partial_fit(X[rows], Y[rows, :2])
+        assert dis.score(X, Y[:, :2]) > 0.85
+
     def test_undeclared_class(self, problem):
         X, _, _ = problem
         y = np.array([0, 1] * 150)

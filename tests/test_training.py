@@ -220,6 +220,13 @@ def test_threads_are_put_back_after_an_error():
     assert torch.get_num_threads() == before
 
 
+def test_labels_follow_any_order_of_rows():
+    labels = LabelTensors(torch.arange(6.0).view(3, 2), None, torch.arange(3.0))
+    turned = labels[torch.tensor([2, 0, 1])]
+    assert turned.targets[:, 0].tolist() == [4, 0, 2]
+    assert turned.row_weights.tolist() == [2, 0, 1]
+
+
 def test_what_counts_as_settled():
     falling = [1 / epoch for epoch in range(1, 41)]
     assert not _has_settled([1.0, 0.5, 0.5, 0.5], 1e-4, 10)
