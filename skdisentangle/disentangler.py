@@ -45,6 +45,7 @@ from .losses import task_scores, tasks_to_outputs
 from .penalties import PENALTIES, output_weights, usage
 from .tasks import Labels, TaskSet
 from .training import (
+    EPS,
     History,
     LabelTensors,
     Rows,
@@ -73,6 +74,10 @@ FULL_BATCH, BATCH_SIZE = 256, 128
 #: Steps of ``max_iter="auto"``: with all rows at each step, and with batches; and the
 #: least number of passes over the rows.
 FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
+
+
+#: From a method that ``fit`` calls, through its two wrappers, to the user's line.
+WARN_LEVEL = 5
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
@@ -741,6 +746,11 @@ class SparseSharedDisentangler(
         if weight is None:
             return X, labels, None
         kept = np.flatnonzero(weight)
+        if reset and len(kept) < 2:
+            raise ValueError(
+                "sample_weight must leave at least 2 rows of weight above zero; got "
+                f"{len(kept)}."
+            )
         if len(kept) < len(weight):
             X, labels, weight = X[kept], labels.take(kept), weight[kept]
         return X, labels, weight
@@ -887,7 +897,7 @@ class SparseSharedDisentangler(
 
         components = ComponentScaler(len(use))
         components.mean = state.mean.double().cpu()
-        components.scale = (state.var.double().cpu() + 1e-5).rsqrt()
+        components.scale = (state.var.double().cpu() + EPS).rsqrt()
         components.order = order
         if self.sparsity == 0 and self.sharing == 0:
             sign = torch.where(sign == 0, 1.0, sign)
@@ -908,21 +918,21 @@ class SparseSharedDisentangler(
                 f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
                 "is what had been learned so far.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=WARN_LEVEL,
             )
         elif not history.converged:
             warnings.warn(
                 f"The fit was still improving after max_iter={max_iter} epochs; give "
                 "max_iter a larger number.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=WARN_LEVEL,
             )
         if len(self.active_components_) == 0:
             warnings.warn(
                 "No component is active: no task gains from one at these strengths. "
                 "Lower sparsity or sharing, if the tasks can be learned from X at all.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=WARN_LEVEL,
             )
 
     def _codes(self, X: Any) -> NDArray[np.floating]:

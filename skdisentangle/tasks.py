@@ -490,7 +490,7 @@ class TaskSet:
             warnings.warn(
                 f"Tasks left out, since they cannot be learned: {names}{more}.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=7,  # the line that called fit
             )
         start = 0
         numbered = []

@@ -216,8 +216,9 @@ class TestFit:
 
     def test_convergence_warning(self, problem):
         X, Y, _ = problem
-        with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        with pytest.warns(ConvergenceWarning, match="max_iter=3") as caught:
             quick(max_iter=3).fit(X, Y)
+        assert caught[0].filename == __file__
 
     def test_nothing_to_learn_is_said(self, problem):
         X, Y, _ = problem
@@ -460,8 +461,9 @@ class TestPredict:
     def test_left_out_tasks(self, problem):
         X, Y, _ = problem
         frame = pd.DataFrame({"a": Y[:, 0], "none": np.nan, "one": "x"})
-        with pytest.warns(UserWarning, match="'none' .has no label., 'one'"):
+        with pytest.warns(UserWarning, match="'none' .has no label., 'one'") as caught:
             dis = quick().fit(X, frame)
+        assert caught[0].filename == __file__
         out = dis.predict(X)
         assert list(out.columns) == ["a", "none", "one"]
         assert out["none"].isna().all()
@@ -786,6 +788,7 @@ class TestBadInput:
             (-np.ones(20), "sample_weight must not be negative; got -1"),
             (np.zeros(20), "zero"),
             (np.full(20, np.nan), "NaN"),
+            (np.eye(20)[0], "at least 2 rows of weight above zero; got 1"),
         ],
     )
     def test_weights(self, weight, message):
