@@ -26,6 +26,10 @@ _RNG_LOCK = threading.Lock()
 #: Channels of the convolutions of ``encoder="conv"``; the last is used from there on.
 CONV_CHANNELS = (32, 64, 64)
 
+#: Images at least so large are cut to a quarter, not a half, by the first convolution,
+#: which at full size would take most of the time and add nothing.
+LARGE_IMAGE = 32
+
 
 class InputScaler(nn.Module):
     """``(x - mean) * scale`` by column; columns without variance become zero."""
@@ -130,23 +134,31 @@ def _conv(
     layers: list[nn.Module] = [nn.Unflatten(1, input_shape)]
     depth = 0
     while max(height, width) > 4:
-        stride = (2 if height > 4 else 1, 2 if width > 4 else 1)
+        factor = 4 if depth == 0 and max(height, width) >= LARGE_IMAGE else 2
+        stride = (factor if height > 4 else 1, factor if width > 4 else 1)
         n_filters = CONV_CHANNELS[min(depth, len(CONV_CHANNELS) - 1)]
         layer = nn.utils.skip_init(
-            nn.Conv2d, channels, n_filters, 3, stride=stride, padding=1
+            nn.Conv2d,
+            channels,
+            n_filters,
+            (stride[0] + 2, stride[1] + 2),
+            stride=stride,
+            padding=1,
         )
         assert isinstance(layer, nn.Conv2d)
         _initialise(layer, generator)
-        # Smooth: at the kinks of a rectifier, a deep network makes differences out of
-        # rounding, and a weighted fit would differ from one on repeated rows.
-        layers += [layer, nn.SiLU()]
+        # Normalised by image, not by batch: a row's features must not depend on other
+        # rows. Smooth: at the kinks of a rectifier, a deep network makes differences
+        # out of rounding, and a weighted fit would differ from one on repeated rows.
+        layers += [layer, nn.GroupNorm(1, n_filters), nn.SiLU()]
         channels = n_filters
-        height, width = -(-height // stride[0]), -(-width // stride[1])
+        height, width = height // stride[0], width // stride[1]
         depth += 1
     layers.append(nn.Flatten())
-    return nn.Sequential(
-        *layers, *_mlp(channels * height * width, hidden, n_out, generator)
-    )
+    dense = _mlp(channels * height * width, hidden, n_out, generator)
+    if hidden:
+        dense.insert(1, nn.LayerNorm(hidden[0]))
+    return nn.Sequential(*layers, *dense)
 
 
 def _from_user(

@@ -11,10 +11,12 @@ residual variance. Without that, binary tasks, whose loss stays large, pull the 
 off the factors that the regression tasks pin down. The heads of different tasks do not
 touch, so the weights do not change the inner problem.
 
-**Stages.** The fit runs through three stages of equal length: plain L1 finds the
-components, then the penalty asked for refines the supports, then all of it settles
-while the learning rate, a half cosine over the whole fit, goes to zero. A plateau of
-the loss ends a stage early.
+**Stages.** The first sixth of a fit is free of penalties: a component that no task uses
+gets no gradient, and a penalty that is there before an encoder has learned to see a
+factor switches off the components that would have become it. Then plain L1 finds the
+components, after a third the penalty asked for refines the supports, and after two
+thirds all of it settles while the learning rate, a half cosine over the whole fit, goes
+to zero. A plateau of the loss ends a stage early.
 """
 
 from __future__ import annotations
@@ -68,8 +70,8 @@ MEMORY = 0.99
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
 
-#: Where the penalty asked for takes over from plain L1, and where the fit settles.
-STAGES = (1 / 3, 2 / 3)
+#: Where plain L1 sets in, where the penalty asked for takes over, where the fit settles.
+STAGES = (1 / 6, 1 / 3, 2 / 3)
 
 #: A fit of fewer epochs is never said to have converged.
 MIN_EPOCHS_TO_SETTLE = 5
@@ -77,8 +79,9 @@ MIN_EPOCHS_TO_SETTLE = 5
 #: When to look for a rotation of the components that makes the heads sparser.
 ROTATION_TIMES = (1 / 6, 1 / 3, 1 / 2)
 
-#: ``partial_fit`` does not know how long it will go on: steps of its first stage.
-PARTIAL_FIT_FIRST_STAGE = 1000
+#: ``partial_fit`` does not know how long it will go on: steps until the last stage but
+#: one. It stays there.
+PARTIAL_FIT_STEPS = 1000
 
 
 class Rows(Protocol):
@@ -312,12 +315,13 @@ def _pass(
 def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
     """Weights of the L1 penalty at the last heads, at so much of the fit."""
     coef = state.theta[:, :-1]
+    free = progress < STAGES[0]
     weights = penalty_weights(
         coef,
         output_weights(options.blocks, coef),
-        sparsity=options.sparsity,
-        sharing=options.sharing,
-        reweighted=options.reweighted and progress >= STAGES[0],
+        sparsity=0.0 if free else options.sparsity,
+        sharing=0.0 if free else options.sharing,
+        reweighted=options.reweighted and progress >= STAGES[1],
         spread=options.spread,
     )
     return pad_weights(weights, options.blocks)
@@ -346,7 +350,7 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
-    l1 = _l1(state, options, STAGES[0] * state.n_steps / PARTIAL_FIT_FIRST_STAGE)
+    l1 = _l1(state, options, STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS)
     return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
 
 
@@ -453,11 +457,11 @@ def train(
             if score is not None:
                 history.scores.append(score)
                 # Supports are final only in the last stage: the best state is one of it.
-                if progress >= STAGES[1] or max_iter == epoch:
+                if progress >= STAGES[-1] or max_iter == epoch:
                     stale = 0 if score > best_score + tol else stale + 1
                     if score > best_score or kept is None:
                         best_score, kept = score, _snapshot(state)
-            if score is None or progress < STAGES[1]:
+            if score is None or progress < STAGES[-1]:
                 stale = 0 if loss < best - tol else stale + 1
                 best = min(best, loss)
             if on_epoch is not None and on_epoch(epoch, loss, score):

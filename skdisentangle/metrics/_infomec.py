@@ -112,8 +112,8 @@ def infomec_scores(
     Returns
     -------
     scores : InfoMECScores
-        An object with ``infom``, ``infoe``, ``infoc``, ``nmi_matrix`` and
-        ``active_codes``.
+        An object with ``infom``, ``infoe`` and ``infoc``, each in [0, 1], 1 is best,
+        ``nmi_matrix`` and ``active_codes``.
 
     Raises
     ------
@@ -128,7 +128,9 @@ def infomec_scores(
     InfoC, is 1, as there is nothing to share.
 
     *Pitfalls*: correlated factors lower InfoM and InfoC of perfect codes. InfoE sees
-    linear information only, and a rotation does not lower it.
+    linear information only, and a rotation does not lower it; as the read-out has next
+    to no penalty, noise codes and few rows do (4 noise codes beside perfect ones of 4
+    normal factors at 500 rows: from 0.72 to 0.22).
 
     The authors' code prunes codes of a small range compared with the others, which
     depends on the scale of the codes and keeps scaled noise; pruning by information

@@ -79,8 +79,8 @@ def irs_score(
     Notes
     -----
     *Chance level*: not 0, and higher where values are held by few rows, as few rows
-    rarely deviate far: for normal codes 0.33 with 10 or less classes a factor, 0.35 to
-    0.5 with continuous factors and 2,000 rows, 0.55 with 300 rows. Score shuffled rows
+    rarely deviate far: for normal codes 0.26 to 0.38 with 10 or less classes a factor,
+    0.42 to 0.52 with continuous factors and 2,000 rows, 0.5 to 0.55 with 300. Score shuffled rows
     of the codes to learn the level of a data set.
 
     *Pitfalls*: many constant-like or heavy-tailed codes raise the score, as the maximum
@@ -167,9 +167,12 @@ def factor_vae_score(
     r"""FactorVAE score: can the held factor be told by the code that varies least.
 
     One vote: draw a factor j and a value of it, take `batch_size` codes of rows with
-    that value, and vote for the code :math:`\arg\min_i \mathrm{Var}_{batch}(z_i) /
-    \mathrm{Var}(z_i)`. A table that gives each code the factor it was most often voted
-    for by `n_train` votes is scored by its accuracy on `n_test` further votes.
+    that value, and vote for the code
+
+    .. math:: \arg\min_i \mathrm{Var}_{batch}(z_i) / \mathrm{Var}(z_i).
+
+    A table that gives each code the factor it was most often voted for by `n_train`
+    votes is scored by its accuracy on `n_test` further votes.
 
     Parameters
     ----------
@@ -208,10 +211,10 @@ def factor_vae_score(
     Notes
     -----
     *Chance level*: 1 / n_factors with a sampler, and slightly more from static rows,
-    which repeat: 0.18 for 6 factors and 2,000 rows, 0.23 for 300. 1 / n_factors is the
+    which repeat: 0.18 for 6 factors and 2,000 rows, 0.21 to 0.25 for 300. 1 / n_factors is the
     score when no code varies.
 
-    *Pitfalls*: it barely punishes a rotation (0.5 to 0.75 for a random one of 6
+    *Pitfalls*: it barely punishes a rotation (0.5 to 0.9 for a random one of 6
     factors) and extra codes cost nothing. Values held by few rows make poor votes;
     those held by a single row are not drawn.
 

@@ -161,8 +161,10 @@ def make_disentanglement_scorer(
     Notes
     -----
     Each metric has its own formula, range and chance level; the scorer adds nothing.
-    Scores on small validation folds are noisier, and some metrics have a chance level
-    that rises for few rows. Scorers pickle if the metric does.
+    Scorers pickle if the metric does.
+
+    *Pitfalls*: scores on small validation folds are noisier, and some metrics have a
+    chance level that rises for few rows.
 
     References
     ----------

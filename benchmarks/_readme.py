@@ -1,0 +1,42 @@
+"""The report: one page from the saved results of all suites."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import torch
+
+from skdisentangle import __version__
+
+#: Suites in the order of the page.
+SUITES = ("recovery", "factors", "metrics")
+
+START = """# Benchmarks
+
+Every table is written by the command that stands above it, from the code of this
+repository; `python -m benchmarks` runs all suites. Settings are the defaults everywhere;
+none was chosen on the seeds of a report.
+"""
+
+
+def machine():
+    return (
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
+        f"skdisentangle {__version__}"
+    )
+
+
+def spread(values):
+    """Mean and standard deviation, in a cell."""
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=len(values) > 1):.3f}"
+
+
+def write_readme():
+    sections = [importlib.import_module(f"benchmarks.{s}").section() for s in SUITES]
+    text = "\n".join([START, *(s.strip() + "\n" for s in sections if s)])
+    (Path(__file__).parent / "README.md").write_text(text)

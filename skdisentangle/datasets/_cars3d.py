@@ -1,0 +1,223 @@
+"""Cars3D: renderings of car models from all sides."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from sklearn.utils import Bunch
+
+from ._download import (
+    RemoteFile,
+    Source,
+    cached_arrays,
+    data_folder,
+    get_files,
+    make_bunch,
+)
+from ._tasks import RandomState
+
+__all__ = ["fetch_cars3d"]
+
+#: Address as in disentanglement_lib's download script. No SHA256 is published; the MD5 is
+#: the one of two independent loaders (disent, latte).
+ARCHIVE = RemoteFile(
+    "nips2015-analogy-data.tar.gz",
+    "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz",
+    "md5:4e866a7919c1beedf53964e6f7a23686",
+)
+
+DESCR = """\
+Cars3D: 17,568 colour images of 128 x 128 pixels, renderings of 183 car models, all
+combinations of three factors once, in lexicographic order.
+
+Columns of `target`:
+
+- elevation: of the camera, 0, ..., 3.
+- azimuth: of the camera, 0, ..., 23 in steps of 15 degrees; comes back after 24.
+- object: number of the model in the order of the archive's list.txt, 0, ..., 182;
+  unordered.
+
+S. Reed, Y. Zhang, Y. Zhang and H. Lee, "Deep Visual Analogy-Making", NeurIPS 2015.
+"""
+
+
+def fetch_cars3d(
+    *,
+    n_samples: int | None = None,
+    random_state: RandomState = None,
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    n_retries: int = 3,
+    delay: float = 1.0,
+) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Load Cars3D: three factors of rendered cars (17,568 images).
+
+    The official file (.tar.gz) is looked for in `data_home`, and else downloaded. It is read
+    as it is; nothing is unpacked to disk.
+
+    Parameters
+    ----------
+    n_samples : int or None, default=None
+        Number of rows to draw at random without replacement, sorted as in the whole;
+        None takes all rows.
+    random_state : int, RandomState or None, default=None
+        For the draw of `n_samples`. None draws anew each time; the global random state
+        is never used.
+    data_home : str, path-like or None, default=None
+        Folder of the data sets; None is scikit-learn's, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``cars3d``.
+    download_if_missing : bool, default=True
+        Whether to download the official file.
+    return_X_y : bool, default=False
+        Whether to return only ``(data, target)``.
+    n_retries : int, default=3
+        How often to go on with a download when the network fails.
+    delay : float, default=1.0
+        Seconds between two tries.
+
+    Returns
+    -------
+    dataset : :class:`~sklearn.utils.Bunch`
+        A dictionary with attributes:
+
+        data : ndarray of uint8, shape (n_samples, 49152)
+            One image a row, channel by channel, row by row. Without `n_samples`, a read-only
+            view of the file on disk: nothing is read until it is used.
+        images : ndarray of uint8, shape (n_samples, 128, 128, 3)
+            The same memory, to look at.
+        target : ndarray of float64, shape (n_samples, 3)
+            The factors: class numbers, as the file has no values.
+        target_classes : ndarray of int64, shape (n_samples, 3)
+            The class of each factor, from 0.
+        factor_names : list of str
+            "elevation", "azimuth", "object".
+        input_shape : tuple
+            (3, 128, 128).
+        categorical : tuple
+            Columns of `target` that are classes without order: (2,).
+        periods : dict
+            The period of the azimuth, whose steps are 15 degrees: ``{1: 24.0}``.
+        DESCR : str
+            What the factors mean.
+
+    (data, target) : tuple if ``return_X_y=True``
+        Two of these.
+
+    Raises
+    ------
+    OSError
+        If the official file is missing and cannot be downloaded (the message says what to put
+        where), or is not the official one.
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    At first use the official file is converted, in blocks, to arrays beside it, 0.9 GB on
+    disk; later calls map them into memory and read only the rows that are used. Once
+    that is done the official file may be deleted.
+
+    Images have the size they have in the file. disentanglement_lib shrinks them to 64 x 64
+    pixels.
+
+    References
+    ----------
+    Reed, Zhang, Zhang and Lee, "Deep Visual Analogy-Making", NeurIPS 2015.
+
+    Examples
+    --------
+    >>> from skdisentangle.datasets import fetch_cars3d
+    >>> cars = fetch_cars3d(n_samples=1000, random_state=0)  # doctest: +SKIP
+    >>> cars.data.shape, cars.target.shape  # doctest: +SKIP
+    ((1000, 49152), (1000, 3))
+    """
+    folder = data_folder(data_home, "cars3d")
+
+    def read_source() -> Source:
+        (path,) = get_files(
+            [ARCHIVE],
+            folder,
+            download_if_missing=download_if_missing,
+            n_retries=n_retries,
+            delay=delay,
+        )
+        return _read(path)
+
+    images, classes, values = cached_arrays(folder, "cars3d", read_source)
+    bunch = make_bunch(
+        images,
+        classes,
+        values,
+        n_samples=n_samples,
+        random_state=random_state,
+        factor_names=["elevation", "azimuth", "object"],
+        categorical=(2,),
+        descr=DESCR,
+    )
+    bunch.periods = {1: float(len(values[1]))}
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _members(path: Path) -> Iterator[tuple[str, BytesIO]]:
+    """Names and contents of the files in the archive's folder of cars."""
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            name = PurePosixPath(member.name)
+            file = archive.extractfile(member) if name.parent.name == "cars" else None
+            if file is not None:
+                yield name.name, BytesIO(file.read())
+
+
+def _load_views(file: BytesIO, path: Path) -> NDArray[np.uint8]:
+    """Views of a car, shape (n_elevations, n_azimuths, 3, H, W)."""
+    views = loadmat(file, variable_names=["im"]).get("im", np.empty(0))
+    if views.ndim != 5 or views.shape[2] != 3 or views.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: expected 'im' of each car to be uint8 of shape (128, 128, 3, 24, 4); "
+            f"got {views.dtype} of shape {views.shape}."
+        )
+    return views.transpose(4, 3, 2, 0, 1)
+
+
+def _read(path: Path) -> Source:
+    names: list[str] = []
+    views = None
+    for name, file in _members(path):
+        if name == "list.txt":
+            names = file.read().decode().split()
+        elif name.endswith(".mat") and views is None:
+            views = _load_views(file, path)
+        if names and views is not None:
+            break
+    if views is None or not names:
+        raise ValueError(f"{path}: expected data/cars/list.txt and data/cars/*.mat.")
+    sizes = (*views.shape[:2], len(names))
+    n_samples = int(np.prod(sizes))
+    classes = np.column_stack(np.unravel_index(np.arange(n_samples), sizes))
+    shape = (n_samples, *views.shape[2:])
+    return Source(
+        shape, _blocks(path, names), classes, [np.arange(size) for size in sizes]
+    )
+
+
+def _blocks(path: Path, names: list[str]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """One image after the other, of the cars in the order of the archive."""
+    missing = {f"{name}.mat": number for number, name in enumerate(names)}
+    for name, file in _members(path):
+        number = missing.pop(name, None)
+        if number is not None:
+            views = _load_views(file, path)
+            for view, image in enumerate(views.reshape(-1, *views.shape[2:])):
+                yield view * len(names) + number, image[None]
+    if missing:
+        raise ValueError(
+            f"{path}: list.txt names {list(missing)}, which are not there."
+        )

@@ -1,0 +1,493 @@
+"""Official files of data sets: found or downloaded, and cached as arrays on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import ssl
+import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
+from math import prod
+from numbers import Integral
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import get_data_home
+from sklearn.utils import Bunch, check_random_state, check_scalar
+
+from ._tasks import RandomState
+
+__all__ = [
+    "RemoteFile",
+    "Source",
+    "cached_arrays",
+    "data_folder",
+    "encode_factors",
+    "find_problem",
+    "get_files",
+    "make_bunch",
+    "npz_blocks",
+    "npz_shape",
+    "rows_per_block",
+]
+
+Images = NDArray[np.uint8]
+MappedImages = np.memmap[Any, np.dtype[np.uint8]]
+
+#: Files are read and written in blocks of about this many bytes.
+BLOCK_BYTES = 2**24
+
+#: Seconds without a byte after which a connection counts as lost.
+TIMEOUT = 60.0
+
+#: What the network does wrong, as opposed to the disk.
+NETWORK_ERRORS = (
+    URLError,
+    TimeoutError,
+    ConnectionError,
+    HTTPException,
+    ssl.SSLError,
+)
+
+
+class RemoteFile(NamedTuple):
+    """An official file and where it comes from.
+
+    Attributes
+    ----------
+    filename : str
+        Its name.
+    url : str
+        Where to download it.
+    checksum : str or None
+        The published checksum, as ``"sha256:<hex digits>"`` or ``"md5:<hex digits>"``.
+        None where there is none: the file must then be a whole zip archive.
+    hint : str, default=""
+        Another way to get it, as a sentence.
+    """
+
+    filename: str
+    url: str
+    checksum: str | None
+    hint: str = ""
+
+
+class Source(NamedTuple):
+    """What an official file holds, for the cache.
+
+    Attributes
+    ----------
+    shape : tuple
+        Shape of all images, (n_samples, C, H, W).
+    blocks : iterable of (int, ndarray of uint8)
+        Consecutive images, shape (n, C, H, W), and the row of the first of them. Blocks
+        may come in any order; each row comes once.
+    classes : ndarray of int, shape (n_samples, n_factors)
+        The class of each factor.
+    values : list of ndarray
+        For each factor the values of its classes.
+    """
+
+    shape: tuple[int, ...]
+    blocks: Iterable[tuple[int, Images]]
+    classes: NDArray[Any]
+    values: Sequence[NDArray[Any]]
+
+
+# ------------------------------------------------------------------- official files
+
+
+def data_folder(data_home: str | os.PathLike[str] | None, name: str) -> Path:
+    """Folder of a data set, made if missing."""
+    folder = Path(get_data_home(data_home)) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def get_files(
+    remotes: Sequence[RemoteFile],
+    folder: Path,
+    *,
+    download_if_missing: bool,
+    n_retries: int,
+    delay: float,
+) -> list[Path]:
+    """Paths of official files in a folder, each checked, and downloaded if missing.
+
+    Parameters
+    ----------
+    remotes : sequence of RemoteFile
+        The files.
+    folder : Path
+        Where they are, or will be.
+    download_if_missing : bool
+        Whether to download what is not there.
+    n_retries : int
+        How often to try again when the network fails, for each file.
+    delay : float
+        Seconds between tries.
+
+    Returns
+    -------
+    paths : list of Path
+        In the order of `remotes`.
+
+    Raises
+    ------
+    OSError
+        If a file is missing and cannot be downloaded, or is not the official one.
+    """
+    paths = []
+    for remote in remotes:
+        path = folder / remote.filename
+        if path.exists():
+            problem = find_problem(path, remote.checksum)
+            if problem:
+                raise OSError(
+                    f"{path} is not the official file: {problem}. Remove it, and it "
+                    f"will be downloaded from {remote.url}."
+                )
+        elif not download_if_missing:
+            raise OSError(_where_to_put(remotes, folder, "download_if_missing=False"))
+        else:
+            try:
+                _download(remote, path, n_retries, delay)
+            except NETWORK_ERRORS as error:
+                raise OSError(_where_to_put(remotes, folder, str(error))) from error
+        paths.append(path)
+    return paths
+
+
+def _where_to_put(remotes: Sequence[RemoteFile], folder: Path, reason: str) -> str:
+    missing = [r for r in remotes if not (folder / r.filename).exists()]
+    lines = [
+        f"  {remote.url}\n  -> {folder / remote.filename} "
+        f"({remote.checksum or 'no published checksum'})"
+        for remote in missing
+    ]
+    text = (
+        f"Data not found, and not downloaded ({reason}). To go on without a download, "
+        "put these files there:"
+    )
+    return "\n".join([text, *lines, *(r.hint for r in missing if r.hint)])
+
+
+def find_problem(path: Path, checksum: str | None) -> str:
+    """Tell what is wrong with a file; empty if nothing is."""
+    if checksum is None:
+        return "" if zipfile.is_zipfile(path) else "it is not a whole zip archive"
+    algorithm, expected = checksum.split(":")
+    with open(path, "rb") as file:
+        got = hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+        ).hexdigest()
+    if got == expected:
+        return ""
+    return f"its {algorithm} checksum is {got}, and not {expected}"
+
+
+def _download(remote: RemoteFile, path: Path, n_retries: int, delay: float) -> None:
+    """Download to a file beside `path`, check it, and rename it.
+
+    What has arrived when the network fails stays there, and the next try goes on from
+    there. Every byte is written at its own place, so that two processes that download
+    the same file do not harm each other; the first to end renames it, and the other
+    then finds its part gone, or new and with a hole.
+    """
+    part = path.with_name(path.name + ".part")
+    while True:
+        try:
+            _receive(remote.url, part)
+            break
+        except FileNotFoundError:
+            if path.exists():
+                return
+            raise
+        except NETWORK_ERRORS as error:
+            if n_retries <= 0:
+                raise
+            warnings.warn(
+                f"Download of {remote.url} failed ({error}); trying again.",
+                stacklevel=6,  # the line that calls the public loader
+            )
+            n_retries -= 1
+            time.sleep(delay)
+    try:
+        problem = find_problem(part, remote.checksum)
+        if problem:
+            part.unlink()
+        else:
+            os.replace(part, path)
+    except FileNotFoundError:
+        if not path.exists():
+            raise
+        return
+    if problem and not path.exists():
+        raise OSError(
+            f"What {remote.url} gave is not the official file: {problem}. It was "
+            f"removed. Try again later, or put the file at {path}."
+        )
+
+
+def _receive(url: str, part: Path) -> None:
+    """Write what `url` gives to the file `part`, or what is missing there."""
+    offset = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    try:
+        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416:  # nothing comes after `offset`
+            if error.headers.get("Content-Range") == f"bytes */{offset}":
+                return
+            part.unlink(missing_ok=True)
+        raise
+    with response:
+        start = 0  # a server without ranges sends everything
+        if response.status == 206:
+            start = offset
+            content_range = response.headers.get("Content-Range", "")
+            if not re.match(rf"bytes {offset}-", content_range):
+                raise HTTPException(
+                    f"asked for bytes {offset}- and got {content_range!r}"
+                )
+        part.touch()
+        with open(part, "r+b") as file:
+            file.seek(start)
+            shutil.copyfileobj(response, file, BLOCK_BYTES)
+            received = file.tell() - start
+            expected = response.headers.get("Content-Length")
+            if expected is not None and received < int(expected):
+                raise HTTPException(f"got {received} of {expected} bytes")
+            file.truncate()
+
+
+# ------------------------------------------------------------------- arrays in .npz
+
+
+@contextmanager
+def _npz_member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], IO[bytes]]]:
+    """Shape of an array of bytes in a .npz file, and the stream of its values."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                raise ValueError(
+                    f"{path}: expected an array {name!r}; got {archive.namelist()}."
+                )
+            with archive.open(f"{name}.npy") as file:
+                if np.lib.format.read_magic(file) == (1, 0):
+                    header = np.lib.format.read_array_header_1_0(file)
+                else:
+                    header = np.lib.format.read_array_header_2_0(file)
+                shape, fortran_order, dtype = header
+                if dtype != np.uint8 or fortran_order:
+                    raise ValueError(
+                        f"{path}: expected {name!r} to be uint8 in C order; got "
+                        f"{dtype}, fortran_order={fortran_order}."
+                    )
+                yield shape, file
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise OSError(
+            f"{path} is damaged: {error}. Remove it and try again."
+        ) from error
+
+
+def npz_shape(path: Path, name: str) -> tuple[int, ...]:
+    """Shape of an array of bytes in a .npz file."""
+    with _npz_member(path, name) as (shape, _):
+        return shape
+
+
+def npz_blocks(path: Path, name: str) -> Iterator[tuple[int, Images]]:
+    """Rows of an array of bytes in a .npz file, in blocks, each with its first row.
+
+    The zip archive's own checksum is compared after the last.
+    """
+    with _npz_member(path, name) as (shape, file):
+        row_bytes = prod(shape[1:])
+        step = rows_per_block(row_bytes)
+        for first in range(0, shape[0], step):
+            n_rows = min(step, shape[0] - first)
+            values = file.read(n_rows * row_bytes)
+            if len(values) < n_rows * row_bytes:
+                raise EOFError(f"{name!r} ends before its last row")
+            yield first, np.frombuffer(values, np.uint8).reshape(n_rows, *shape[1:])
+
+
+def rows_per_block(row_bytes: int) -> int:
+    """Number of rows to read at once."""
+    return max(1, BLOCK_BYTES // row_bytes)
+
+
+# ------------------------------------------------------------------- the cache
+
+
+def encode_factors(
+    target: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], list[NDArray[np.float64]]]:
+    """Classes of each factor, shape (n_samples, n_factors), and their sorted values."""
+    pairs = [np.unique(column, return_inverse=True) for column in target.T]
+    return np.column_stack([c for _, c in pairs]), [values for values, _ in pairs]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `path` if all goes well, and vanishes if not.
+
+    Several processes may do this at once: the last one wins.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cached_arrays(
+    folder: Path, name: str, read_source: Callable[[], Source]
+) -> tuple[MappedImages, NDArray[Any], list[NDArray[Any]]]:
+    """Images of a data set as a memory map, and its factors; converted at first use.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the cache is: ``<name>_images.npy`` and ``<name>_factors.npz``.
+    name : str
+        What distinguishes this set from others in the same folder.
+    read_source : callable
+        Opens the official file, only if the cache is not there.
+
+    Returns
+    -------
+    images : memmap of uint8, shape (n_samples, C, H, W)
+    classes : ndarray of int, shape (n_samples, n_factors)
+    values : list of ndarray
+        As in `Source`.
+    """
+    images_path = folder / f"{name}_images.npy"
+    factors_path = folder / f"{name}_factors.npz"
+    if not (images_path.exists() and factors_path.exists()):
+        source = read_source()
+        if len(source.classes) != source.shape[0]:
+            raise ValueError(
+                f"{name}: expected factors for each of {source.shape[0]} images; got "
+                f"{len(source.classes)} rows."
+            )
+        small = np.min_scalar_type(int(source.classes.max()))
+        arrays: dict[str, Any] = {"classes": source.classes.astype(small)}
+        arrays |= {f"values_{j}": table for j, table in enumerate(source.values)}
+        with replacing(factors_path) as file:
+            np.savez(file, **arrays)
+        with replacing(images_path) as file:
+            _write_images(file, source)
+    with np.load(factors_path) as stored:
+        classes = stored["classes"]
+        values = [stored[f"values_{j}"] for j in range(classes.shape[1])]
+    return np.load(images_path, mmap_mode="r"), classes, values
+
+
+def _write_images(file: IO[bytes], source: Source) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": source.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    start = file.tell()
+    n_written = 0
+    for first, block in source.blocks:
+        file.seek(start + first * prod(source.shape[1:]))
+        file.write(np.ascontiguousarray(block).data)
+        n_written += len(block)
+    if n_written != source.shape[0]:
+        raise ValueError(f"Expected {source.shape[0]} images; got {n_written}.")
+
+
+def _read_rows(images: MappedImages, rows: NDArray[np.intp]) -> Images:
+    """Rows of a memory map, by plain reads: the map would load their neighbours, too."""
+    taken = np.empty((len(rows), *images.shape[1:]), dtype=np.uint8)
+    flat = taken.reshape(len(rows), -1)
+    with open(str(images.filename), "rb", buffering=0) as file:
+        for row, target in zip(rows, flat, strict=True):
+            file.seek(images.offset + int(row) * flat.shape[1])
+            file.readinto(target.data)
+    return taken
+
+
+def make_bunch(
+    images: MappedImages,
+    classes: NDArray[Any],
+    values: Sequence[NDArray[Any]],
+    *,
+    n_samples: int | None,
+    random_state: RandomState,
+    factor_names: Sequence[str],
+    categorical: tuple[int, ...],
+    descr: str,
+    within: slice = slice(None),
+    channels: slice = slice(None),
+) -> Bunch:
+    """Put a data set, or a random subsample of its rows, into the form users get.
+
+    Parameters
+    ----------
+    images : memmap of uint8, shape (n_rows, C, H, W)
+        All images as they are on disk; only the chosen ones are read.
+    classes : ndarray of int, shape (n_rows, n_factors)
+    values : sequence of ndarray
+        As in `Source`.
+    n_samples : int or None
+        Size of the subsample; None takes all rows.
+    random_state : int, RandomState or None
+        For the subsample.
+    factor_names : sequence of str
+    categorical : tuple of int
+    descr : str
+        As in the result.
+    within : slice, default=slice(None)
+        The rows to draw from.
+    channels : slice, default=slice(None)
+        Which channels to keep.
+
+    Returns
+    -------
+    bunch : Bunch
+        Without angles: `periods` is empty.
+    """
+    chosen: Images = images[within]
+    classes = classes[within]
+    if n_samples is not None:
+        check_scalar(n_samples, "n_samples", Integral, min_val=1, max_val=len(chosen))
+        # The global random state is never used.
+        rng = (
+            np.random.RandomState()
+            if random_state is None
+            else check_random_state(random_state)
+        )
+        drawn = np.sort(rng.permutation(len(chosen))[:n_samples])
+        chosen = _read_rows(images, np.arange(len(images))[within][drawn])
+        classes = classes[drawn]
+    chosen = chosen[:, channels]
+    n_channels = chosen.shape[1]
+    columns = [table[c] for table, c in zip(values, classes.T, strict=True)]
+    return Bunch(
+        data=chosen.reshape(len(chosen), -1),
+        images=chosen[:, 0] if n_channels == 1 else np.moveaxis(chosen, 1, -1),
+        target=np.column_stack(columns).astype(np.float64),
+        target_classes=classes.astype(np.int64),
+        factor_names=list(factor_names),
+        input_shape=tuple(int(size) for size in chosen.shape[1:]),
+        categorical=categorical,
+        periods={},
+        DESCR=descr,
+    )

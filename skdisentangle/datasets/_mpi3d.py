@@ -1,0 +1,247 @@
+"""MPI3D: a robot arm carries an object; three renderings and two sets of photographs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Bunch
+
+from ._download import (
+    RemoteFile,
+    Source,
+    cached_arrays,
+    data_folder,
+    get_files,
+    make_bunch,
+    npz_blocks,
+    npz_shape,
+)
+from ._tasks import RandomState
+
+__all__ = ["fetch_mpi3d"]
+
+
+class Variant(NamedTuple):
+    """One of the sets: its file, the number of classes of each factor, their meaning."""
+
+    archive: RemoteFile
+    sizes: tuple[int, ...]
+    colors: str
+    shapes: str
+
+
+_HOST = "https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main/"
+_SIMPLE = (
+    (6, 6, 2, 3, 3, 40, 40),
+    "0 white, 1 green, 2 red, 3 blue, 4 brown, 5 olive",
+    "0 cone, 1 cube, 2 cylinder, 3 hexagonal, 4 pyramid, 5 sphere",
+)
+_COMPLEX = (
+    (4, 4, 2, 3, 3, 40, 40),
+    "0 yellow, 1 green, 2 olive, 3 red",
+    "0 coffee cup, 1 tennis ball, 2 croissant, 3 beer cup",
+)
+
+#: Addresses and factors as in the README of the official repository,
+#: https://github.com/rr-learning/disentanglement_dataset, which publishes no checksums.
+VARIANTS = {
+    "toy": Variant(
+        RemoteFile("mpi3d_toy.npz", _HOST + "mpi3d_toy.npz", None), *_SIMPLE
+    ),
+    "realistic": Variant(
+        RemoteFile("mpi3d_realistic.npz", _HOST + "mpi3d_realistic.npz", None),
+        *_SIMPLE,
+    ),
+    "real": Variant(
+        RemoteFile("mpi3d_real.npz", _HOST + "mpi3d_real.npz", None), *_SIMPLE
+    ),
+    "complex": Variant(
+        RemoteFile(
+            "real3d_complicated_shapes_ordered.npz",
+            "https://drive.google.com/uc?export=download&confirm=t"
+            "&id=1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm",
+            None,
+        ),
+        *_COMPLEX,
+    ),
+}
+
+DESCR = """\
+MPI3D, variant {variant!r}: {n_rows:,} colour images of 64 x 64 pixels, an object at the end
+of a robot arm, all combinations of seven factors once, in lexicographic order.
+
+Columns of `target`:
+
+- object_color: {colors}; unordered.
+- object_shape: {shapes}; unordered.
+- object_size: 0 small, 1 large.
+- camera_height: 0 top, 1 center, 2 bottom.
+- background_color: 0 purple, 1 sea green, 2 salmon; unordered.
+- horizontal_axis, vertical_axis: position of each joint, 0, ..., 39. Neither comes back.
+
+Muhammad Waleed Gondal et al., "On the Transfer of Inductive Bias from Simulation to the
+Real World: a New Disentanglement Dataset", NeurIPS 2019,
+https://github.com/rr-learning/disentanglement_dataset. Licence: CC BY 4.0.
+"""
+
+
+def fetch_mpi3d(
+    *,
+    variant: str = "toy",
+    n_samples: int | None = None,
+    random_state: RandomState = None,
+    data_home: str | os.PathLike[str] | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    n_retries: int = 3,
+    delay: float = 1.0,
+) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Load MPI3D: seven factors of an object on a robot arm (1,036,800 images).
+
+    The official file is looked for in `data_home`, and else downloaded (several GB). No
+    checksum of it is published: that it is a whole zip archive, its array of the right
+    shape and the archive's own checksum of it (CRC-32) are what is checked.
+
+    Parameters
+    ----------
+    variant : {"toy", "realistic", "real", "complex"}, default="toy"
+        ``"toy"`` and ``"realistic"`` are rendered, ``"real"`` are photographs;
+        ``"complex"`` are photographs of everyday objects (460,800 images).
+    n_samples : int or None, default=None
+        Number of rows to draw at random without replacement, sorted as in the whole;
+        None takes all rows.
+    random_state : int, RandomState or None, default=None
+        For the draw of `n_samples`. None draws anew each time; the global random state
+        is never used.
+    data_home : str, path-like or None, default=None
+        Folder of the data sets; None is scikit-learn's, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``mpi3d``.
+    download_if_missing : bool, default=True
+        Whether to download the official file.
+    return_X_y : bool, default=False
+        Whether to return only ``(data, target)``.
+    n_retries : int, default=3
+        How often to go on with a download when the network fails.
+    delay : float, default=1.0
+        Seconds between two tries.
+
+    Returns
+    -------
+    dataset : :class:`~sklearn.utils.Bunch`
+        A dictionary with attributes:
+
+        data : ndarray of uint8, shape (n_samples, 12288)
+            One image a row, channel by channel, row by row. Without `n_samples`, a read-only
+            view of the file on disk: nothing is read until it is used.
+        images : ndarray of uint8, shape (n_samples, 64, 64, 3)
+            The same memory, to look at.
+        target : ndarray of float64, shape (n_samples, 7)
+            The factors: class numbers, as the file has no values.
+        target_classes : ndarray of int64, shape (n_samples, 7)
+            The class of each factor, from 0.
+        factor_names : list of str
+            "object_color", "object_shape", "object_size", "camera_height",
+            "background_color", "horizontal_axis", "vertical_axis".
+        input_shape : tuple
+            (3, 64, 64).
+        categorical : tuple
+            Columns of `target` that are classes without order: (0, 1, 4).
+        periods : dict
+            Empty: no factor comes back.
+        DESCR : str
+            What the factors mean.
+
+    (data, target) : tuple if ``return_X_y=True``
+        Two of these.
+
+    Raises
+    ------
+    OSError
+        If the official file is missing and cannot be downloaded (the message says what to put
+        where), or is not the official one.
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
+
+    Notes
+    -----
+    At first use the official file is converted, in blocks, to arrays beside it, 12.7 GB on
+    disk; later calls map them into memory and read only the rows that are used. Once
+    that is done the official file may be deleted.
+
+    Google Drive, where ``"complex"`` is, at times answers with a page instead of the file;
+    the error then says where to put the file that a browser downloads.
+
+    References
+    ----------
+    Gondal et al., "On the Transfer of Inductive Bias from Simulation to the Real World: a
+    New Disentanglement Dataset", NeurIPS 2019,
+    https://github.com/rr-learning/disentanglement_dataset.
+
+    Examples
+    --------
+    >>> from skdisentangle.datasets import fetch_mpi3d
+    >>> arms = fetch_mpi3d(
+    ...     variant="real", n_samples=10_000, random_state=0
+    ... )  # doctest: +SKIP
+    >>> arms.data.shape, arms.target.shape  # doctest: +SKIP
+    ((10000, 12288), (10000, 7))
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: got {variant!r}; expected one of {list(VARIANTS)}.")
+    archive, sizes, colors, shapes = VARIANTS[variant]
+    folder = data_folder(data_home, "mpi3d")
+
+    def read_source() -> Source:
+        (path,) = get_files(
+            [archive],
+            folder,
+            download_if_missing=download_if_missing,
+            n_retries=n_retries,
+            delay=delay,
+        )
+        return _read(path, sizes)
+
+    images, classes, values = cached_arrays(folder, f"mpi3d_{variant}", read_source)
+    bunch = make_bunch(
+        images,
+        classes,
+        values,
+        n_samples=n_samples,
+        random_state=random_state,
+        factor_names=[
+            "object_color",
+            "object_shape",
+            "object_size",
+            "camera_height",
+            "background_color",
+            "horizontal_axis",
+            "vertical_axis",
+        ],
+        categorical=(0, 1, 4),
+        descr=DESCR.format(
+            variant=variant, n_rows=prod(sizes), colors=colors, shapes=shapes
+        ),
+    )
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _read(path: Path, sizes: Sequence[int]) -> Source:
+    n_samples, height, width, n_channels = npz_shape(path, "images")
+    if n_samples != prod(sizes):
+        raise ValueError(
+            f"{path}: expected {prod(sizes)} images, one for each combination of "
+            f"{' x '.join(map(str, sizes))} factors; got {n_samples}."
+        )
+    blocks = (
+        (first, rows.transpose(0, 3, 1, 2))
+        for first, rows in npz_blocks(path, "images")
+    )
+    classes = np.column_stack(np.unravel_index(np.arange(n_samples), sizes))
+    shape = (n_samples, n_channels, height, width)
+    return Source(shape, blocks, classes, [np.arange(size) for size in sizes])

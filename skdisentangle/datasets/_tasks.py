@@ -1,0 +1,395 @@
+"""Many sparse tasks from known factors, and factors as numbers to compare codes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Bunch, check_array
+
+__all__ = ["expand_factors", "tasks_from_factors"]
+
+FloatArray = NDArray[np.float64]
+RandomState = int | np.random.RandomState | None
+TaskTypes = str | Sequence[str] | Mapping[str, float]
+
+TASK_TYPES = ("regression", "binary", "multiclass")
+
+#: Binary labels of ``link="logistic"``: log-odds a standard deviation of the value.
+LOG_ODDS = 4.0
+
+#: Places at which the value of a binary task is cut vary with this deviation.
+CUT_SPREAD = 0.3
+
+
+def generator(random_state: RandomState) -> np.random.Generator:
+    """Numpy's generator for what scikit-learn takes as ``random_state``.
+
+    None is a fresh one: the global random state is left alone.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        random_state = int(random_state.randint(2**31 - 1))
+    return np.random.default_rng(random_state)
+
+
+def check_share(name: str, share: float) -> float:
+    """Share of something, at least 0 and less than 1."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{name} must be at least 0 and less than 1; got {share!r}.")
+    return float(share)
+
+
+def check_size(name: str, size: Any, least: int = 1) -> int:
+    """Whole number of something."""
+    if not isinstance(size, Integral) or int(size) < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}; got {size!r}."
+        )
+    return int(size)
+
+
+def _check_kinds(
+    factors: ArrayLike,
+    categorical: Sequence[int],
+    periods: Mapping[int, float | ArrayLike] | None,
+) -> tuple[FloatArray, set[int], dict[int, FloatArray]]:
+    """Factors, which are categories, and the period of each angle on each row."""
+    values = check_array(factors, dtype=np.float64, input_name="factors")
+    n_samples, n_factors = values.shape
+    columns = range(-n_factors, n_factors)
+    given = {} if periods is None else dict(periods)
+    for name, members in (("categorical", categorical), ("periods", given)):
+        wrong = [column for column in members if column not in columns]
+        if wrong:
+            raise ValueError(
+                f"{name} must hold column numbers of factors, which has {n_factors} "
+                f"columns; got {wrong}."
+            )
+    categories = {column % n_factors for column in categorical}
+    angles = {}
+    for column, period in given.items():
+        each = np.asarray(period, dtype=np.float64)
+        if each.shape not in ((), (n_samples,)) or np.any(each <= 0):
+            raise ValueError(
+                f"periods[{column}] must be a positive number, or one for each of the "
+                f"{n_samples} rows (NaN where there is no angle); got an array of shape "
+                f"{each.shape} with smallest value {np.nanmin(each)}."
+            )
+        angles[column % n_factors] = np.broadcast_to(each, n_samples)
+    both = sorted(categories & set(angles))
+    if both:
+        raise ValueError(
+            f"a factor is a category or an angle, not both; columns {both} are in "
+            "categorical and in periods."
+        )
+    return values, categories, angles
+
+
+def _turn(angle: FloatArray, period: FloatArray, phase: float) -> FloatArray:
+    """Cosine of an angle of that period, zero where the period is not defined."""
+    return np.nan_to_num(np.cos(2 * np.pi * angle / period - phase))
+
+
+def expand_factors(
+    factors: ArrayLike,
+    *,
+    categorical: Sequence[int] = (),
+    periods: Mapping[int, float | ArrayLike] | None = None,
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Factors as columns of numbers in which near values mean near states.
+
+    A category becomes one indicator a class, an angle the cosine and the sine of its
+    phase; any other factor stays as it is. Codes can be compared with these columns by
+    correlation or regression, which on raw angles and class numbers means nothing.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        Values of the factors.
+    categorical : sequence of int, default=()
+        Columns of unordered factors.
+    periods : mapping of int to float or array-like of shape (n_samples,), default=None
+        Columns of angles, with the period in their own unit. An array gives the
+        period of each row, for sets in which symmetric objects come back to themselves
+        sooner than others; NaN where the angle is not defined.
+
+    Returns
+    -------
+    columns : ndarray of shape (n_samples, n_columns)
+        Cosine and sine are zero where an angle is not defined.
+    groups : ndarray of shape (n_columns,)
+        The factor that a column is of.
+
+    Raises
+    ------
+    ValueError
+        If a column number or a period is not valid.
+
+    Examples
+    --------
+    >>> from skdisentangle.datasets import expand_factors
+    >>> columns, groups = expand_factors([[0, 0.0], [1, 90.0]], periods={1: 360.0})
+    >>> columns.round(6).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    >>> groups.tolist()
+    [0, 1, 1]
+    """
+    values, categories, angles = _check_kinds(factors, categorical, periods)
+    parts: list[FloatArray] = []
+    groups: list[int] = []
+    for column, value in enumerate(values.T):
+        if column in categories:
+            part = [value == category for category in np.unique(value)]
+        elif column in angles:
+            quarter = np.pi / 2
+            part = [_turn(value, angles[column], phase) for phase in (0.0, quarter)]
+        else:
+            part = [value]
+        parts += [np.asarray(p, dtype=np.float64) for p in part]
+        groups += [column] * len(part)
+    return np.column_stack(parts), np.array(groups)
+
+
+def _effect(
+    rng: np.random.Generator,
+    value: FloatArray,
+    *,
+    is_category: bool,
+    period: FloatArray | None,
+) -> FloatArray:
+    """What a task takes from a factor: variance one over the rows."""
+    effect = value
+    if is_category:
+        categories, rank = np.unique(value, return_inverse=True)
+        effect = rng.normal(size=len(categories))[rank]
+    elif period is not None:
+        effect = _turn(value, period, phase=2 * np.pi * rng.random())
+    spread = effect.std()
+    return (effect - effect.mean()) / (spread if spread > 0 else 1.0)
+
+
+def _type_of_each(
+    rng: np.random.Generator, task_types: TaskTypes, n_tasks: int
+) -> list[str]:
+    if isinstance(task_types, str):
+        types = [task_types] * n_tasks
+    elif isinstance(task_types, Mapping):
+        shares = np.array(list(task_types.values()), dtype=np.float64)
+        if not len(shares) or np.any(shares < 0) or shares.sum() == 0:
+            raise ValueError(
+                "task_types, a mapping, must give the share of each type, at least 0 "
+                f"and not all 0; got {dict(task_types)!r}."
+            )
+        ends = np.round(np.cumsum(shares) / shares.sum() * n_tasks).astype(int)
+        dealt = np.repeat(list(task_types), np.diff(ends, prepend=0))
+        types = [str(dealt[t]) for t in rng.permutation(n_tasks)]
+    else:
+        types = list(task_types)
+        if len(types) != n_tasks:
+            raise ValueError(
+                f"task_types, a sequence, must name the type of each of the {n_tasks} "
+                f"tasks; got {len(types)}."
+            )
+    unknown = sorted(set(types) - set(TASK_TYPES))
+    if unknown:
+        raise ValueError(f"task_types must be among {TASK_TYPES}; got {unknown}.")
+    return types
+
+
+def _support_bounds(
+    support_size: int | tuple[int, int], n_factors: int
+) -> tuple[int, int]:
+    low, high = np.broadcast_to(np.asarray(support_size), 2).tolist()
+    if not 1 <= low <= high <= n_factors:
+        raise ValueError(
+            "support_size must be the number of factors of a task, or its least and "
+            f"greatest value, between 1 and {n_factors}, the number of factors; got "
+            f"{support_size!r}."
+        )
+    return low, high
+
+
+def _disturb(
+    rng: np.random.Generator, labels: FloatArray, kind: str, flip_y: float
+) -> None:
+    """Flip or swap a share of the labels of a task, in place."""
+    rows = np.flatnonzero(rng.random(len(labels)) < flip_y)
+    if kind == "binary":
+        labels[rows] = 1 - labels[rows]
+    else:
+        labels[rows] = labels[rng.permutation(rows)]
+
+
+def draw_tasks(
+    rng: np.random.Generator,
+    factors: FloatArray,
+    categories: set[int],
+    angles: dict[int, FloatArray],
+    *,
+    n_tasks: int,
+    support_size: int | tuple[int, int],
+    task_types: TaskTypes,
+    n_classes: int,
+    link: str,
+    noise: float,
+    flip_y: float,
+    missing: float,
+) -> Bunch:
+    """Tasks on checked factors; see :func:`tasks_from_factors`."""
+    n_samples, n_factors = factors.shape
+    check_size("n_tasks", n_tasks)
+    check_size("n_classes", n_classes, 2)
+    check_share("flip_y", flip_y)
+    check_share("missing", missing)
+    if noise < 0:
+        raise ValueError(f"noise must be at least 0; got {noise!r}.")
+    if link not in ("threshold", "logistic"):
+        raise ValueError(f"link must be 'threshold' or 'logistic'; got {link!r}.")
+    low, high = _support_bounds(support_size, n_factors)
+    types = _type_of_each(rng, task_types, n_tasks)
+    levels = np.arange(1, n_classes) / n_classes
+    Y = np.empty((n_samples, n_tasks))
+    supports = np.zeros((n_tasks, n_factors), dtype=bool)
+    for task, kind in enumerate(types):
+        size = rng.integers(low, high + 1)
+        support = rng.choice(n_factors, size=size, replace=False)
+        supports[task, support] = True
+        signs = rng.choice([-1.0, 1.0], size=size)
+        weights = signs * rng.uniform(0.5, 1.5, size=size)
+        effects = [
+            _effect(
+                rng,
+                factors[:, factor],
+                is_category=factor in categories,
+                period=angles.get(factor),
+            )
+            for factor in support
+        ]
+        value = np.column_stack(effects) @ weights
+        spread = value.std()
+        value /= spread if spread > 0 else 1.0
+        shift = CUT_SPREAD * rng.normal()
+        if kind == "binary" and link == "logistic":
+            odds = LOG_ODDS * (value - shift)
+            Y[:, task] = rng.random(n_samples) < 1 / (1 + np.exp(-odds))
+        else:
+            value = value + noise * rng.normal(size=n_samples)
+            if kind == "regression":
+                Y[:, task] = value
+            elif kind == "binary":
+                Y[:, task] = value > shift
+            else:
+                Y[:, task] = np.searchsorted(np.quantile(value, levels), value)
+        if flip_y > 0:
+            _disturb(rng, Y[:, task], kind, flip_y)
+    if missing > 0:
+        Y[rng.random(Y.shape) < missing] = np.nan
+    return Bunch(Y=Y, supports=supports, task_types=types)
+
+
+def tasks_from_factors(
+    factors: ArrayLike,
+    *,
+    n_tasks: int = 60,
+    support_size: int | tuple[int, int] = (1, 3),
+    task_types: TaskTypes = {"binary": 0.5, "regression": 0.5},  # noqa: B006
+    categorical: Sequence[int] = (),
+    periods: Mapping[int, float | ArrayLike] | None = None,
+    n_classes: int = 4,
+    link: str = "threshold",
+    noise: float = 0.1,
+    flip_y: float = 0.0,
+    missing: float = 0.0,
+    random_state: RandomState = None,
+) -> Bunch:
+    r"""Random sparse tasks on known factors: any ground truth becomes multi-task.
+
+    A task draws its support, a random set of factors, and its *value*
+
+    .. math:: v = \frac{1}{\sigma} \sum_{f \in \text{support}} w_f \, e_f, \qquad
+              |w_f| \sim U(0.5, 1.5),
+
+    with random signs and :math:`\sigma` such that the variance of :math:`v` is one. The
+    effect :math:`e_f` of a factor has mean zero and variance one over the rows. It is
+    the factor itself; for a category, a normal score drawn for each class; for an
+    angle, the cosine of its phase minus a random one. So a category of three classes
+    and an angle each span two dimensions, of which every task sees another direction.
+
+    A regression task is :math:`v` with noise. A binary task says whether :math:`v` with
+    noise is above a cut drawn from :math:`N(0, 0.3^2)`, or, with
+    ``link="logistic"``, is drawn with log-odds :math:`4 (v - \text{cut})`. A multiclass
+    task cuts :math:`v` with noise into classes of equal size.
+
+    Parameters
+    ----------
+    factors : array-like of shape (n_samples, n_factors)
+        Values of the factors.
+    n_tasks : int, default=60
+        Number of tasks.
+    support_size : int or tuple (least, greatest), default=(1, 3)
+        Number of factors of a task, drawn uniformly between the two bounds.
+    task_types : str, sequence of str or mapping, default={"binary": 0.5, "regression": 0.5}
+        One of ``"regression"``, ``"binary"``, ``"multiclass"`` for all tasks; the type
+        of each task; or the share of each type, dealt out at random.
+    categorical : sequence of int, default=()
+        Columns of unordered factors.
+    periods : mapping of int to float or array-like of shape (n_samples,), default=None
+        Columns of angles; see :func:`expand_factors`. Where an angle is not defined
+        its effect is that of a cosine of zero.
+    n_classes : int, default=4
+        Classes of a multiclass task.
+    link : {"threshold", "logistic"}, default="threshold"
+        How binary labels come from the value.
+    noise : float, default=0.1
+        Standard deviation of the normal noise on the value, which has variance one;
+        not used by logistic labels, which are noisy of themselves.
+    flip_y : float, default=0.0
+        Share of wrong labels of each task: binary ones flipped, others swapped with
+        one another.
+    missing : float, default=0.0
+        Share of labels that are NaN, at random.
+    random_state : int, RandomState instance or None, default=None
+        Seed of all draws.
+
+    Returns
+    -------
+    Bunch
+        With attributes
+
+        - **Y**: ndarray of shape (n_samples, n_tasks), classes as 0, 1, ...
+        - **supports**: boolean ndarray of shape (n_tasks, n_factors), the factors of
+          each task.
+        - **task_types**: list of str.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle.datasets import tasks_from_factors
+    >>> factors = np.random.default_rng(0).normal(size=(100, 3))
+    >>> tasks = tasks_from_factors(factors, n_tasks=4, support_size=1, random_state=0)
+    >>> tasks.Y.shape, tasks.supports.sum(axis=1).tolist()
+    ((100, 4), [1, 1, 1, 1])
+    """
+    values, categories, angles = _check_kinds(factors, categorical, periods)
+    return draw_tasks(
+        generator(random_state),
+        values,
+        categories,
+        angles,
+        n_tasks=n_tasks,
+        support_size=support_size,
+        task_types=task_types,
+        n_classes=n_classes,
+        link=link,
+        noise=noise,
+        flip_y=flip_y,
+        missing=missing,
+    )
