@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 import warnings
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import sklearn
 from joblib import Parallel, delayed
 from scipy.linalg import expm
 from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks._problems import leaky_mixing
-from skdisentangle import __version__
+from benchmarks._readme import machine, write_readme
+from skdisentangle.datasets._factors import mix
 from skdisentangle.metrics import dci_scores, disentanglement_report
 
 RESULTS = Path(__file__).parent / "results" / "metrics.json"
@@ -142,7 +140,7 @@ CODES = {
         np.hstack([v, -v]) + noise(np.hstack([v, v]), rng, 0.1)
     ),
     "cubed": lambda v, rng: v**3,
-    "nonlinear mixture": lambda v, rng: leaky_mixing(rng, v, v.shape[1]),
+    "nonlinear mixture": lambda v, rng: mix(rng, v, "mlp", v.shape[1], 2),
     "two factors missing": lambda v, rng: v[:, :-2],
     "two factors in a code": lambda v, rng: np.column_stack(
         [v[:, 0] + v[:, 1], v[:, 2:]]
@@ -246,13 +244,6 @@ def score_noise(case, seed):
         scores |= dci(factors, is_discrete, codes, kind)
     case = {"factors": name, "rows": n_rows, "codes": n_codes, "seed": seed}
     return case | rounded(scores)
-
-
-def machine():
-    return (
-        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
-        f"scikit-learn {sklearn.__version__}, skdisentangle {__version__}"
-    )
 
 
 def measure_time(n_rows):
@@ -549,6 +540,7 @@ def main():
         # one line a row of results
         text = json.dumps(content).replace("}, {", "},\n{").replace("[{", "[\n{")
         RESULTS.write_text(text + "\n")
+        write_readme()
     print(section(content))
 
 

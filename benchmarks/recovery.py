@@ -16,23 +16,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from joblib import Parallel, delayed
 from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingRegressor
 
-from benchmarks._problems import make_problem
-from skdisentangle import SparseSharedDisentangler, __version__
+from benchmarks._readme import machine, write_readme
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.encoders import build_body
 
 N_TRAIN, N_TEST = 4000, 2000
-FOLDER = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results" / "recovery.json"
 
 #: Case: (number of components, options of the problem).
 CASES = {
@@ -40,12 +39,12 @@ CASES = {
     "20 components": (20, {}),
     "6 components, half unlabelled": (6, {"missing": 0.5}),
     "20 components, half unlabelled": (20, {"missing": 0.5}),
-    "6 components, thresholded labels": (6, {"labels": "threshold"}),
-    "20 components, thresholded labels": (20, {"labels": "threshold"}),
+    "6 components, thresholded labels": (6, {"link": "threshold"}),
+    "20 components, thresholded labels": (20, {"link": "threshold"}),
 }
 #: The range that the defaults are meant for; 20 components.
 RANGE = {
-    "linear mixing": {"n_layers": 1},
+    "linear mixing": {"mixing": "linear"},
     "500 rows": {"n_train": 500},
     "20,000 rows": {"n_train": 20_000},
     "50,000 rows, 100 columns, 100 tasks": {
@@ -57,9 +56,11 @@ RANGE = {
     "15 tasks": {"n_tasks": 15},
     "30 tasks": {"n_tasks": 30},
     "200 tasks": {"n_tasks": 200},
-    "binary tasks only": {"share_binary": 1.0},
-    "regression tasks only": {"share_binary": 0.0},
-    "20 of the tasks with 4 classes": {"n_multiclass": 20},
+    "binary tasks only": {"task_types": "binary"},
+    "regression tasks only": {"task_types": "regression"},
+    "20 of the tasks with 4 classes": {
+        "task_types": {"multiclass": 2, "binary": 1, "regression": 3}
+    },
 }
 CASES |= {name: (20, options) for name, options in RANGE.items()}
 REPORT_SEEDS = {
@@ -136,7 +137,8 @@ def run(case, seed):
     n_components, options = CASES[case]
     options = dict(options)
     n_train = options.pop("n_train", N_TRAIN)
-    problem = make_problem(seed, n_samples=n_train + N_TEST, **options)
+    options = {"link": "logistic"} | options
+    problem = make_multitask_factors(n_train + N_TEST, random_state=seed, **options)
     estimator = SparseSharedDisentangler(n_components, random_state=seed)
     start = time.perf_counter()
     estimator.fit(problem.X[:n_train], problem.Y[:n_train])
@@ -188,13 +190,7 @@ def table(results):
     return "\n".join(lines)
 
 
-README = """# Benchmarks
-
-Every table is written by the command that stands above it, from the code of this
-repository. Settings are the defaults everywhere; none was chosen on the seeds of a
-report.
-
-## Recovery of known factors
+SECTION = """## Recovery of known factors
 
 ```bash
 python -m benchmarks.recovery
@@ -219,6 +215,15 @@ What the table says of the limits: tasks must be many enough for their supports 
 """
 
 
+def section():
+    """The part of the report, from the saved results."""
+    saved = json.loads(RESULTS.read_text())
+    first = min(r["seed"] for r in saved["results"])
+    return SECTION.format(
+        seed=first, machine=saved["machine"], table=table(saved["results"])
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
@@ -232,19 +237,12 @@ def main():
         for seed in (range(*options.seeds) if options.seeds else REPORT_SEEDS[case])
     )
     results = Parallel(n_jobs=options.jobs, return_as="list")(jobs)
-    machine = (
-        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
-        f"skdisentangle {__version__}"
-    )
-    print(machine, table(results), sep="\n\n")
+    print(machine(), table(results), sep="\n\n")
     if report:
-        (FOLDER / "results").mkdir(exist_ok=True)
-        content = {"machine": machine, "results": results}
-        path = FOLDER / "results" / "recovery.json"
-        path.write_text(json.dumps(content, indent=1) + "\n")
-        text = README.format(seed=5000, machine=machine, table=table(results))
-        (FOLDER / "README.md").write_text(text)
+        RESULTS.parent.mkdir(exist_ok=True)
+        content = {"machine": machine(), "results": results}
+        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+        write_readme()
 
 
 if __name__ == "__main__":

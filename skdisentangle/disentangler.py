@@ -156,7 +156,9 @@ class SparseSharedDisentangler(
         ``"reweighted"`` is the log-sum penalty, which hardly shrinks the coefficients
         that stay; ``"l1"`` shrinks all of them.
     encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
-        ``"conv"`` takes rows for flattened images of ``input_shape``. A module, copied
+        ``"conv"`` takes rows for flattened images of ``input_shape``: convolutions of
+        stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
+        by image, then hidden layers. A module, copied
         with its weights, or a callable that returns one when called with
         ``n_features`` (and ``n_components``, if it has an argument of that name), maps
         (n, n_features) to (n, n_components).
@@ -189,8 +191,9 @@ class SparseSharedDisentangler(
     tol : float, default=1e-4
         A loss, or validation score, that is not better by this is no improvement.
     n_iter_no_change : int, default=10
-        Epochs without improvement that end a third of the fit, and in the last third
-        the fit, early.
+        Epochs without improvement that end a stage of the fit (its first sixth is free
+        of penalties, the second finds the components, the second third refines the
+        supports, the last settles), and in the last stage the fit, early.
     early_stopping : bool, default=False
         Whether to hold rows back, watch the score on them, end the fit when it does not
         improve and restore the best state.

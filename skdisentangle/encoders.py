@@ -30,6 +30,9 @@ CONV_CHANNELS = (32, 64, 64)
 #: which at full size would take most of the time and add nothing.
 LARGE_IMAGE = 32
 
+#: Narrower layers are not normalised: it would take away much of what they say.
+MIN_NORMALISED = 8
+
 
 class InputScaler(nn.Module):
     """``(x - mean) * scale`` by column; columns without variance become zero."""
@@ -136,6 +139,10 @@ def _conv(
     while max(height, width) > 4:
         factor = 4 if depth == 0 and max(height, width) >= LARGE_IMAGE else 2
         stride = (factor if height > 4 else 1, factor if width > 4 else 1)
+        short = (-height % stride[0], -width % stride[1])
+        if any(short):
+            layers.append(nn.ZeroPad2d((0, short[1], 0, short[0])))
+            height, width = height + short[0], width + short[1]
         n_filters = CONV_CHANNELS[min(depth, len(CONV_CHANNELS) - 1)]
         layer = nn.utils.skip_init(
             nn.Conv2d,
@@ -156,7 +163,7 @@ def _conv(
         depth += 1
     layers.append(nn.Flatten())
     dense = _mlp(channels * height * width, hidden, n_out, generator)
-    if hidden:
+    if hidden and hidden[0] >= MIN_NORMALISED:
         dense.insert(1, nn.LayerNorm(hidden[0]))
     return nn.Sequential(*layers, *dense)
 

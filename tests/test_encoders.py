@@ -35,7 +35,16 @@ def test_global_generator_is_not_touched(encoder):
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 12), (3, 2, 2), (1, 12, 1), (1, 32, 32), (3, 9, 5)]
+    "shape",
+    [
+        (1, 1, 12),
+        (3, 2, 2),
+        (1, 12, 1),
+        (1, 32, 32),
+        (3, 9, 5),
+        (1, 64, 3),
+        (2, 33, 47),
+    ],
 )
 def test_conv_takes_any_shape(shape):
     n_features = int(np.prod(shape))
@@ -43,6 +52,36 @@ def test_conv_takes_any_shape(shape):
         "conv", **{**OPTIONS, "n_features": n_features, "input_shape": shape}
     )
     assert body(torch.zeros(2, n_features)).shape == (2, 3)
+
+
+def test_conv_sees_every_pixel_and_each_image_by_itself():
+    shape = (1, 37, 50)
+    body = build_body(
+        "conv", **{**OPTIONS, "n_features": 37 * 50, "input_shape": shape}
+    )
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(3, 37 * 50, generator=generator, requires_grad=True)
+    out = body(rows)
+    out[0].square().sum().backward()
+    assert torch.all(rows.grad[0] != 0)
+    assert not rows.grad[1:].any()
+    assert torch.allclose(body(rows[:1]), out[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 2, 64])
+def test_conv_of_any_width_tells_rows_apart(width):
+    body = build_body(
+        "conv",
+        **{
+            **OPTIONS,
+            "n_features": 64,
+            "hidden_layer_sizes": [width],
+            "input_shape": (1, 8, 8),
+        },
+    )
+    generator = torch.Generator().manual_seed(0)
+    out = body(torch.randn(20, 64, generator=generator))
+    assert len(torch.unique(out[:, 0])) > 5
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 5), (12,), (1, 12)])

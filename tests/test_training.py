@@ -196,6 +196,16 @@ def test_an_interrupt_leaves_the_model_so_far():
     assert state.theta.any()
 
 
+def test_no_penalty_before_the_encoder_has_seen_the_tasks():
+    """What no task uses gets no gradient: nothing is switched off in the first sixth."""
+    rows, targets, options, state = make(sparsity=10.0)
+    fit(rows, targets, options, state, on_epoch=lambda e, *_: e == 50)
+    assert torch.all(state.theta[:, :-1] != 0)
+    rows, targets, options, state = make(sparsity=10.0)
+    fit(rows, targets, options, state, on_epoch=lambda e, *_: e == 60)
+    assert not state.theta[:, :-1].any()
+
+
 def test_on_epoch_can_end_the_fit():
     rows, targets, options, state = make()
     history = fit(rows, targets, options, state, on_epoch=lambda e, *_: e == 7)

@@ -38,13 +38,14 @@ def _products(factors: FloatArray) -> FloatArray:
     return PRODUCT_WEIGHT * (products - products.mean(axis=0))
 
 
-def _mix(
+def mix(
     rng: np.random.Generator,
     factors: FloatArray,
     mixing: str,
     n_features: int,
     n_layers: int,
 ) -> FloatArray:
+    """Mix factors to columns; see :func:`make_multitask_factors`."""
     if mixing == "polynomial":
         return _layer(rng, np.hstack([factors, _products(factors)]), n_features)
     hidden = factors
@@ -158,7 +159,7 @@ def make_multitask_factors(
     rng = generator(random_state)
     matrix = _correlation_matrix(correlation, n_factors)
     factors = rng.normal(size=(n_samples, n_factors)) @ np.linalg.cholesky(matrix).T
-    X = _mix(rng, factors, mixing, n_features, n_layers)
+    X = mix(rng, factors, mixing, n_features, n_layers)
     tasks = draw_tasks(
         rng,
         factors,

@@ -1,0 +1,243 @@
+"""Tasks on known factors, and synthetic rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from skdisentangle.datasets import (
+    expand_factors,
+    make_multitask_factors,
+    tasks_from_factors,
+)
+
+
+@pytest.fixture(scope="module")
+def factors():
+    rng = np.random.default_rng(0)
+    return np.column_stack(
+        [
+            rng.normal(size=3000),
+            rng.integers(3, size=3000),
+            rng.uniform(0, 360, size=3000),
+            rng.uniform(size=3000),
+        ]
+    )
+
+
+KINDS = {"categorical": (1,), "periods": {2: 360.0}}
+
+
+def residual_share(columns, value):
+    design = np.column_stack([columns, np.ones(len(columns))])
+    fitted = design @ np.linalg.lstsq(design, value, rcond=None)[0]
+    return np.var(value - fitted) / np.var(value)
+
+
+class TestExpandFactors:
+    def test_columns_and_groups(self, factors):
+        columns, groups = expand_factors(factors, **KINDS)
+        assert groups.tolist() == [0, 1, 1, 1, 2, 2, 3]
+        assert np.array_equal(columns[:, 0], factors[:, 0])
+        assert np.array_equal(columns[:, 1:4].argmax(1), factors[:, 1])
+        assert columns[:, 1:4].sum(1).tolist() == [1.0] * 3000
+        back = np.rad2deg(np.arctan2(columns[:, 5], columns[:, 4])) % 360
+        assert back == pytest.approx(factors[:, 2])
+
+    def test_period_of_each_row(self):
+        quarter = np.array([[0.0], [90.0], [90.0], [90.0]])
+        columns, _ = expand_factors(quarter, periods={0: [90, 90, 360, np.nan]})
+        expected = np.array([[1, 0], [1, 0], [0, 1], [0, 0]])
+        assert columns == pytest.approx(expected)
+
+    def test_negative_columns_count_from_the_end(self, factors):
+        one = expand_factors(factors, categorical=(-3,), periods={-2: 360.0})
+        other = expand_factors(factors, **KINDS)
+        assert np.array_equal(one[0], other[0])
+
+    @pytest.mark.parametrize(
+        ("kinds", "message"),
+        [
+            ({"categorical": (4,)}, r"categorical must hold column numbers.*got \[4\]"),
+            ({"periods": {-5: 1.0}}, "periods must hold column numbers"),
+            ({"periods": {2: 0.0}}, r"periods\[2\] must be a positive number"),
+            ({"periods": {2: [1.0, 2.0]}}, r"one for each of the 3000 rows"),
+            ({"periods": {1: 3.0}, "categorical": (1,)}, "not both; columns"),
+        ],
+    )
+    def test_wrong_kinds(self, factors, kinds, message):
+        with pytest.raises(ValueError, match=message):
+            expand_factors(factors, **kinds)
+
+
+class TestTasksFromFactors:
+    def test_a_task_is_made_of_its_support_alone(self, factors):
+        tasks = tasks_from_factors(
+            factors, task_types="regression", random_state=1, **KINDS
+        )
+        columns, groups = expand_factors(factors, **KINDS)
+        for labels, support in zip(tasks.Y.T, tasks.supports, strict=True):
+            inside = np.isin(groups, np.flatnonzero(support))
+            assert residual_share(columns[:, inside], labels) == pytest.approx(
+                0.01, abs=0.003
+            )
+            for factor in np.flatnonzero(support):
+                rest = inside & (groups != factor)
+                assert residual_share(columns[:, rest], labels) > 0.04
+            assert np.var(labels) == pytest.approx(1.01, abs=0.02)
+
+    def test_tasks_see_different_directions_of_a_category_and_an_angle(self, factors):
+        tasks = tasks_from_factors(
+            factors,
+            support_size=1,
+            task_types="regression",
+            noise=0.0,
+            random_state=0,
+            **KINDS,
+        )
+        for factor, n_dimensions in ((0, 1), (1, 2), (2, 2)):
+            labels = tasks.Y[:, tasks.supports[:, factor]]
+            spectrum = np.linalg.svd(labels - labels.mean(0), compute_uv=False)
+            assert (spectrum > 1e-6 * spectrum[0]).sum() == n_dimensions
+
+    def test_sizes_and_types(self, factors):
+        tasks = tasks_from_factors(
+            factors,
+            n_tasks=40,
+            support_size=(2, 3),
+            task_types={"multiclass": 1, "binary": 2, "regression": 1},
+            n_classes=5,
+            random_state=0,
+            **KINDS,
+        )
+        assert set(tasks.supports.sum(1)) == {2, 3}
+        types = np.array(tasks.task_types)
+        assert [(types == t).sum() for t in ("multiclass", "binary")] == [10, 20]
+        for labels, kind in zip(tasks.Y.T, types, strict=True):
+            n_values = len(np.unique(labels))
+            assert n_values == {"multiclass": 5, "binary": 2}.get(kind, 3000)
+
+    def test_types_as_given(self, factors):
+        types = ["binary", "regression", "multiclass"]
+        tasks = tasks_from_factors(factors, n_tasks=3, task_types=types, **KINDS)
+        assert tasks.task_types == types
+
+    def test_logistic_labels_are_noisy_and_thresholds_are_not(self, factors):
+        options = {"support_size": 1, "task_types": "binary", "random_state": 0}
+        sharp = tasks_from_factors(factors[:, :1], noise=0.0, **options)
+        soft = tasks_from_factors(factors[:, :1], link="logistic", **options)
+
+        def overlap(labels):
+            value = factors[:, 0]
+            sign = 1 if value[labels == 1].mean() > value[labels == 0].mean() else -1
+            one, zero = sign * value[labels == 1], sign * value[labels == 0]
+            return np.mean(one < zero.max())
+
+        assert all(overlap(labels) == 0 for labels in sharp.Y.T)
+        assert all(overlap(labels) > 0.1 for labels in soft.Y.T)
+
+    def test_missing_and_wrong_labels(self, factors):
+        options = {"random_state": 0, **KINDS}
+        clean = tasks_from_factors(factors, **options)
+        half = tasks_from_factors(factors, missing=0.5, **options)
+        there = ~np.isnan(half.Y)
+        assert there.mean() == pytest.approx(0.5, abs=0.01)
+        assert np.array_equal(half.Y[there], clean.Y[there])
+        wrong = tasks_from_factors(factors, flip_y=0.2, n_tasks=1, **options)
+        right = tasks_from_factors(factors, n_tasks=1, **options)
+        assert np.mean(wrong.Y != right.Y) == pytest.approx(0.2, abs=0.03)
+        assert wrong.Y.mean() == pytest.approx(right.Y.mean(), abs=0.1)
+
+    def test_random_state(self, factors):
+        before = np.random.get_state()[1].copy()
+        one = tasks_from_factors(factors, random_state=3).Y
+        assert np.array_equal(one, tasks_from_factors(factors, random_state=3).Y)
+        assert not np.array_equal(one, tasks_from_factors(factors).Y)
+        state = np.random.RandomState(3)
+        first = tasks_from_factors(factors, random_state=state).Y
+        assert not np.array_equal(
+            first, tasks_from_factors(factors, random_state=state).Y
+        )
+        assert np.array_equal(before, np.random.get_state()[1])
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_tasks": 0}, "n_tasks must be an integer of at least 1; got 0"),
+            ({"support_size": 5}, "support_size must be .* between 1 and 4"),
+            ({"support_size": (2, 1)}, r"support_size .*got \(2, 1\)"),
+            ({"task_types": "ordinal"}, r"must be among .*got \['ordinal'\]"),
+            ({"task_types": ["binary"]}, "each of the 60 tasks; got 1"),
+            ({"task_types": {"binary": 0}}, "not all 0"),
+            (
+                {"link": "probit"},
+                "link must be 'threshold' or 'logistic'; got 'probit'",
+            ),
+            ({"noise": -1}, "noise must be at least 0; got -1"),
+            ({"flip_y": 1.0}, "flip_y must be at least 0 and less than 1; got 1.0"),
+            ({"missing": -0.1}, "missing must be at least 0"),
+            ({"n_classes": 1}, "n_classes must be an integer of at least 2"),
+        ],
+    )
+    def test_wrong_arguments(self, factors, options, message):
+        with pytest.raises(ValueError, match=message):
+            tasks_from_factors(factors, **options)
+
+
+class TestMakeMultitaskFactors:
+    def test_shapes(self):
+        made = make_multitask_factors(
+            50, n_factors=4, n_features=9, n_tasks=7, random_state=0
+        )
+        assert made.X.shape == (50, 9)
+        assert made.Y.shape == (50, 7)
+        assert made.factors.shape == (50, 4)
+        assert made.supports.shape == (7, 4)
+        assert len(made.task_types) == 7
+
+    def test_correlation(self):
+        made = make_multitask_factors(20_000, correlation=0.6, random_state=0)
+        off = np.corrcoef(made.factors.T)[~np.eye(6, dtype=bool)]
+        assert off == pytest.approx(np.full(30, 0.6), abs=0.03)
+        matrix = np.array([[1.0, -0.5], [-0.5, 1.0]])
+        made = make_multitask_factors(
+            20_000, n_factors=2, support_size=1, correlation=matrix, random_state=0
+        )
+        assert np.corrcoef(made.factors.T) == pytest.approx(matrix, abs=0.03)
+
+    @pytest.mark.parametrize("mixing", ["linear", "mlp", "polynomial"])
+    def test_mixing_keeps_the_factors(self, mixing):
+        """All are there, and in plain sight only if the mixing is linear."""
+        made = make_multitask_factors(
+            4000, mixing=mixing, n_features=40, random_state=0
+        )
+        shares = [residual_share(made.X, f) for f in made.factors.T]
+        assert made.X.std() == pytest.approx(1.0, abs=0.01)
+        if mixing == "linear":
+            assert max(shares) < 1e-9
+        elif mixing == "polynomial":
+            assert np.linalg.matrix_rank(made.X - made.X.mean(0)) == 27
+            assert max(shares) < 1e-9  # 40 columns undo 27 products
+        else:
+            assert min(shares) > 0.001
+
+    def test_labels_follow_the_factors(self):
+        made = make_multitask_factors(4000, task_types="regression", random_state=0)
+        for labels, support in zip(made.Y.T, made.supports, strict=True):
+            assert residual_share(made.factors[:, support], labels) < 0.02
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"n_samples": 1}, "n_samples must be an integer of at least 2; got 1"),
+            ({"n_features": 5}, "n_features must be an integer of at least 6; got 5"),
+            ({"mixing": "polynomial", "n_features": 12}, "at least 13; got 12"),
+            ({"mixing": "cubic"}, "mixing must be 'linear', 'mlp' or 'polynomial'"),
+            ({"correlation": 1.0}, "positive definite .a number between -0.2 and 1"),
+            ({"correlation": np.eye(3)}, r"matrix of shape \(6, 6\)"),
+            ({"n_factors": 2}, "support_size"),
+        ],
+    )
+    def test_wrong_arguments(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            make_multitask_factors(**{"n_samples": 20, **options})
