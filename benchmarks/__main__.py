@@ -1,4 +1,4 @@
-"""Run all suites, one after the other: ``python -m benchmarks``."""
+"""Run all suites, one after the other: ``python -m benchmarks [--jobs N]``."""
 
 from __future__ import annotations
 
@@ -8,4 +8,6 @@ import sys
 from benchmarks._readme import SUITES
 
 for suite in SUITES:
-    subprocess.run([sys.executable, "-m", f"benchmarks.{suite}"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{suite}", *sys.argv[1:]], check=True
+    )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from sklearn.utils import Bunch
 
 CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
@@ -114,6 +113,8 @@ def load_glyphs(n_samples, *, size=32, seed=0, fonts=None, families=FAMILIES):
 
 def render_glyphs(factors, *, size=32, fonts=None, families=FAMILIES):
     """Images of given factors, uint8 of shape (n_samples, size, size)."""
+    from PIL import ImageFont
+
     paths = find_fonts(fonts, families)
     n_weights = len(paths) // (2 * len(families))
     family, weight, slant, character = factors[:, :4].astype(int).T
@@ -160,6 +161,8 @@ def find_fonts(folder=None, families=FAMILIES):
 
 def _mask(font, character):
     """The character alone, with a black border for interpolation."""
+    from PIL import Image, ImageDraw
+
     canvas = Image.new("L", (3 * font.size, 3 * font.size))
     draw = ImageDraw.Draw(canvas)
     draw.text((font.size, font.size), character, fill=255, font=font)
@@ -169,6 +172,8 @@ def _mask(font, character):
 
 def _turn(mask, size, scale, rotation):
     """Scale by `scale`, turn by `rotation` degrees, centre, and reduce to `size`."""
+    from PIL import Image
+
     cos, sin = (
         np.cos(np.deg2rad(rotation)) / scale,
         np.sin(np.deg2rad(rotation)) / scale,

@@ -18,8 +18,8 @@ SUITES = ("recovery", "factors", "metrics")
 START = """# Benchmarks
 
 Every table is written by the command that stands above it, from the code of this
-repository; `python -m benchmarks` runs all suites. Settings are the defaults everywhere;
-none was chosen on the seeds of a report.
+repository; `python -m benchmarks` runs all suites. Settings of this package are its defaults
+everywhere; none was chosen on the seeds of a report.
 """
 
 

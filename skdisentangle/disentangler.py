@@ -532,7 +532,9 @@ class SparseSharedDisentangler(
         -------
         self : SparseSharedDisentangler
             The fitted estimator. The heads are as they are after the pass, not solved to
-            the optimum as they are by :meth:`fit`.
+            the optimum as they are by :meth:`fit`. The first 500 steps (batches) are
+            free of penalties, so that no coefficient is zero until then; ``"reweighted"``
+            sets in after 1,000.
 
         Raises
         ------

@@ -96,11 +96,44 @@ def test_section_has_the_tables(monkeypatch):
     }
     better = {**row, "seed": 2, "width": 8, "best": {"x": 1.0}}
     better["scores"] = {**scores, "mig": 0.7}
-    missing = {"data": "glyphs", "method": "ours", "seed": 1, "missing": "why"}
-    monkeypatch.setattr(suite, "load", lambda: [row, better, missing])
+    pca = {**row, "method": "PCA"}
+    monkeypatch.setattr(suite, "load", lambda: [row, better, pca])
     text = suite.section()
     assert "| ours | 0.500 ± 0.000 |" in text
     assert "0.600 ± 0.141" in text
     assert "| 7 to 8 | 3.0 |" in text
     assert "| ours | 0.900 |" in text
     assert "Glyphs" not in text
+    assert "Seeds 1 to 2, 2 runs of each method, but 0 of ours, L1;" in text
+    assert "; 1 of PCA;" in text
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["factors", *arguments])
+    suite.main()
+
+
+def test_runs_are_kept_and_gone_on_with(monkeypatch, tmp_path):
+    ran = []
+
+    def run(data, method, seed):
+        ran.append((data, method, seed))
+        return {"data": data, "method": method, "seed": seed, "n": len(ran)}
+
+    monkeypatch.setattr(suite, "run", run)
+    monkeypatch.setattr(suite, "RESULTS", tmp_path / "factors.jsonl")
+    monkeypatch.setattr(suite, "SEEDS", range(2))
+    monkeypatch.setattr(suite, "write_readme", lambda: None)
+    only = ("--data", "sprites", "--methods")
+    run_main(monkeypatch, *only, "PCA")
+    assert ran == [("sprites", "PCA", 0), ("sprites", "PCA", 1)]
+    run_main(monkeypatch, *only, "PCA", "ICA")
+    assert ran[2:] == [("sprites", "ICA", 0), ("sprites", "ICA", 1)]
+    run_main(monkeypatch, *only, "PCA", "--fresh")
+    assert ran[4:] == ran[:2]
+    assert [r["n"] for r in suite.load()] == [3, 4, 5, 6]
+
+
+def test_dead_codes_tell_nothing(problem):
+    best = suite.best_codes(np.zeros((1000, 2)), problem)
+    assert set(best.values()) == {0.0}

@@ -17,6 +17,7 @@ from ._download import (
     RemoteFile,
     Source,
     cached_arrays,
+    check_arguments,
     data_folder,
     get_files,
     make_bunch,
@@ -139,6 +140,7 @@ def fetch_cars3d(
     >>> cars.data.shape, cars.target.shape  # doctest: +SKIP
     ((1000, 49152), (1000, 3))
     """
+    check_arguments(n_samples, random_state, n_retries, delay)
     folder = data_folder(data_home, "cars3d")
 
     def read_source() -> Source:

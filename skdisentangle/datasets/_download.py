@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from math import prod
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch, check_random_state, check_scalar
 
-from ._tasks import RandomState
+from ._tasks import RandomState, check_size
 
 __all__ = [
     "RemoteFile",
     "Source",
     "cached_arrays",
+    "check_arguments",
     "data_folder",
     "encode_factors",
     "find_problem",
@@ -107,6 +108,17 @@ class Source(NamedTuple):
 
 
 # ------------------------------------------------------------------- official files
+
+
+def check_arguments(
+    n_samples: Any, random_state: Any, n_retries: Any, delay: Any
+) -> None:
+    """Check the arguments that every loader has, before anything is downloaded."""
+    if n_samples is not None:
+        check_size("n_samples", n_samples)
+    check_random_state(random_state)
+    check_size("n_retries", n_retries, 0)
+    check_scalar(delay, "delay", Real, min_val=0)
 
 
 def data_folder(data_home: str | os.PathLike[str] | None, name: str) -> Path:
@@ -471,7 +483,7 @@ def make_bunch(
         # The global random state is never used.
         rng = (
             np.random.RandomState()
-            if random_state is None
+            if random_state is None or random_state is np.random
             else check_random_state(random_state)
         )
         drawn = np.sort(rng.permutation(len(chosen))[:n_samples])

@@ -14,6 +14,7 @@ from ._download import (
     RemoteFile,
     Source,
     cached_arrays,
+    check_arguments,
     data_folder,
     encode_factors,
     find_problem,
@@ -154,6 +155,7 @@ def fetch_dsprites(
     >>> sprites.data.shape, sprites.target.shape  # doctest: +SKIP
     ((10000, 4096), (10000, 5))
     """
+    check_arguments(n_samples, random_state, n_retries, delay)
     folder = data_folder(data_home, "dsprites")
 
     def read_source() -> Source:

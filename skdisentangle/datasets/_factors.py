@@ -57,7 +57,10 @@ def mix(
 
 
 def _correlation_matrix(correlation: float | ArrayLike, n_factors: int) -> FloatArray:
-    matrix = np.asarray(correlation, dtype=np.float64)
+    try:
+        matrix = np.asarray(correlation, dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
     if matrix.ndim == 0:
         matrix = np.full((n_factors, n_factors), matrix)
         np.fill_diagonal(matrix, 1.0)
@@ -137,8 +140,8 @@ def make_multitask_factors(
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range.
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
 
     Examples
     --------

@@ -16,6 +16,7 @@ from ._download import (
     RemoteFile,
     Source,
     cached_arrays,
+    check_arguments,
     data_folder,
     get_files,
     make_bunch,
@@ -192,9 +193,10 @@ def fetch_mpi3d(
     >>> arms.data.shape, arms.target.shape  # doctest: +SKIP
     ((10000, 12288), (10000, 7))
     """
-    if variant not in VARIANTS:
+    if variant not in list(VARIANTS):
         raise ValueError(f"variant: got {variant!r}; expected one of {list(VARIANTS)}.")
     archive, sizes, colors, shapes = VARIANTS[variant]
+    check_arguments(n_samples, random_state, n_retries, delay)
     folder = data_folder(data_home, "mpi3d")
 
     def read_source() -> Source:

@@ -16,6 +16,7 @@ from ._download import (
     RemoteFile,
     Source,
     cached_arrays,
+    check_arguments,
     data_folder,
     encode_factors,
     get_files,
@@ -145,6 +146,7 @@ def fetch_shapes3d(
     >>> rooms.data.shape, rooms.target.shape  # doctest: +SKIP
     ((10000, 12288), (10000, 6))
     """
+    check_arguments(n_samples, random_state, n_retries, delay)
     folder = data_folder(data_home, "shapes3d")
 
     def read_source() -> Source:

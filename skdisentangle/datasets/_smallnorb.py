@@ -17,6 +17,7 @@ from ._download import (
     RemoteFile,
     Source,
     cached_arrays,
+    check_arguments,
     data_folder,
     encode_factors,
     get_files,
@@ -190,8 +191,9 @@ def fetch_smallnorb(
     """
     if subset not in ("all", "train", "test"):
         raise ValueError(f"subset: got {subset!r}; expected 'all', 'train' or 'test'.")
-    if camera not in CAMERAS:
+    if camera not in list(CAMERAS):
         raise ValueError(f"camera: got {camera!r}; expected one of {list(CAMERAS)}.")
+    check_arguments(n_samples, random_state, n_retries, delay)
     folder = data_folder(data_home, "smallnorb")
 
     def read_source() -> Source:

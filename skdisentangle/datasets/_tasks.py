@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch, check_array
+from sklearn.utils import Bunch, check_array, check_random_state
 
 __all__ = ["expand_factors", "tasks_from_factors"]
 
@@ -21,6 +21,9 @@ TASK_TYPES = ("regression", "binary", "multiclass")
 #: Binary labels of ``link="logistic"``: log-odds a standard deviation of the value.
 LOG_ODDS = 4.0
 
+#: A range below this share of the largest magnitude is rounding.
+CONSTANT = 1e-10
+
 #: Places at which the value of a binary task is cut vary with this deviation.
 CUT_SPREAD = 0.3
 
@@ -30,25 +33,90 @@ def generator(random_state: RandomState) -> np.random.Generator:
 
     None is a fresh one: the global random state is left alone.
     """
+    if random_state is None or random_state is np.random:
+        return np.random.default_rng()
+    legacy = check_random_state(random_state)
     if isinstance(random_state, np.random.RandomState):
-        random_state = int(random_state.randint(2**31 - 1))
-    return np.random.default_rng(random_state)
+        return np.random.default_rng(legacy.randint(2**31 - 1))
+    return np.random.default_rng(int(random_state))
 
 
-def check_share(name: str, share: float) -> float:
+def check_share(name: str, share: Any) -> float:
     """Share of something, at least 0 and less than 1."""
-    if not 0 <= share < 1:
+    if not isinstance(share, Real) or not 0 <= float(share) < 1:
         raise ValueError(f"{name} must be at least 0 and less than 1; got {share!r}.")
     return float(share)
 
 
+def check_noise(noise: Any) -> None:
+    """Standard deviation of the noise on a task."""
+    if not isinstance(noise, Real) or not 0 <= float(noise) < np.inf:
+        raise ValueError(f"noise must be at least 0; got {noise!r}.")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a value is a whole number, and not a truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_size(name: str, size: Any, least: int = 1) -> int:
     """Whole number of something."""
-    if not isinstance(size, Integral) or int(size) < least:
+    if not is_integer(size) or size < least:
         raise ValueError(
             f"{name} must be an integer of at least {least}; got {size!r}."
         )
     return int(size)
+
+
+def _check_columns(name: str, columns: Any, n_factors: int) -> list[int]:
+    """Numbers of columns, counted from the front."""
+    if isinstance(columns, str) or not isinstance(columns, Iterable):
+        raise TypeError(f"{name} must hold column numbers; got {columns!r}.")
+    given = list(columns)
+    wrong = [c for c in given if not is_integer(c) or not -n_factors <= c < n_factors]
+    if wrong:
+        raise ValueError(
+            f"{name} must hold column numbers of factors, which has {n_factors} "
+            f"columns; got {wrong}."
+        )
+    return [int(c) % n_factors for c in given]
+
+
+def _numbers(factors: ArrayLike, categories: set[int]) -> FloatArray:
+    """Values of the factors, classes that are text replaced by their rank."""
+    values = np.asarray(factors)
+    if values.dtype.kind in "OUS" and values.ndim == 2:
+        values = values.astype(object)
+        for column in categories & set(range(values.shape[1])):
+            texts = [str(value) for value in values[:, column]]
+            values[:, column] = np.unique(texts, return_inverse=True)[1]
+        text = [j for j, v in enumerate(values.T) if any(isinstance(x, str) for x in v)]
+        if text:
+            raise ValueError(
+                f"factors must be numbers, apart from those in categorical; columns "
+                f"{text} hold text."
+            )
+    checked: FloatArray = check_array(values, dtype=np.float64, input_name="factors")
+    return checked
+
+
+def _check_period(column: int, period: Any, n_samples: int) -> FloatArray:
+    """Period of an angle on each row."""
+    try:
+        each = np.asarray(period, dtype=np.float64)
+    except (TypeError, ValueError):
+        each = np.empty(0)
+    defined = each[~np.isnan(each)]
+    if (
+        each.shape not in ((), (n_samples,))
+        or not len(np.atleast_1d(defined))
+        or not np.all((defined > 0) & np.isfinite(defined))
+    ):
+        raise ValueError(
+            f"periods[{column}] must be a positive number, or one for each of the "
+            f"{n_samples} rows (NaN where there is no angle); got {period!r}."
+        )
+    return np.broadcast_to(each, n_samples)
 
 
 def _check_kinds(
@@ -57,35 +125,39 @@ def _check_kinds(
     periods: Mapping[int, float | ArrayLike] | None,
 ) -> tuple[FloatArray, set[int], dict[int, FloatArray]]:
     """Factors, which are categories, and the period of each angle on each row."""
-    values = check_array(factors, dtype=np.float64, input_name="factors")
-    n_samples, n_factors = values.shape
-    columns = range(-n_factors, n_factors)
-    given = {} if periods is None else dict(periods)
-    for name, members in (("categorical", categorical), ("periods", given)):
-        wrong = [column for column in members if column not in columns]
-        if wrong:
-            raise ValueError(
-                f"{name} must hold column numbers of factors, which has {n_factors} "
-                f"columns; got {wrong}."
-            )
-    categories = {column % n_factors for column in categorical}
-    angles = {}
-    for column, period in given.items():
-        each = np.asarray(period, dtype=np.float64)
-        if each.shape not in ((), (n_samples,)) or np.any(each <= 0):
-            raise ValueError(
-                f"periods[{column}] must be a positive number, or one for each of the "
-                f"{n_samples} rows (NaN where there is no angle); got an array of shape "
-                f"{each.shape} with smallest value {np.nanmin(each)}."
-            )
-        angles[column % n_factors] = np.broadcast_to(each, n_samples)
-    both = sorted(categories & set(angles))
-    if both:
-        raise ValueError(
-            f"a factor is a category or an angle, not both; columns {both} are in "
-            "categorical and in periods."
+    n_factors = np.shape(factors)[1] if np.ndim(factors) == 2 else 0
+    if n_factors == 0:
+        check_array(factors, input_name="factors")  # says what is wrong
+    categories = set(_check_columns("categorical", categorical, n_factors))
+    given: Mapping[int, Any] = {} if periods is None else periods
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            "periods must be a mapping of column numbers to periods, such as "
+            f"{{2: 360.0}}; got {periods!r}."
         )
+    columns = _check_columns("periods", given, n_factors)
+    twice = sorted({c for c in columns if columns.count(c) > 1})
+    both = sorted(categories & set(columns))
+    if twice or both:
+        raise ValueError(
+            "a factor is a category or an angle, not both, and named once; columns "
+            f"{twice + both} are named again in periods."
+        )
+    values = _numbers(factors, categories)
+    angles = {
+        column: _check_period(column, period, len(values))
+        for column, period in zip(columns, given.values(), strict=True)
+    }
     return values, categories, angles
+
+
+def _standardised(value: FloatArray) -> FloatArray:
+    """To mean zero and variance one; zeros if all is constant but for rounding."""
+    centred = value - value.mean()
+    if np.ptp(value) <= CONSTANT * np.abs(value).max():
+        return np.zeros_like(centred)
+    scaled: FloatArray = centred / centred.std()
+    return scaled
 
 
 def _turn(angle: FloatArray, period: FloatArray, phase: float) -> FloatArray:
@@ -108,7 +180,7 @@ def expand_factors(
     Parameters
     ----------
     factors : array-like of shape (n_samples, n_factors)
-        Values of the factors.
+        Values of the factors: numbers, or text in the columns of `categorical`.
     categorical : sequence of int, default=()
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None
@@ -125,8 +197,8 @@ def expand_factors(
 
     Raises
     ------
-    ValueError
-        If a column number or a period is not valid.
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
 
     Examples
     --------
@@ -167,42 +239,51 @@ def _effect(
         effect = rng.normal(size=len(categories))[rank]
     elif period is not None:
         effect = _turn(value, period, phase=2 * np.pi * rng.random())
-    spread = effect.std()
-    return (effect - effect.mean()) / (spread if spread > 0 else 1.0)
+    return _standardised(effect)
 
 
 def _type_of_each(
     rng: np.random.Generator, task_types: TaskTypes, n_tasks: int
 ) -> list[str]:
+    names = [task_types] if isinstance(task_types, str) else task_types
+    if not isinstance(names, Iterable):
+        raise TypeError(f"task_types must be among {TASK_TYPES}; got {task_types!r}.")
+    unknown = [name for name in names if name not in TASK_TYPES]
+    if unknown:
+        raise ValueError(f"task_types must be among {TASK_TYPES}; got {unknown}.")
     if isinstance(task_types, str):
-        types = [task_types] * n_tasks
-    elif isinstance(task_types, Mapping):
-        shares = np.array(list(task_types.values()), dtype=np.float64)
-        if not len(shares) or np.any(shares < 0) or shares.sum() == 0:
-            raise ValueError(
-                "task_types, a mapping, must give the share of each type, at least 0 "
-                f"and not all 0; got {dict(task_types)!r}."
-            )
-        ends = np.round(np.cumsum(shares) / shares.sum() * n_tasks).astype(int)
-        dealt = np.repeat(list(task_types), np.diff(ends, prepend=0))
-        types = [str(dealt[t]) for t in rng.permutation(n_tasks)]
-    else:
-        types = list(task_types)
+        return [task_types] * n_tasks
+    if not isinstance(task_types, Mapping):
+        types = [str(name) for name in task_types]
         if len(types) != n_tasks:
             raise ValueError(
                 f"task_types, a sequence, must name the type of each of the {n_tasks} "
                 f"tasks; got {len(types)}."
             )
-    unknown = sorted(set(types) - set(TASK_TYPES))
-    if unknown:
-        raise ValueError(f"task_types must be among {TASK_TYPES}; got {unknown}.")
-    return types
+        return types
+    shares: list[Any] = list(task_types.values())
+    if (
+        not all(isinstance(s, Real) and 0 <= float(s) < np.inf for s in shares)
+        or sum(shares) == 0
+    ):
+        raise ValueError(
+            "task_types, a mapping, must give the share of each type, at least 0 "
+            f"and not all 0; got {dict(task_types)!r}."
+        )
+    ends = np.round(np.cumsum(shares) / sum(shares) * n_tasks).astype(int)
+    dealt = np.repeat(list(task_types), np.diff(ends, prepend=0))
+    return [str(dealt[t]) for t in rng.permutation(n_tasks)]
 
 
-def _support_bounds(
-    support_size: int | tuple[int, int], n_factors: int
-) -> tuple[int, int]:
-    low, high = np.broadcast_to(np.asarray(support_size), 2).tolist()
+def _support_bounds(support_size: Any, n_factors: int) -> tuple[int, int]:
+    bounds = [support_size] * 2 if is_integer(support_size) else support_size
+    valid = isinstance(bounds, Sequence) and len(bounds) == 2
+    if not valid or not all(is_integer(bound) for bound in bounds):
+        low = high = 0
+    else:
+        low, high = (int(bound) for bound in bounds)
+        if not is_integer(support_size):
+            high = min(high, max(low, n_factors))
     if not 1 <= low <= high <= n_factors:
         raise ValueError(
             "support_size must be the number of factors of a task, or its least and "
@@ -244,12 +325,16 @@ def draw_tasks(
     check_size("n_classes", n_classes, 2)
     check_share("flip_y", flip_y)
     check_share("missing", missing)
-    if noise < 0:
-        raise ValueError(f"noise must be at least 0; got {noise!r}.")
+    check_noise(noise)
     if link not in ("threshold", "logistic"):
         raise ValueError(f"link must be 'threshold' or 'logistic'; got {link!r}.")
     low, high = _support_bounds(support_size, n_factors)
     types = _type_of_each(rng, task_types, n_tasks)
+    if "multiclass" in types and n_classes > n_samples:
+        raise ValueError(
+            f"n_classes must be at most {n_samples}, the number of rows; got "
+            f"{n_classes}."
+        )
     levels = np.arange(1, n_classes) / n_classes
     Y = np.empty((n_samples, n_tasks))
     supports = np.zeros((n_tasks, n_factors), dtype=bool)
@@ -268,9 +353,7 @@ def draw_tasks(
             )
             for factor in support
         ]
-        value = np.column_stack(effects) @ weights
-        spread = value.std()
-        value /= spread if spread > 0 else 1.0
+        value = _standardised(np.column_stack(effects) @ weights)
         shift = CUT_SPREAD * rng.normal()
         if kind == "binary" and link == "logistic":
             odds = LOG_ODDS * (value - shift)
@@ -282,7 +365,8 @@ def draw_tasks(
             elif kind == "binary":
                 Y[:, task] = value > shift
             else:
-                Y[:, task] = np.searchsorted(np.quantile(value, levels), value)
+                cut = np.searchsorted(np.quantile(value, levels), value)
+                Y[:, task] = np.unique(cut, return_inverse=True)[1]
         if flip_y > 0:
             _disturb(rng, Y[:, task], kind, flip_y)
     if missing > 0:
@@ -313,7 +397,8 @@ def tasks_from_factors(
               |w_f| \sim U(0.5, 1.5),
 
     with random signs and :math:`\sigma` such that the variance of :math:`v` is one. The
-    effect :math:`e_f` of a factor has mean zero and variance one over the rows. It is
+    effect :math:`e_f` of a factor has mean zero and variance one over the rows (and is
+    zero if the factor is constant). It is
     the factor itself; for a category, a normal score drawn for each class; for an
     angle, the cosine of its phase minus a random one. So a category of three classes
     and an angle each span two dimensions, of which every task sees another direction.
@@ -321,16 +406,18 @@ def tasks_from_factors(
     A regression task is :math:`v` with noise. A binary task says whether :math:`v` with
     noise is above a cut drawn from :math:`N(0, 0.3^2)`, or, with
     ``link="logistic"``, is drawn with log-odds :math:`4 (v - \text{cut})`. A multiclass
-    task cuts :math:`v` with noise into classes of equal size.
+    task cuts :math:`v` with noise into classes of equal size, or fewer where it takes
+    few values. A task on a rare category may have few labels of a class, or none.
 
     Parameters
     ----------
     factors : array-like of shape (n_samples, n_factors)
-        Values of the factors.
+        Values of the factors: numbers, or text in the columns of `categorical`.
     n_tasks : int, default=60
         Number of tasks.
     support_size : int or tuple (least, greatest), default=(1, 3)
-        Number of factors of a task, drawn uniformly between the two bounds.
+        Number of factors of a task, drawn uniformly between the two bounds; a
+        greatest value above the number of factors is cut to it.
     task_types : str, sequence of str or mapping, default={"binary": 0.5, "regression": 0.5}
         One of ``"regression"``, ``"binary"``, ``"multiclass"`` for all tasks; the type
         of each task; or the share of each type, dealt out at random.
@@ -338,7 +425,7 @@ def tasks_from_factors(
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None
         Columns of angles; see :func:`expand_factors`. Where an angle is not defined
-        its effect is that of a cosine of zero.
+        the cosine counts as zero.
     n_classes : int, default=4
         Classes of a multiclass task.
     link : {"threshold", "logistic"}, default="threshold"
@@ -366,8 +453,8 @@ def tasks_from_factors(
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range.
+    ValueError, TypeError
+        If an argument is not as described; the message says which.
 
     Examples
     --------

@@ -79,7 +79,7 @@ def mcc_score(
     -----
     *Chance level*: a little below :math:`\sqrt{2 \log(M) / N}` for M noise codes and N
     rows, as the match picks among the largest of M correlations: 0.03 for M = 6 and N =
-    2,000, where that is 0.04; 0.08 to 0.1 for N = 300.
+    2,000, where that is 0.04; 0.07 to 0.11 for N = 300.
 
     *Pitfalls*: codes beyond the matched ones are free, so copies and noise codes cost
     nothing. With correlated factors any mixture correlates with several factors, and a

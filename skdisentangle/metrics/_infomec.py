@@ -123,8 +123,9 @@ def infomec_scores(
     Notes
     -----
     *Chance level*: 0 for all three: noise has no active codes, which gives InfoM =
-    InfoC = 0. With few rows (below about 200) estimates of information scatter by more
-    than `min_information`; raise it then. With one factor InfoM, with one active code
+    InfoC = 0. With few rows (300, with factors of few and of many classes) estimates of
+    information scatter by more than `min_information`, and InfoM reached 0.57; raise it
+    then. With one factor InfoM, with one active code
     InfoC, is 1, as there is nothing to share.
 
     *Pitfalls*: correlated factors lower InfoM and InfoC of perfect codes. InfoE sees

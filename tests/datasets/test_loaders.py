@@ -370,6 +370,26 @@ def test_download(name, written, tmp_path, monkeypatch):
     check_whole(bunch, written)
 
 
+@pytest.mark.parametrize("name", FETCHERS)
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("n_samples", 0),
+        ("n_samples", True),
+        ("random_state", "x"),
+        ("n_retries", None),
+        ("n_retries", -1),
+        ("delay", -1.0),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_looked_for(
+    name, argument, value, tmp_path
+):
+    with pytest.raises((ValueError, TypeError), match=rf"{argument}|seed.*RandomState"):
+        FETCHERS[name](data_home=tmp_path / "home", **{argument: value})
+    assert not (tmp_path / "home").exists()
+
+
 def test_signatures_are_alike():
     common = [
         ("n_samples", None),

@@ -50,6 +50,29 @@ class TestExpandFactors:
         expected = np.array([[1, 0], [1, 0], [0, 1], [0, 0]])
         assert columns == pytest.approx(expected)
 
+    @pytest.mark.parametrize(
+        ("kinds", "message"),
+        [
+            ({"categorical": None}, "categorical must hold column numbers; got None"),
+            ({"categorical": 1}, "categorical must hold column numbers; got 1"),
+            ({"periods": [360.0]}, r"periods must be a mapping .*got \[360.0\]"),
+        ],
+    )
+    def test_wrong_types(self, factors, kinds, message):
+        with pytest.raises(TypeError, match=message):
+            expand_factors(factors, **kinds)
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_frames_and_text(self, library):
+        frame = pytest.importorskip(library).DataFrame(
+            {"size": [1.0, 2.0, 4.0], "kind": ["b", "a", "b"]}
+        )
+        columns, groups = expand_factors(frame, categorical=np.array([1]))
+        assert columns.tolist() == [[1, 0, 1], [2, 1, 0], [4, 0, 1]]
+        assert groups.tolist() == [0, 1, 1]
+        with pytest.raises(ValueError, match=r"columns \[1\] hold text"):
+            expand_factors(frame)
+
     def test_negative_columns_count_from_the_end(self, factors):
         one = expand_factors(factors, categorical=(-3,), periods={-2: 360.0})
         other = expand_factors(factors, **KINDS)
@@ -62,7 +85,17 @@ class TestExpandFactors:
             ({"periods": {-5: 1.0}}, "periods must hold column numbers"),
             ({"periods": {2: 0.0}}, r"periods\[2\] must be a positive number"),
             ({"periods": {2: [1.0, 2.0]}}, r"one for each of the 3000 rows"),
-            ({"periods": {1: 3.0}, "categorical": (1,)}, "not both; columns"),
+            ({"periods": {2: np.nan}}, r"periods\[2\] must be"),
+            ({"periods": {2: [np.nan] * 3000}}, r"periods\[2\] must be"),
+            ({"periods": {2: np.inf}}, r"periods\[2\] must be"),
+            ({"periods": {2: None}}, r"periods\[2\] must be .*got None"),
+            ({"periods": {2: []}}, r"periods\[2\] must be"),
+            ({"periods": {2: 1.0, -2: 2.0}}, "named once"),
+            ({"categorical": [False, True, False, False]}, "must hold column numbers"),
+            (
+                {"periods": {1: 3.0}, "categorical": (1,)},
+                "not both, and named once; columns .1.",
+            ),
         ],
     )
     def test_wrong_kinds(self, factors, kinds, message):
@@ -148,6 +181,34 @@ class TestTasksFromFactors:
         assert np.mean(wrong.Y != right.Y) == pytest.approx(0.2, abs=0.03)
         assert wrong.Y.mean() == pytest.approx(right.Y.mean(), abs=0.1)
 
+    @pytest.mark.parametrize("categorical", [(), (1,)])
+    def test_a_constant_factor_has_no_effect(self, factors, categorical):
+        constant = np.column_stack([factors[:, 0], np.full(3000, 0.1)])
+        tasks = tasks_from_factors(
+            constant,
+            task_types="regression",
+            categorical=categorical,
+            random_state=0,
+        )
+        for labels, support in zip(tasks.Y.T, tasks.supports, strict=True):
+            expected = 1.01 if support[0] else 0.01
+            assert np.var(labels) == pytest.approx(expected, rel=0.15)
+
+    def test_classes_have_no_gaps(self):
+        two = np.repeat([[0.0], [1.0]], 50, axis=0)
+        tasks = tasks_from_factors(
+            two, task_types="multiclass", noise=0.0, n_classes=5, random_state=0
+        )
+        for labels in tasks.Y.T:
+            assert np.unique(labels).tolist() == [0, 1]
+
+    def test_one_row_and_one_task(self):
+        tasks = tasks_from_factors(
+            [[1.0, 2.0]], n_tasks=1, task_types="regression", random_state=0
+        )
+        assert np.isfinite(tasks.Y).all()
+        assert tasks.supports.sum() in (1, 2)
+
     def test_random_state(self, factors):
         before = np.random.get_state()[1].copy()
         one = tasks_from_factors(factors, random_state=3).Y
@@ -177,6 +238,20 @@ class TestTasksFromFactors:
             ({"flip_y": 1.0}, "flip_y must be at least 0 and less than 1; got 1.0"),
             ({"missing": -0.1}, "missing must be at least 0"),
             ({"n_classes": 1}, "n_classes must be an integer of at least 2"),
+            (
+                {"n_classes": 3001, "task_types": "multiclass"},
+                "n_classes must be at most 3000.*got 3001",
+            ),
+            ({"n_tasks": True}, "n_tasks must be an integer of at least 1; got True"),
+            ({"support_size": 1.5}, "support_size must be .*got 1.5"),
+            ({"support_size": (1, 2, 3)}, "support_size must be .*got"),
+            ({"support_size": None}, "support_size must be .*got None"),
+            ({"noise": np.nan}, "noise must be at least 0; got nan"),
+            ({"noise": None}, "noise must be at least 0; got None"),
+            ({"missing": "half"}, "missing must be .*got 'half'"),
+            ({"task_types": {"binary": np.nan}}, "share of each type"),
+            ({"task_types": {"binary": 1, "ordinal": 0}}, r"got \['ordinal'\]"),
+            ({"random_state": "x"}, "'x' cannot be used to seed"),
         ],
     )
     def test_wrong_arguments(self, factors, options, message):
@@ -235,7 +310,8 @@ class TestMakeMultitaskFactors:
             ({"mixing": "cubic"}, "mixing must be 'linear', 'mlp' or 'polynomial'"),
             ({"correlation": 1.0}, "positive definite .a number between -0.2 and 1"),
             ({"correlation": np.eye(3)}, r"matrix of shape \(6, 6\)"),
-            ({"n_factors": 2}, "support_size"),
+            ({"n_factors": 2, "support_size": 3}, "support_size .*between 1 and 2"),
+            ({"correlation": "high"}, "correlation must be a number or"),
         ],
     )
     def test_wrong_arguments(self, options, message):
