@@ -153,8 +153,8 @@ class SparseSharedDisentangler(
     sharing : float, default=0.1
         Strength of the penalty that keeps the tasks to few components together.
     penalty : {"reweighted", "l1"}, default="reweighted"
-        ``"reweighted"`` is the log-sum penalty, which hardly shrinks the coefficients
-        that stay; ``"l1"`` shrinks all of them.
+        ``"reweighted"`` is the minimax concave penalty, which does not shrink the large
+        coefficients of a task; ``"l1"`` shrinks all, and loses correlated factors.
     encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
         ``"conv"`` takes rows for flattened images of ``input_shape``: convolutions of
         stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
@@ -191,9 +191,9 @@ class SparseSharedDisentangler(
     tol : float, default=1e-4
         A loss, or validation score, that is not better by this is no improvement.
     n_iter_no_change : int, default=10
-        Epochs without improvement that end a stage of the fit (its first sixth is free
-        of penalties, the second finds the components, the second third refines the
-        supports, the last settles), and in the last stage the fit, early.
+        Epochs without improvement that end a stage of the fit early (its first sixth is
+        free of penalties, then the supports are refined, in the last third all settles),
+        and in the last stage the fit.
     early_stopping : bool, default=False
         Whether to hold rows back, watch the score on them, end the fit when it does not
         improve and restore the best state.
@@ -533,8 +533,8 @@ class SparseSharedDisentangler(
         self : SparseSharedDisentangler
             The fitted estimator. The heads are as they are after the pass, not solved to
             the optimum as they are by :meth:`fit`. The first 500 steps (batches) are
-            free of penalties, so that no coefficient is zero until then; ``"reweighted"``
-            sets in after 1,000.
+            free of penalties, so that no coefficient is zero until then. The components
+            are chosen in the first call after that with at least 10 rows a component.
 
         Raises
         ------

@@ -15,10 +15,14 @@ scale, is just left out. Without it a rare class is penalised out of its task.
     ``weight[k, m] = sparsity + sharing * share[m]``
 
 ``penalty="reweighted"``
-    the same times ``eps / (|coef[k, m]| / max_m |coef[k, m]| + eps)``, the linearised
-    log-sum penalty of Candès, Wakin & Boyd, "Enhancing sparsity by reweighted L1
-    minimization", J. Fourier Anal. Appl. 14 (2008): large coefficients are hardly
-    shrunk, small ones are pressed to zero.
+    the same times ``max(0, 1 - |coef[k, m]| / cut[k])``, the linearised minimax concave
+    penalty (Zhang, "Nearly unbiased variable selection under minimax concave penalty",
+    Annals of Statistics 38, 2010), with ``cut[k]`` the larger of 0.3 times the largest
+    coefficient of the output and ``2 sparsity / spread[k]``: small coefficients are
+    pressed to zero, large ones are not touched.
+    That matters beyond the heads. An encoder makes up for coefficients that are shrunk
+    by stretching what they lack, and of correlated factors it is the differences that
+    are stretched, until the factors are gone.
 
 ``share`` is the gradient of the entropy of the usage at the last heads (Fumero et al.,
 "Leveraging sparse and shared feature activations for disentangled representation
@@ -50,8 +54,9 @@ __all__ = [
 
 PENALTIES = ("reweighted", "l1")
 
-#: Softening of the reweighted penalty, relative to an output's largest coefficient.
-REWEIGHTING_EPS = 0.1
+#: Coefficients above this share of an output's largest are not penalised, if they are also
+#: above so many times the size at which ``sparsity`` would remove them.
+REWEIGHTING_CUT, REWEIGHTING_GAMMA = 0.3, 2.0
 
 #: A usage below this counts as this, so that a component can come back to life.
 MIN_USAGE = 1e-6
@@ -128,7 +133,7 @@ def penalty_weights(
     sparsity, sharing : float
         The two strengths.
     reweighted : bool
-        Whether to apply the log-sum reweighting.
+        Whether to spare large coefficients.
     spread : Tensor of shape (n_outputs,), optional
         Standard deviation of what each output predicts; one by default.
 
@@ -140,14 +145,14 @@ def penalty_weights(
         row = sparsity + sharing * sharing_weights(usage(coef, weights))
     else:
         row = coef.new_full((coef.shape[1],), sparsity)
-    if spread is not None:
-        row = spread.unsqueeze(1) * row
+    scale = coef.new_ones(len(coef), 1) if spread is None else spread.unsqueeze(1)
+    row = scale * row
     if not reweighted:
         return row.expand_as(coef)
     size = coef.abs()
-    tiny = torch.finfo(coef.dtype).tiny
-    relative = size / size.amax(1, keepdim=True).clamp_min(tiny)
-    return row * (REWEIGHTING_EPS / (relative + REWEIGHTING_EPS))
+    cut = REWEIGHTING_CUT * size.amax(1, keepdim=True)
+    cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity / scale)
+    return row * (1 - size / cut.clamp_min(torch.finfo(coef.dtype).tiny)).clamp_min(0)
 
 
 def penalty_value(coef: Tensor, l1_weights: Tensor, weights: Tensor) -> Tensor:

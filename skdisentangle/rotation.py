@@ -1,77 +1,244 @@
-"""Out of bad optima: rotate components to simpler heads.
+r"""Out of dense heads: change the components to a basis in which heads are sparse.
 
-Alternating steps can come to rest where two components are each a mixture of two
-factors: every small rotation makes the heads less sparse, a large one much sparser.
-Between stages of a fit we therefore look for the rotation, pair of components by pair,
-that makes the L1 penalty of the heads smallest (rotation to simple loadings, Jennrich,
-"Rotation to simple loadings using component loss functions: the orthogonal case",
-Psychometrika 69, 2004), and carry it out in the last layer of the body.
+A network without penalties finds the space that the tasks span, and in it any basis. Which
+one makes the heads sparse can be seen from the heads alone: codes :math:`z` with heads
+:math:`\Phi` give the same scores as codes :math:`z A^{-\top}` with heads
+:math:`\Phi A`. Of all :math:`A` of the same volume we look for the one whose heads have
+the smallest columns,
+
+.. math:: \min_{|\det A| = 1} \sum_m \log \| (\Phi A)_{\cdot m} \|_1 .
+
+The logarithm makes the scale of a component irrelevant, and the fixed volume makes the
+criterion blind to correlation among the components: correlated factors are as good a
+basis as independent ones, where a rotation, or an L1 penalty at unit variance, prefers
+differences of factors. (Rotation to simple loadings, Jennrich, "Rotation to simple
+loadings using component loss functions: the oblique case", Psychometrika 71, 2006; here
+with fixed volume in place of unit variance, and for the volume Brady, Plumbley et al. on
+sparse component analysis.)
+
+The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
+\Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
+weighted median; from several starts, as the problem is not convex. Of the bases found, each
+refined by weights that spare large coefficients, we take the one with the fewest nonzeros.
 """
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["last_linear", "rotate_outputs", "simplest_rotation"]
+__all__ = ["Basis", "change_outputs", "last_linear", "simplest_basis"]
 
-#: Angles tried for each pair of components, over a quarter turn.
-N_ANGLES = 45
+FloatArray = NDArray[np.float64]
 
-#: A rotation must lower the penalty on its pair of components by this share.
-LEAST_GAIN = 0.01
+#: An output may lose so much of its variance (and of the mean over outputs) when directions
+#: that no task needs are taken away.
+LOSS_SHARE = 0.02
+
+#: Starts of the search, fewer in high dimensions, where each takes longer.
+MAX_STARTS, STARTS_BUDGET = 20, 4000
+
+MAX_SWEEPS = 30
+
+#: A sweep must lower the sum of logarithms by this for the search to go on.
+TOLERANCE = 1e-4
+
+#: Bases whose counts of nonzeros differ by less than this share are as good.
+SAME = 1e-3
+
+#: A new basis must have fewer nonzeros than the one there is by this share, to be taken.
+LEAST_GAIN = 0.02
+
+#: Smallness of a coefficient, relative to its row, from which on the last sweeps count
+#: it as zero.
+ZERO_EPS = 0.1
+
+#: Directions of the codes with less variance than this are empty.
+EMPTY = 1e-6
 
 
-def simplest_rotation(
-    coef: Tensor, weights: Tensor, max_sweeps: int = 5
-) -> Tensor | None:
-    """Rotation of the components that makes the L1 norm of the heads small.
+class Basis(NamedTuple):
+    """A change of components.
+
+    Attributes
+    ----------
+    transform : Tensor of shape (n_components, n_components)
+        ``codes @ transform`` are the new components, of variance one.
+    coef : Tensor of shape (n_outputs, n_components)
+        Their heads, which give the same scores; zero for components without use.
+    """
+
+    transform: Tensor
+    coef: Tensor
+
+
+def _rank(heads: FloatArray) -> tuple[int, FloatArray]:
+    """Directions of white codes that outputs need, and all directions, as rows."""
+    left, spectrum, right = np.linalg.svd(heads)
+    left = left[:, : len(spectrum)]
+    power = (left * spectrum) ** 2
+    whole = power.sum(1)
+    lost = whole[:, np.newaxis] - np.cumsum(power, axis=1)
+    enough = lost <= LOSS_SHARE * (whole + whole.mean())[:, np.newaxis]
+    rank = int(np.argmax(enough.all(0))) + 1
+    # What a singular value decomposition leaves open must not hang on rounding: the
+    # signs, and the basis of what is not needed.
+    signs = np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])[:rank]
+    needed = right[:rank] * signs[:, np.newaxis]
+    rest = np.linalg.qr(np.eye(len(right)) - needed.T @ needed)[0]
+    return rank, np.vstack([needed, rest[:, : len(right) - rank].T])
+
+
+def _medians(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted median of each column."""
+    order = np.argsort(values, axis=0)
+    mass = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+    # Outputs of a multiclass task sum to zero, which makes ties; rounding must not matter.
+    middle = np.argmax(mass >= mass[-1] * (0.5 - 1e-9), axis=0)
+    columns = np.arange(values.shape[1])
+    return values[order[middle, columns], columns]
+
+
+def _lengths(basis: FloatArray) -> FloatArray:
+    """Standard deviations of the components, whose heads are white heads @ basis."""
+    lengths: FloatArray = np.linalg.norm(np.linalg.inv(basis), axis=1)
+    return lengths
+
+
+def _count(heads: FloatArray, basis: FloatArray) -> float:
+    """How many coefficients are not zero, those below `ZERO_EPS` as parts of one."""
+    size = np.abs(heads @ basis * _lengths(basis))
+    relative = size / size.max(1, keepdims=True).clip(np.finfo(np.float64).tiny)
+    return float((relative / ZERO_EPS).clip(max=1).sum())
+
+
+def _shear(white: FloatArray, basis: FloatArray, *, reweighted: bool) -> FloatArray:
+    """Shear the columns of ``white @ basis`` until the criterion no longer falls.
+
+    Parameters
+    ----------
+    white : ndarray of shape (n_outputs, rank)
+        Heads of white codes.
+    basis : ndarray of shape (rank, rank)
+        Where to begin.
+    reweighted : bool
+        Whether coefficients that are nearly zero count more.
+
+    Returns
+    -------
+    basis : ndarray of shape (rank, rank)
+        Of the same determinant.
+    """
+    heads, basis = white @ basis, basis.copy()
+    least = 1e-6 * np.abs(heads).max()  # smaller ones are rounding
+    tiny = np.finfo(np.float64).tiny
+    value = np.inf
+    for _ in range(MAX_SWEEPS):
+        lengths = _lengths(basis)
+        for i in range(heads.shape[1]):
+            column = heads[:, [i]]
+            rows = np.abs(column[:, 0]) > least
+            if not rows.any():
+                continue
+            weights = np.broadcast_to(np.abs(column[rows]), heads[rows].shape)
+            if reweighted:
+                size = np.abs(heads[rows]) * lengths
+                relative = size / size.max(1, keepdims=True)
+                weights = weights * ZERO_EPS / (relative + ZERO_EPS)
+            step = _medians(heads[rows] / column[rows], weights)
+            step[i] = 0.0
+            heads -= column * step
+            basis -= basis[:, [i]] * step
+        before = value
+        value = float(np.log(np.abs(heads).sum(0) + tiny).sum())
+        if before - value < TOLERANCE:
+            break
+    return basis
+
+
+def simplest_basis(
+    coef: Tensor,
+    correlation: Tensor,
+    weights: Tensor,
+    spread: Tensor,
+    *,
+    reduce: bool,
+) -> Basis | None:
+    """Basis of the components in which the heads are simple.
 
     Parameters
     ----------
     coef : Tensor of shape (n_outputs, n_components)
+        Heads.
+    correlation : Tensor of shape (n_components, n_components)
+        Correlation matrix of the components.
     weights : Tensor of shape (n_outputs,)
-        Weight of each output in the norm.
-    max_sweeps : int, default=5
-        Sweeps over all pairs of components that are in use.
+        Weight of each output in the criterion.
+    spread : Tensor of shape (n_outputs,)
+        Standard deviation of what each output predicts. Scores of classes that are told
+        apart without error grow without bound; heads are scaled so that the scores of
+        an output, times its spread, vary by one at the most.
+    reduce : bool
+        Whether to look for the directions that outputs need, and switch off the rest.
+        Otherwise the components in use are taken as they are.
 
     Returns
     -------
-    Tensor of shape (n_components, n_components), or None
-        ``rotation``, with ``coef @ rotation`` the simpler heads and ``codes @ rotation``
-        their components. None if no pair gains by a turn.
+    Basis or None
+        None if there is nothing to gain.
     """
-    n_components = coef.shape[1]
-    # Many small steps that look at numbers: on the CPU, wherever the heads are.
-    heads = (coef * weights.unsqueeze(1)).double().cpu()
-    rotation = torch.eye(n_components, dtype=heads.dtype)
-    angles = torch.arange(1, N_ANGLES) * (math.pi / 2 / N_ANGLES)
-    cos, sin = angles.cos().double(), angles.sin().double()
-    active = torch.nonzero(heads.any(0)).squeeze(1).tolist()
-    turned = False
-    for _ in range(max_sweeps):
-        turned_in_sweep = False
-        for position, i in enumerate(active):
-            for j in active[position + 1 :]:
-                first, second = heads[:, i], heads[:, j]
-                now = first.abs().sum() + second.abs().sum()
-                one = torch.outer(cos, first) + torch.outer(sin, second)
-                two = torch.outer(cos, second) - torch.outer(sin, first)
-                norms = one.abs().sum(1) + two.abs().sum(1)
-                best = int(norms.argmin())
-                if norms[best] >= (1 - LEAST_GAIN) * now:
-                    continue
-                heads[:, i], heads[:, j] = one[best], two[best]
-                turn_i = cos[best] * rotation[:, i] + sin[best] * rotation[:, j]
-                turn_j = cos[best] * rotation[:, j] - sin[best] * rotation[:, i]
-                rotation[:, i], rotation[:, j] = turn_i, turn_j
-                turned_in_sweep = True
-        turned = turned or turned_in_sweep
-        if not turned_in_sweep:
-            break
-    return rotation.to(coef) if turned else None
+    heads = coef.double().cpu().numpy()
+    matrix = correlation.double().cpu().numpy()
+    chosen: NDArray[np.bool_] = np.any(heads != 0, axis=0)
+    if not chosen.any():
+        return None
+    if reduce:
+        chosen = np.ones_like(chosen)
+    everything = np.eye(len(chosen))
+    variance, axes = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
+    there = variance > EMPTY
+    root = np.sqrt(np.where(there, variance, 1.0))
+    whiten = np.where(there, axes / root, 0.0)  # codes @ whiten are white
+    white = heads[:, chosen] @ np.where(there, axes * root, 0.0)
+    unit = spread.double().cpu().numpy()
+    size = np.linalg.norm(white, axis=1) * unit
+    weight = weights.double().cpu().numpy() * unit / np.maximum(size, 1)
+    weight = weight[:, np.newaxis]
+    if reduce:
+        rank, directions = _rank(white * weight)
+        white = white @ directions[:rank].T
+        whiten = whiten @ directions.T
+        used, rest = whiten[:, :rank], whiten[:, rank:]
+        starts = [np.eye(rank)]
+    elif there.all():
+        rank, used, rest = len(axes), whiten, everything[:, ~chosen]
+        starts = [whiten.T]
+    else:
+        return None
+    rng = np.random.default_rng(0)
+    for _ in range(int(np.clip(STARTS_BUDGET // rank**2, 2, MAX_STARTS))):
+        starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
+    found = [_shear(white * weight, start, reweighted=False) for start in starts]
+    found = [_shear(white * weight, basis, reweighted=True) for basis in found]
+    counts = [_count(white, basis) for basis in found]
+    if not reduce and min(counts) > (1 - LEAST_GAIN) * _count(white, starts[0]):
+        return None
+    # The first of those that are as good: rounding must not decide between them.
+    best = next(
+        basis
+        for basis, count in zip(found, counts, strict=True)
+        if count <= (1 + SAME) * min(counts)
+    )
+    lengths = _lengths(best)
+    new = np.zeros_like(heads)
+    new[:, :rank] = white @ best * lengths
+    transform = everything[:, chosen] @ used @ np.linalg.inv(best).T / lengths
+    full = np.hstack([transform, rest])
+    return Basis(torch.from_numpy(full).to(coef), torch.from_numpy(new).to(coef))
 
 
 def last_linear(body: nn.Module) -> nn.Linear | None:
@@ -85,14 +252,14 @@ def last_linear(body: nn.Module) -> nn.Linear | None:
 
 
 @torch.no_grad()
-def rotate_outputs(
+def change_outputs(
     layer: nn.Linear,
     optimizer: torch.optim.Optimizer,
     mean: Tensor,
     std: Tensor,
-    rotation: Tensor,
+    transform: Tensor,
 ) -> None:
-    """Make a layer's outputs the rotated standardised ones.
+    """Make a layer's outputs the transformed standardised ones.
 
     Parameters
     ----------
@@ -101,12 +268,12 @@ def rotate_outputs(
     optimizer : torch.optim.Optimizer
     mean, std : Tensor of shape (n_components,)
         Of the layer's outputs.
-    rotation : Tensor of shape (n_components, n_components)
+    transform : Tensor of shape (n_components, n_components)
     """
-    turn = rotation.T / std
-    layer.weight.copy_(turn @ layer.weight)
+    change = transform.T / std
+    layer.weight.copy_(change @ layer.weight)
     if layer.bias is not None:
-        layer.bias.copy_(turn @ (layer.bias - mean))
+        layer.bias.copy_(change @ (layer.bias - mean))
     for parameter in (layer.weight, layer.bias):
         if parameter is not None:
             optimizer.state.pop(parameter, None)

@@ -13,10 +13,11 @@ touch, so the weights do not change the inner problem.
 
 **Stages.** The first sixth of a fit is free of penalties: a component that no task uses
 gets no gradient, and a penalty that is there before an encoder has learned to see a
-factor switches off the components that would have become it. Then plain L1 finds the
-components, after a third the penalty asked for refines the supports, and after two
-thirds all of it settles while the learning rate, a half cosine over the whole fit, goes
-to zero. A plateau of the loss ends a stage early.
+factor switches off the components that would have become it. Then the basis is chosen in
+which the heads are sparsest (:mod:`skdisentangle.rotation`), and the penalty asked for
+refines the supports; after two thirds all of it settles while the learning rate, a half
+cosine over the whole fit, goes to zero. Where no basis can be chosen, plain L1 finds the
+components up to a third of the fit. A plateau of the loss ends a stage early.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 
 from .losses import Block, loss_values, residual, task_scores
 from .penalties import output_weights, penalty_weights
-from .rotation import last_linear, rotate_outputs, simplest_rotation
+from .rotation import change_outputs, last_linear, simplest_basis
 from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Rows",
     "TrainingOptions",
     "TrainingState",
+    "change_basis",
     "finish",
     "score_state",
     "threads",
@@ -70,14 +72,19 @@ MEMORY = 0.99
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
 
-#: Where plain L1 sets in, where the penalty asked for takes over, where the fit settles.
+#: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
+#: chosen; where the fit settles.
 STAGES = (1 / 6, 1 / 3, 2 / 3)
 
 #: A fit of fewer epochs is never said to have converged.
 MIN_EPOCHS_TO_SETTLE = 5
 
-#: When to look for a rotation of the components that makes the heads sparser.
-ROTATION_TIMES = (1 / 6, 1 / 3, 1 / 2)
+#: When to look for a basis of the components that makes the heads sparser.
+BASIS_TIMES = (1 / 6, 1 / 3, 1 / 2)
+
+#: Rows that the correlations of the components are estimated from, at the most; and in
+#: ``partial_fit``, for each component, at the least.
+BASIS_ROWS, ROWS_PER_COMPONENT = 8192, 10
 
 #: ``partial_fit`` does not know how long it will go on: steps until the last stage but
 #: one. It stays there.
@@ -149,6 +156,8 @@ class TrainingState:
         Running residual variances.
     optimizer : torch.optim.Adam
     n_steps : int
+    based : bool
+        Whether a basis has been chosen for the components.
     """
 
     body: nn.Module
@@ -158,6 +167,7 @@ class TrainingState:
     variance: Tensor
     optimizer: torch.optim.Optimizer
     n_steps: int = 0
+    based: bool = False
 
     @classmethod
     def start(
@@ -321,7 +331,7 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         output_weights(options.blocks, coef),
         sparsity=0.0 if free else options.sparsity,
         sharing=0.0 if free else options.sharing,
-        reweighted=options.reweighted and progress >= STAGES[1],
+        reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
         spread=options.spread,
     )
     return pad_weights(weights, options.blocks)
@@ -349,33 +359,68 @@ def train_pass(
     float
         Mean loss over tasks and rows.
     """
+    progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
+    enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
+    if progress >= STAGES[0] and enough and not state.based:
+        change_basis(state, rows, labels, options, reduce=True)
     order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
-    l1 = _l1(state, options, STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS)
+    l1 = _l1(state, options, progress)
     return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
 
 
-def rotate(state: TrainingState, options: TrainingOptions) -> bool:
-    """Turn the components to sparser heads, if there are any by rotation alone.
+def change_basis(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelTensors,
+    options: TrainingOptions,
+    *,
+    reduce: bool,
+) -> bool:
+    """Change the components to a basis in which the heads are sparser, if there is one.
 
-    Only where the body ends in a linear layer, in which the turn can be made.
+    Only where the body ends in a linear layer, in which the change can be made.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows, labels, options
+        As in :func:`train`.
+    reduce : bool
+        Whether components that no task needs are switched off.
 
     Returns
     -------
     bool
-        Whether they were turned.
+        Whether the basis was changed.
     """
     layer = last_linear(state.body)
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
         return False
+    step = math.ceil(len(labels) / BASIS_ROWS)
+    some = torch.arange(0, len(labels), step, device=state.theta.device)
+    raw = _raw_components(state.body, rows, some).double()
+    share = labels.row_weights
+    share = raw.new_ones(len(raw)) if share is None else share[some].double()
+    share = share / share.sum()
+    mean = share @ raw
+    centred = raw - mean
+    std = (share @ centred.square() + EPS).sqrt()
+    codes = centred / std
     coef = state.theta[:, :-1]
-    weights = output_weights(options.blocks, coef) * options.spread
-    rotation = simplest_rotation(coef, weights)
-    if rotation is None:
+    basis = simplest_basis(
+        coef,
+        (codes.T * share) @ codes,
+        output_weights(options.blocks, coef),
+        options.spread,
+        reduce=reduce,
+    )
+    if basis is None:
         return False
-    std = (state.var + EPS).sqrt()
-    rotate_outputs(layer, state.optimizer, state.mean, std, rotation)
-    state.theta = torch.cat([coef @ rotation, state.theta[:, -1:]], dim=1)
+    change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), basis.transform)
+    state.theta = torch.cat([basis.coef, state.theta[:, -1:]], dim=1)
     state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
+    state.based = True
     return True
 
 
@@ -473,8 +518,10 @@ def train(
                 if not ahead:
                     break
                 progress, stale, best = ahead[0], 0, math.inf
-            if any(before < time <= progress for time in ROTATION_TIMES):
-                rotate(state, options)
+            for time in BASIS_TIMES:
+                if before < time <= progress:
+                    first = time == BASIS_TIMES[0]
+                    change_basis(state, rows, labels, options, reduce=first)
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:
@@ -511,13 +558,12 @@ def _restore(state: TrainingState, kept: _Snapshot) -> None:
     state.theta, state.mean, state.var = kept[1:]
 
 
-def _raw_components(body: nn.Module, rows: Rows) -> Tensor:
-    """Raw components of all rows, in evaluation mode."""
+def _raw_components(body: nn.Module, rows: Rows, which: Tensor | None = None) -> Tensor:
+    """Raw components of all rows, or of those given, in evaluation mode."""
     body.eval()
+    which = torch.arange(len(rows)) if which is None else which
     with torch.no_grad():
-        parts = [
-            body(rows[index]) for index in torch.arange(len(rows)).split(CHUNK_ROWS)
-        ]
+        parts = [body(rows[index]) for index in which.split(CHUNK_ROWS)]
     return torch.cat(parts)
 
 

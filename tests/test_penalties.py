@@ -80,11 +80,14 @@ def test_sharing_step_lowers_the_entropy():
 def test_reweighting_spares_large_coefficients():
     ones = torch.full((4,), 0.25, dtype=torch.float64)
     l1 = penalty_weights(COEF, ones, sparsity=0.1, sharing=0.0, reweighted=True)
-    assert float(l1[0, 0]) == pytest.approx(0.1 * 0.1 / 1.1)
+    assert float(l1[0, 0]) == 0.0
     assert float(l1[0, 1]) == pytest.approx(0.1)
-    # one third of the largest: 0.1 / (1/3 + 0.1)
-    assert float(l1[2, 1]) == pytest.approx(0.1 * 0.1 / (1 / 3 + 0.1))
+    assert float(l1[2, 1]) == 0.0  # a third of the largest
     assert l1[3].tolist() == pytest.approx([0.1] * 3)
+    small = torch.tensor([[-2.0, 0.15, 0.3]], dtype=torch.float64)
+    l1 = penalty_weights(small, ones[:1], sparsity=0.1, sharing=0.0, reweighted=True)
+    assert l1[0].tolist() == pytest.approx([0.0, 0.1 * 0.75, 0.1 * 0.5])
+    l1 = penalty_weights(COEF, ones, sparsity=0.1, sharing=0.0, reweighted=True)
     # and its scale does not matter
     torch.testing.assert_close(
         l1,

@@ -6,51 +6,151 @@ import numpy as np
 import pytest
 import torch
 
-from skdisentangle.rotation import last_linear, rotate_outputs, simplest_rotation
+from skdisentangle.rotation import (
+    _medians,
+    change_outputs,
+    last_linear,
+    simplest_basis,
+)
 
 
-def sparse_heads(seed=0, n_outputs=40, n_components=5):
+def sparse_heads(seed=0, n_outputs=80, n_components=5):
+    """Outputs of one to three components each."""
     rng = np.random.default_rng(seed)
-    coef = rng.normal(size=(n_outputs, n_components))
-    coef *= rng.random(coef.shape) < 0.3
+    coef = rng.uniform(0.5, 1.5, size=(n_outputs, n_components))
+    coef *= rng.choice([-1, 1], size=coef.shape)
+    ranks = rng.random(coef.shape).argsort(axis=1)
+    coef *= ranks < rng.integers(1, 4, size=(n_outputs, 1))
     return torch.from_numpy(coef)
 
 
-def random_rotation(seed, size):
-    matrix = np.random.default_rng(seed).normal(size=(size, size))
-    return torch.from_numpy(np.linalg.qr(matrix)[0])
+def correlated_codes(seed, size, rho, n_rows=500):
+    """Standardised codes of which every two correlate by about rho."""
+    rng = np.random.default_rng(seed)
+    codes = np.sqrt(1 - rho) * rng.normal(size=(n_rows, size))
+    codes += np.sqrt(rho) * rng.normal(size=(n_rows, 1))
+    codes = torch.from_numpy(codes)
+    return (codes - codes.mean(0)) / codes.std(0, correction=0)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_undoes_a_rotation(seed):
-    """Heads mixed by any rotation come back, up to order and sign."""
-    coef = sparse_heads(seed)
-    weights = torch.ones(len(coef), dtype=torch.float64)
-    mixed = coef @ random_rotation(seed, 5)
-    rotation = simplest_rotation(mixed, weights, max_sweeps=20)
-    back = mixed @ rotation
-    assert float(back.abs().sum()) <= 1.05 * float(coef.abs().sum())
-    match = np.abs(np.corrcoef(coef.T, back.T)[:5, 5:])
-    assert match.max(1).min() > 0.98
+def mixed(seed, coef, codes, n_components=None):
+    """The same scores from codes in another basis, of unit variance, and their heads."""
+    rng = np.random.default_rng(seed)
+    size = codes.shape[1]
+    mixing = torch.from_numpy(rng.normal(size=(size, n_components or size)))
+    other = codes @ mixing
+    scale = other.std(0, correction=0)
+    return coef @ torch.linalg.pinv(mixing).T * scale, other / scale
 
 
-def test_is_a_rotation():
-    mixed = sparse_heads() @ random_rotation(3, 5)
-    rotation = simplest_rotation(mixed, torch.ones(40, dtype=torch.float64))
-    torch.testing.assert_close(rotation @ rotation.T, torch.eye(5, dtype=torch.float64))
+def correlation(codes):
+    return codes.T @ codes / len(codes)
 
 
-def test_leaves_simple_heads_and_unused_components_alone():
-    coef = sparse_heads()
-    assert simplest_rotation(coef, torch.ones(40, dtype=torch.float64)) is None
-    mixed = coef @ random_rotation(1, 5)
-    wide = torch.cat([mixed, torch.zeros(40, 2, dtype=torch.float64)], dim=1)
-    rotation = simplest_rotation(wide, torch.ones(40, dtype=torch.float64))
-    torch.testing.assert_close(rotation[5:, 5:], torch.eye(2, dtype=torch.float64))
-    assert not (wide @ rotation)[:, 5:].any()
+def unit(n_outputs):
+    return torch.ones(n_outputs, dtype=torch.float64)
 
 
-def test_layer_gives_the_rotated_standardised_outputs():
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_undoes_any_mixing(seed, rho):
+    """Heads mixed by any matrix come back, up to order, sign and scale."""
+    coef, codes = sparse_heads(seed), correlated_codes(seed, 5, rho)
+    heads, other = mixed(seed, coef, codes)
+    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=True)
+    back = other @ basis.transform
+    torch.testing.assert_close(back @ basis.coef.T, codes @ coef.T)
+    assert back.std(0, correction=0).numpy() == pytest.approx(np.ones(5))
+    match = np.abs(np.corrcoef(codes.T, back.T)[:5, 5:])
+    assert match.max(1).min() > 0.9999
+    assert int((basis.coef.abs() > 1e-6).sum()) == int((coef != 0).sum())
+
+
+def test_switches_off_what_no_output_needs():
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.5)
+    heads, other = mixed(1, coef, codes, n_components=9)
+    noise = 0.003 * torch.from_numpy(np.random.default_rng(2).normal(size=heads.shape))
+    other = other + 0.1 * torch.from_numpy(
+        np.random.default_rng(3).normal(size=other.shape)
+    )
+    other = (other - other.mean(0)) / other.std(0, correction=0)
+    basis = simplest_basis(
+        heads + noise, correlation(other), unit(80), unit(80), reduce=True
+    )
+    assert basis.coef.any(0).tolist() == [True] * 5 + [False] * 4
+    assert torch.linalg.matrix_rank(basis.transform) == 9  # nothing is thrown away
+    match = np.abs(np.corrcoef(codes.T, (other @ basis.transform[:, :5]).T)[:5, 5:])
+    assert match.max(1).min() > 0.97
+
+
+def test_keeps_the_direction_of_a_single_output():
+    """One task of sixty, and a small one, that alone needs a component."""
+    coef = torch.zeros(60, 3, dtype=torch.float64)
+    coef[:30, 0], coef[30:59, 1], coef[59, 2] = 1.0, 1.0, 0.3
+    codes = correlated_codes(0, 3, 0.0)
+    heads, other = mixed(0, coef, codes)
+    basis = simplest_basis(heads, correlation(other), unit(60), unit(60), reduce=True)
+    assert int(basis.coef.any(0).sum()) == 3
+
+
+def test_large_scores_of_classes_do_not_drown_the_others():
+    """Logits of classes that are told apart without error, beside a regression."""
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.3)
+    spread = torch.where(torch.arange(80) < 8, 0.5, 1.0).double()
+    heads, other = mixed(0, coef, codes)
+    heads[:8] *= 1000.0
+    basis = simplest_basis(heads, correlation(other), unit(80), spread, reduce=True)
+    match = np.abs(np.corrcoef(codes.T, (other @ basis.transform).T)[:5, 5:])
+    assert match.max(1).min() > 0.9999
+
+
+def test_a_basis_that_is_simple_stays():
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.3)
+    assert (
+        simplest_basis(coef, correlation(codes), unit(80), unit(80), reduce=False)
+        is None
+    )
+    dead = torch.zeros(80, 5, dtype=torch.float64)
+    assert (
+        simplest_basis(dead, correlation(codes), unit(80), unit(80), reduce=True)
+        is None
+    )
+
+
+def test_unused_components_stay_unused():
+    coef, codes = sparse_heads(), correlated_codes(0, 7, 0.3)
+    heads = torch.zeros(80, 7, dtype=torch.float64)
+    heads[:, :5], mixing = mixed(1, coef, codes[:, :5])
+    other = torch.cat([mixing, codes[:, 5:]], dim=1)
+    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=False)
+    assert basis.coef.any(0).tolist() == [True] * 5 + [False] * 2
+    torch.testing.assert_close((other @ basis.transform)[:, 5:], codes[:, 5:])
+    torch.testing.assert_close(other @ basis.transform @ basis.coef.T, other @ heads.T)
+
+
+def test_empty_components():
+    """Directions without variance are neither divided by nor kept as noise."""
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.3)
+    heads = torch.cat([coef, torch.zeros(80, 2, dtype=torch.float64)], dim=1)
+    other = torch.cat([codes, codes[:, :1], torch.zeros(500, 1)], dim=1)
+    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=True)
+    assert torch.isfinite(basis.transform).all()
+    torch.testing.assert_close(other @ basis.transform @ basis.coef.T, codes @ coef.T)
+
+
+def test_weighted_medians():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(9, 4))
+    weights = rng.random((9, 4))
+    for column, median in enumerate(_medians(values, weights)):
+        costs = [
+            (weights[:, column] * np.abs(values[:, column] - t)).sum()
+            for t in values[:, column]
+        ]
+        assert median == values[np.argmin(costs), column]
+
+
+def test_layer_gives_the_changed_standardised_outputs():
     torch.manual_seed(0)
     layer = torch.nn.Linear(6, 4).double()
     rows = torch.randn(50, 6, dtype=torch.float64)
@@ -59,9 +159,9 @@ def test_layer_gives_the_rotated_standardised_outputs():
     optimizer.step()
     before = copy.deepcopy(layer)(rows).detach()
     mean, std = before.mean(0), before.std(0)
-    rotation = random_rotation(2, 4)
-    rotate_outputs(layer, optimizer, mean, std, rotation)
-    torch.testing.assert_close(layer(rows), (before - mean) / std @ rotation)
+    transform = torch.randn(4, 4, dtype=torch.float64)
+    change_outputs(layer, optimizer, mean, std, transform)
+    torch.testing.assert_close(layer(rows), (before - mean) / std @ transform)
     assert layer.weight not in optimizer.state
 
 

@@ -13,8 +13,8 @@ from skdisentangle.training import (
     TrainingOptions,
     TrainingState,
     _has_settled,
+    change_basis,
     finish,
-    rotate,
     split_batches,
     standardise,
     threads,
@@ -99,12 +99,41 @@ def test_a_turn_out_of_mixed_components():
         codes = (layer(rows).detach() - state.mean) * (state.var + EPS).rsqrt()
         return augment(codes) @ state.theta.T
 
+    labels = LabelTensors(torch.zeros(len(rows), 4, dtype=torch.float64), None, None)
     before = scores()
-    assert rotate(state, options)
-    # The angles tried are two degrees apart.
-    assert (state.theta[:2, :2].abs() > 0.05).sum() == 2
+    assert change_basis(state, rows, labels, options, reduce=False)
+    assert (state.theta[:2, :2].abs() > 1e-6).sum() == 2
     torch.testing.assert_close(scores(), before, rtol=1e-4, atol=1e-4)
-    assert not rotate(state, options)
+    assert not change_basis(state, rows, labels, options, reduce=False)
+
+
+def test_weights_of_rows_count_in_the_choice_of_a_basis():
+    """As if rows were repeated."""
+    ends = []
+    for repeated in (True, False):
+        rows, _, options, state = make()
+        state.theta[:, :-1] = torch.arange(16.0).reshape(4, 4).cos().double()
+        weights = 1 + torch.arange(len(rows)).double() % 3
+        if repeated:
+            rows = rows.repeat_interleave(weights.long(), dim=0)
+            weights = None
+        targets = torch.zeros(len(rows), 4, dtype=torch.float64)
+        labels = LabelTensors(targets, None, weights)
+        assert change_basis(state, rows, labels, options, reduce=True)
+        ends.append((state.theta, state.body[-1].weight.detach()))
+    torch.testing.assert_close(ends[0], ends[1])
+
+
+def test_no_basis_is_chosen_without_penalties_or_a_last_linear_layer():
+    rows, targets, options, state = make(sparsity=0.0, sharing=0.0)
+    state.theta[:, :-1] = 1.0
+    labels = LabelTensors(targets, None, None)
+    assert not change_basis(state, rows, labels, options, reduce=True)
+    rows, targets, options, state = make()
+    state.theta[:, :-1] = 1.0
+    state.body.append(torch.nn.Tanh())
+    assert not change_basis(state, rows, labels, options, reduce=True)
+    assert not state.based
 
 
 def test_loss_falls_and_supports_are_found():
