@@ -14,7 +14,7 @@ touch, so the weights do not change the inner problem.
 **Stages.** The first sixth of a fit is free of penalties: a component that no task uses
 gets no gradient, and a penalty that is there before an encoder has learned to see a
 factor switches off the components that would have become it. Then the basis is chosen in
-which the heads are sparsest (:mod:`skdisentangle.rotation`), and the penalty asked for
+which the heads are sparsest (:mod:`skdisentangle.basis`), and the penalty asked for
 refines the supports; after two thirds all of it settles while the learning rate, a half
 cosine over the whole fit, goes to zero. Where no basis can be chosen, plain L1 finds the
 components up to a third of the fit. A plateau of the loss ends a stage early.
@@ -31,9 +31,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from .basis import change_outputs, last_linear, simplest_basis
 from .losses import Block, loss_values, residual, task_scores
 from .penalties import output_weights, penalty_weights
-from .rotation import change_outputs, last_linear, simplest_basis
 from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
 
 __all__ = [

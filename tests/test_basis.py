@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdisentangle.rotation import (
+from skdisentangle.basis import (
     _medians,
     change_outputs,
     last_linear,

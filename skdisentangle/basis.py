@@ -11,10 +11,11 @@ the smallest columns,
 The logarithm makes the scale of a component irrelevant, and the fixed volume makes the
 criterion blind to correlation among the components: correlated factors are as good a
 basis as independent ones, where a rotation, or an L1 penalty at unit variance, prefers
-differences of factors. (Rotation to simple loadings, Jennrich, "Rotation to simple
-loadings using component loss functions: the oblique case", Psychometrika 71, 2006; here
-with fixed volume in place of unit variance, and for the volume Brady, Plumbley et al. on
-sparse component analysis.)
+differences of factors. (With unit variance in place of fixed volume this is rotation to
+simple loadings, Jennrich, "Rotation to simple loadings using component loss functions:
+the oblique case", Psychometrika 71, 2006; with it, blind separation of sparse sources,
+Zibulevsky & Pearlmutter, "Blind source separation by sparse decomposition in a signal
+dictionary", Neural Computation 13, 2001.)
 
 The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
 \Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
