@@ -43,7 +43,7 @@ def quick(**options):
 def test_every_epoch_is_told(problem):
     X, Y, _ = problem
     counter = Counter()
-    dis = quick().set_callbacks(counter).fit(X, Y)
+    dis = quick(sparsity=0, sharing=0).set_callbacks(counter).fit(X, Y)
     assert counter.events[:2] == ["setup", "begin fit"]
     assert counter.events[-2:] == ["end fit", "teardown"]
     assert counter.events.count("end epoch") == dis.n_iter_ == 12
