@@ -22,7 +22,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import ClassifierTags, check_random_state
+from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -30,6 +30,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._random import check_rng
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
 from .inputs import (
@@ -427,7 +428,7 @@ class SparseSharedDisentangler(
         """
         again = self.warm_start and hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=not again)
-        rng = self._random_state()
+        rng = check_rng(self.random_state)
         body_seed, order_seed, noise_seed, split_seed = rng.randint(2**31 - 1, size=4)
         self._setup(X, labels, weight, again, int(body_seed))
         encoded = self._encode(labels, weight)
@@ -543,7 +544,7 @@ class SparseSharedDisentangler(
         """
         first = not hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)
-        rng = self._random_state()
+        rng = check_rng(self.random_state)
         body_seed, order_seed, noise_seed = rng.randint(2**31 - 1, size=3)
         if first:
             self._setup(X, labels, weight, False, int(body_seed), classes)
@@ -724,11 +725,6 @@ class SparseSharedDisentangler(
         return len(self.usage_)
 
     # -- the steps of a fit ----------------------------------------------------------
-
-    def _random_state(self) -> np.random.RandomState:
-        if self.random_state is None:
-            return np.random.RandomState()
-        return check_random_state(self.random_state)
 
     def _read(
         self, X: Any, y: Any, Y_tasks: Any, sample_weight: Any, *, reset: bool

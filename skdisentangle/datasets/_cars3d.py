@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from sklearn.utils import Bunch
 
+from .._random import RandomState
 from ._download import (
     RemoteFile,
     Source,
@@ -22,7 +23,6 @@ from ._download import (
     get_files,
     make_bunch,
 )
-from ._tasks import RandomState
 
 __all__ = ["fetch_cars3d"]
 

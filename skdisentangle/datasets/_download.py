@@ -25,9 +25,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import get_data_home
-from sklearn.utils import Bunch, check_random_state, check_scalar
+from sklearn.utils import Bunch, check_scalar
 
-from ._tasks import RandomState, check_size
+from .._random import RandomState, check_rng
+from ._tasks import check_size
 
 __all__ = [
     "RemoteFile",
@@ -116,7 +117,7 @@ def check_arguments(
     """Check the arguments that every loader has, before anything is downloaded."""
     if n_samples is not None:
         check_size("n_samples", n_samples)
-    check_random_state(random_state)
+    check_rng(random_state)
     check_size("n_retries", n_retries, 0)
     check_scalar(delay, "delay", Real, min_val=0)
 
@@ -480,12 +481,7 @@ def make_bunch(
     classes = classes[within]
     if n_samples is not None:
         check_scalar(n_samples, "n_samples", Integral, min_val=1, max_val=len(chosen))
-        # The global random state is never used.
-        rng = (
-            np.random.RandomState()
-            if random_state is None or random_state is np.random
-            else check_random_state(random_state)
-        )
+        rng = check_rng(random_state)
         drawn = np.sort(rng.permutation(len(chosen))[:n_samples])
         chosen = _read_rows(images, np.arange(len(images))[within][drawn])
         classes = classes[drawn]

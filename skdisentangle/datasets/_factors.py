@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
 
-from ._tasks import RandomState, TaskTypes, check_size, draw_tasks, generator
+from .._random import RandomState, generator
+from ._tasks import TaskTypes, check_size, draw_tasks
 
 __all__ = ["make_multitask_factors"]
 

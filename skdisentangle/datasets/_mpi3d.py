@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from .._random import RandomState
 from ._download import (
     RemoteFile,
     Source,
@@ -23,7 +24,6 @@ from ._download import (
     npz_blocks,
     npz_shape,
 )
-from ._tasks import RandomState
 
 __all__ = ["fetch_mpi3d"]
 

@@ -10,7 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_array
 
-from ._tasks import RandomState, check_size, generator
+from .._random import RandomState, generator
+from ._tasks import check_size
 
 __all__ = ["make_sprites", "render_sprites"]
 

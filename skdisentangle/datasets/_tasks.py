@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils import Bunch, check_array
+
+from .._random import RandomState, generator
 
 __all__ = ["expand_factors", "tasks_from_factors"]
 
 FloatArray = NDArray[np.float64]
-RandomState = int | np.random.RandomState | None
 TaskTypes = str | Sequence[str] | Mapping[str, float]
 
 TASK_TYPES = ("regression", "binary", "multiclass")
@@ -26,19 +27,6 @@ CONSTANT = 1e-10
 
 #: Places at which the value of a binary task is cut vary with this deviation.
 CUT_SPREAD = 0.3
-
-
-def generator(random_state: RandomState) -> np.random.Generator:
-    """Numpy's generator for what scikit-learn takes as ``random_state``.
-
-    None is a fresh one: the global random state is left alone.
-    """
-    if random_state is None or random_state is np.random:
-        return np.random.default_rng()
-    legacy = check_random_state(random_state)
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(legacy.randint(2**31 - 1))
-    return np.random.default_rng(int(random_state))
 
 
 def check_share(name: str, share: Any) -> float:

@@ -10,16 +10,14 @@ from scipy.stats import rankdata
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
+from .._random import RandomState, check_rng, draw_seed
 from ._validation import (
     DiscreteFactors,
     FloatArray,
     IntArray,
-    RandomState,
     canonical_codes,
     check_factors_codes,
     check_option,
-    check_rng,
-    draw_seed,
     is_constant,
     make_splits,
     map_parallel,

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from .._random import RandomState, check_rng, draw_seed
 from ._importance import fitted_importances, make_model_maker
 from ._validation import (
     DiscreteFactors,
     FloatArray,
-    RandomState,
     Split,
     canonical_codes,
     check_factors_codes,
-    check_rng,
-    draw_seed,
     make_splits,
     map_parallel,
     standardize,

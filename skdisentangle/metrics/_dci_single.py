@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._random import RandomState
 from ._dci import dci_scores
-from ._validation import DiscreteFactors, RandomState
+from ._validation import DiscreteFactors
 
 
 def disentanglement_score(

@@ -12,16 +12,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import check_array, check_consistent_length
 
+from .._random import RandomState, check_rng
 from ._validation import (
     DiscreteFactors,
     FloatArray,
     IntArray,
-    RandomState,
     Split,
     canonical_codes,
     check_factors_codes,
     check_integer,
-    check_rng,
     factor_labels,
     is_constant,
     make_splits,

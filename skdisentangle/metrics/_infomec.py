@@ -10,6 +10,7 @@ from sklearn.feature_selection import mutual_info_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from .._random import RandomState, check_rng, draw_seed
 from ._explicitness import _standardize_by_train
 from ._information import entropies, mutual_information
 from ._validation import (
@@ -17,13 +18,10 @@ from ._validation import (
     DiscreteFactors,
     FloatArray,
     IntArray,
-    RandomState,
     Split,
     canonical_codes,
     check_factors_codes,
     check_integer,
-    check_rng,
-    draw_seed,
     factor_labels,
     make_splits,
     map_parallel,

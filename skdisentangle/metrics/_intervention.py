@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from .._random import RandomState, check_rng
 from ._validation import (
     DiscreteFactors,
     FloatArray,
     IntArray,
-    RandomState,
     canonical_codes,
     check_factors_codes,
     check_integer,
     check_option,
-    check_rng,
     factor_labels,
     is_constant,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .._random import RandomState, check_rng, draw_seed
 from ._correlation import mcc_score, sap_score
 from ._dci import dci_scores
 from ._explicitness import explicitness_curve_score, explicitness_score
@@ -13,10 +14,7 @@ from ._information import mig_score, modularity_score
 from ._intervention import factor_vae_score, irs_score
 from ._validation import (
     DiscreteFactors,
-    RandomState,
     check_factors_codes,
-    check_rng,
-    draw_seed,
 )
 
 

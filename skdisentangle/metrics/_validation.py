@@ -11,13 +11,14 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import KFold, ShuffleSplit, check_cv
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length
+
+from .._random import draw_seed
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 DiscreteFactors = str | bool | ArrayLike
-RandomState = int | np.random.RandomState | None
 Split = tuple[IntArray, IntArray]
 
 #: A column whose range is below this share of its largest magnitude is constant:
@@ -196,18 +197,6 @@ def check_integer(name: str, value: object, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name}: got {value!r}; expected an integer >= {minimum}.")
     return int(value)
-
-
-def check_rng(random_state: RandomState) -> np.random.RandomState:
-    """Like scikit-learn's helper, but None never means the global state."""
-    if random_state is None:
-        return np.random.RandomState(np.random.SeedSequence().generate_state(8))
-    return check_random_state(random_state)
-
-
-def draw_seed(rng: np.random.RandomState) -> int:
-    """Draw a seed for a part that runs on its own."""
-    return int(rng.randint(np.iinfo(np.int32).max))
 
 
 def make_splits(cv: Any, n_samples: int, rng: np.random.RandomState) -> list[Split]:
