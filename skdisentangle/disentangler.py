@@ -42,9 +42,10 @@ from .inputs import (
     standardised_rows,
     unscaled,
 )
+from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
 from .penalties import PENALTIES, output_weights, usage
-from .tasks import Labels, TaskSet
+from .tasks import TaskSet
 from .training import (
     EPS,
     History,

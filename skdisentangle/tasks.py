@@ -1,28 +1,25 @@
-"""From ``Y_tasks`` to typed tasks, encoded targets and weights.
+"""From columns of labels to typed tasks, encoded targets and weights.
 
 One column of labels is one task. Each has a type, found from its labels or said by the
-user, and an encoding; a missing label (NaN, None, NA) means "not labelled".
+user, and an encoding.
 """
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .labels import Column, Labels
 from .losses import Block
 
-__all__ = ["MAX_INFERRED_CLASSES", "TASK_TYPES", "Labels", "Task", "TaskSet"]
+__all__ = ["TASK_TYPES", "Task", "TaskSet"]
 
 TASK_TYPES = ("regression", "binary", "multiclass")
-
-#: Numeric labels with more distinct values than this are taken for measurements.
-MAX_INFERRED_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -66,234 +63,6 @@ class Task:
         return np.repeat(self.classes[:1], n_rows)
 
 
-def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    if values.dtype.kind in "fc":
-        return np.isnan(values)
-    if values.dtype.kind == "O":
-        return np.array([_is_missing(value) for value in values], dtype=bool)
-    if values.dtype.kind in "mM":
-        return np.isnat(values)
-    return np.zeros(len(values), dtype=bool)
-
-
-def _is_missing(value: object) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, numbers.Real) and bool(np.isnan(float(value)))
-
-
-@dataclass(frozen=True)
-class _Column:
-    """Labels of one task: values, where they are missing, and what they are."""
-
-    name: str
-    values: NDArray[Any]
-    missing: NDArray[np.bool_]
-    categorical: bool
-
-    @classmethod
-    def read(
-        cls, name: str, values: NDArray[Any], categorical: bool = False
-    ) -> _Column:
-        missing = _missing(values)
-        present = values[~missing]
-        if values.dtype.kind == "O":
-            kinds = {type(value) for value in present.tolist()}
-            if kinds and all(issubclass(k, (bool, np.bool_)) for k in kinds):
-                categorical = True
-            elif kinds and all(issubclass(k, numbers.Real) for k in kinds):
-                values = np.where(missing, np.nan, values).astype(np.float64)
-                present = values[~missing]
-            elif any(not issubclass(k, (str, numbers.Real)) for k in kinds):
-                odd = next(k for k in kinds if not issubclass(k, (str, numbers.Real)))
-                raise ValueError(
-                    f"Y_tasks: labels must be numbers, strings, booleans or "
-                    f"categories; task {name!r} has one of type {odd.__name__}."
-                )
-            elif kinds and not all(issubclass(k, str) for k in kinds):
-                raise ValueError(
-                    f"Y_tasks: task {name!r} mixes strings and numbers; use one kind "
-                    "of label in a task."
-                )
-            else:
-                categorical = True
-        elif values.dtype.kind in "bUST":
-            categorical = True
-        elif values.dtype.kind not in "iuf":
-            raise ValueError(
-                f"Y_tasks: labels must be numbers, strings, booleans or categories; "
-                f"task {name!r} has dtype {values.dtype}."
-            )
-        if present.dtype.kind == "f" and not np.isfinite(present).all():
-            raise ValueError(
-                f"Y_tasks: task {name!r} holds infinite labels (inf). Use finite "
-                "numbers, and NaN for a missing label."
-            )
-        return cls(name, values, missing, categorical)
-
-    def infer_type(self) -> str:
-        present = self.values[~self.missing]
-        if not self.categorical:
-            distinct = np.unique(present)
-            if len(distinct) > MAX_INFERRED_CLASSES or np.any(distinct % 1 != 0):
-                return "regression"
-            return "binary" if len(distinct) <= 2 else "multiclass"
-        return "binary" if len(np.unique(present)) <= 2 else "multiclass"
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Columns of ``Y_tasks``, read from any container, with what undoes the reading.
-
-    Attributes
-    ----------
-    columns : list of _Column
-    container : {"1d", "2d", "pandas", "pandas-series", "polars", "polars-series"}
-        What ``Y_tasks`` was.
-    dtypes : list
-        The columns' own data types, for data frames.
-    keys : list
-        The columns' own names, for data frames: they need not be strings.
-    """
-
-    columns: list[_Column]
-    container: str
-    dtypes: list[Any]
-    keys: list[Any] = field(default_factory=list)
-
-    @property
-    def n_rows(self) -> int:
-        return len(self.columns[0].values)
-
-    @property
-    def names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    def take(self, rows: NDArray[np.intp]) -> Labels:
-        """Labels of some rows."""
-        columns = [
-            replace(c, values=c.values[rows], missing=c.missing[rows])
-            for c in self.columns
-        ]
-        return replace(self, columns=columns)
-
-    def check_classes(self, classes: Any) -> list[Any]:
-        """Classes of each task, as given to ``partial_fit``.
-
-        Raises
-        ------
-        ValueError
-            If there is not one entry for each task.
-        """
-        if self.container in ("1d", "pandas-series", "polars-series"):
-            return [classes]
-        classes = list(classes)
-        if len(classes) != len(self.columns):
-            raise ValueError(
-                f"classes must be a list with the classes of each of the "
-                f"{len(self.columns)} tasks, None for a regression task; got "
-                f"{len(classes)} entries."
-            )
-        return classes
-
-    @classmethod
-    def read(cls, y: Any) -> Labels:
-        """Read labels.
-
-        Parameters
-        ----------
-        y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
-
-        Returns
-        -------
-        Labels
-
-        Raises
-        ------
-        ValueError
-            If ``y`` has another number of dimensions, no column, or labels of a kind
-            that cannot be used.
-        """
-        library = type(y).__module__.split(".")[0]
-        if library in ("pandas", "polars"):
-            return cls._read_frame(y, library)
-        values = y if isinstance(y, np.ndarray) else _as_array(y)
-        if values.ndim not in (1, 2):
-            raise ValueError(
-                "Y_tasks must have shape (n_samples,) or (n_samples, n_tasks); got "
-                f"shape {values.shape}."
-            )
-        if values.ndim == 1:
-            return cls([_Column.read("task0", values)], "1d", [values.dtype])
-        if values.shape[1] == 0:
-            raise ValueError("Y_tasks must have at least one column; got none.")
-        columns = [
-            _Column.read(f"task{j}", values[:, j]) for j in range(values.shape[1])
-        ]
-        return cls(columns, "2d", [values.dtype] * values.shape[1])
-
-    @classmethod
-    def _read_frame(cls, y: Any, library: str) -> Labels:
-        if hasattr(y, "columns"):
-            keys = list(y.columns)
-            names = [str(key) for key in keys]
-            if not names:
-                raise ValueError("Y_tasks must have at least one column; got none.")
-            series = [
-                y.iloc[:, j] if library == "pandas" else y.to_series(j)
-                for j in range(len(names))
-            ]
-            container = library
-        else:
-            names = ["task0" if y.name in (None, "") else str(y.name)]
-            keys, series, container = [y.name], [y], f"{library}-series"
-        read = _read_pandas if library == "pandas" else _read_polars
-        columns = [read(name, s) for name, s in zip(names, series, strict=True)]
-        return cls(columns, container, [s.dtype for s in series], keys)
-
-
-def _as_array(y: Any) -> NDArray[Any]:
-    """Array of a sequence, keeping None and mixed labels as objects."""
-    try:
-        values = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(
-            "Y_tasks must have shape (n_samples,) or (n_samples, n_tasks); its rows "
-            "have different lengths."
-        ) from error
-    if values.dtype.kind in "US":
-        # numpy turns [1, "a", None] into strings; read it once more as it is.
-        objects = np.asarray(y, dtype=object)
-        if any(not isinstance(value, str) for value in objects.ravel().tolist()):
-            return objects
-    return values
-
-
-def _read_pandas(name: str, series: Any) -> _Column:
-    missing = series.isna().to_numpy()
-    categorical = series.dtype.name == "category"
-    is_bool = series.dtype.kind == "b" if hasattr(series.dtype, "kind") else False
-    if not categorical and not is_bool and series.dtype.kind in "iuf":
-        if missing.any():
-            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            values = series.to_numpy(dtype=series.dtype.kind + "8")
-    else:
-        values = series.astype(object).to_numpy(dtype=object, copy=True)
-        values[missing] = None
-    return _Column.read(name, values, categorical)
-
-
-def _read_polars(name: str, series: Any) -> _Column:
-    if series.dtype.is_numeric():
-        values = series.to_numpy()
-        if values.dtype.kind == "O":
-            values = values.astype(np.float64)
-        return _Column.read(name, values)
-    values = np.array(series.to_list(), dtype=object)
-    return _Column.read(name, values, not series.dtype.is_nested())
-
-
 def _resolve_types(
     task_types: str | Sequence[str | None] | Mapping[str, str] | None,
     names: Sequence[str],
@@ -327,7 +96,7 @@ def _resolve_types(
 
 
 def _make_task(
-    column: _Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
+    column: Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
 ) -> Task:
     """Type a column and look at its labels; its outputs are numbered later."""
     present = column.values[~column.missing]

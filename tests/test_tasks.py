@@ -5,7 +5,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skdisentangle.tasks import Labels, TaskSet
+from skdisentangle.labels import Labels
+from skdisentangle.tasks import TaskSet
 
 
 def build(y, **options):
