@@ -12,8 +12,10 @@ import torch
 
 from skdisentangle import __version__
 
+FOLDER = Path(__file__).parent
+
 #: Suites in the order of the page.
-SUITES = ("recovery", "factors", "metrics")
+SUITES = ("recovery", "factors", "metrics", "sprites")
 
 START = """# Benchmarks
 
@@ -36,7 +38,10 @@ def spread(values):
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=len(values) > 1):.3f}"
 
 
-def write_readme():
+def page():
     sections = [importlib.import_module(f"benchmarks.{s}").section() for s in SUITES]
-    text = "\n".join([START, *(s.strip() + "\n" for s in sections if s)])
-    (Path(__file__).parent / "README.md").write_text(text)
+    return "\n".join([START, *(s.strip() + "\n" for s in sections if s)])
+
+
+def write_readme():
+    (FOLDER / "README.md").write_text(page())

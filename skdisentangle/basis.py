@@ -120,6 +120,8 @@ def _count(heads: FloatArray, basis: FloatArray) -> float:
 def _shear(white: FloatArray, basis: FloatArray, *, reweighted: bool) -> FloatArray:
     """Shear the columns of ``white @ basis`` until the criterion no longer falls.
 
+    With weights it is another criterion that falls, and a few sweeps are all that follow.
+
     Parameters
     ----------
     white : ndarray of shape (n_outputs, rank)

@@ -27,7 +27,7 @@ _RNG_LOCK = threading.Lock()
 CONV_CHANNELS = (32, 64, 64)
 
 #: Images at least so large are cut to a quarter, not a half, by the first convolution,
-#: which at full size would take most of the time and add nothing.
+#: which at full size would take most of the time and add little.
 LARGE_IMAGE = 32
 
 #: Narrower layers are not normalised: it would take away much of what they say.

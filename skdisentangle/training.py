@@ -80,7 +80,7 @@ STAGES = (1 / 6, 1 / 3, 2 / 3)
 MIN_EPOCHS_TO_SETTLE = 5
 
 #: When to look for a basis of the components that makes the heads sparser.
-BASIS_TIMES = (1 / 6, 1 / 3, 1 / 2)
+BASIS_TIMES = (*STAGES[:2], 1 / 2)
 
 #: Rows that the correlations of the components are estimated from, at the most; and in
 #: ``partial_fit``, for each component, at the least.

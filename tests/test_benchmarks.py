@@ -33,3 +33,10 @@ def test_table_has_a_row_for_each_case():
     assert len(lines) == 3
     assert "| 0.9800 | 0.9700 | 0.9600 |" in lines[2]
     assert "6 (2x)" in lines[2]
+
+
+def test_the_page_is_made_of_the_saved_results():
+    """A page that is older than its results, or edited by hand, is told."""
+    readme = pytest.importorskip("benchmarks._readme")
+    committed = (readme.FOLDER / "README.md").read_text()
+    assert readme.page() == committed

@@ -36,10 +36,7 @@ def test_every_metric_says_what_a_reader_needs(name):
 
 
 def test_page_of_metrics_names_every_function():
-    page = FOLDER / "metrics.md"
-    if not page.exists():
-        pytest.skip("an installed package has no documentation")
-    text = page.read_text()
+    text = (FOLDER / "metrics.md").read_text()
     for name in metrics.__all__:
         if inspect.isfunction(getattr(metrics, name)):
             assert f"`{name}" in text, name

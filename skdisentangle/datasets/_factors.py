@@ -91,7 +91,7 @@ def make_multitask_factors(
     mixing: str = "mlp",
     n_layers: int = 2,
     support_size: int | tuple[int, int] = (1, 3),
-    task_types: TaskTypes = {"binary": 0.5, "regression": 0.5},  # noqa: B006
+    task_types: TaskTypes = "mixed",
     n_classes: int = 4,
     link: str = "threshold",
     noise: float = 0.1,

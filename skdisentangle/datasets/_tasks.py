@@ -19,6 +19,9 @@ TaskTypes = str | Sequence[str] | Mapping[str, float]
 
 TASK_TYPES = ("regression", "binary", "multiclass")
 
+#: Shares of ``task_types="mixed"``.
+MIXED = {"binary": 0.5, "regression": 0.5}
+
 #: Binary labels of ``link="logistic"``: log-odds a standard deviation of the value.
 LOG_ODDS = 4.0
 
@@ -233,6 +236,8 @@ def _effect(
 def _type_of_each(
     rng: np.random.Generator, task_types: TaskTypes, n_tasks: int
 ) -> list[str]:
+    if isinstance(task_types, str) and task_types == "mixed":
+        task_types = MIXED
     names = [task_types] if isinstance(task_types, str) else task_types
     if not isinstance(names, Iterable):
         raise TypeError(f"task_types must be among {TASK_TYPES}; got {task_types!r}.")
@@ -367,7 +372,7 @@ def tasks_from_factors(
     *,
     n_tasks: int = 60,
     support_size: int | tuple[int, int] = (1, 3),
-    task_types: TaskTypes = {"binary": 0.5, "regression": 0.5},  # noqa: B006
+    task_types: TaskTypes = "mixed",
     categorical: Sequence[int] = (),
     periods: Mapping[int, float | ArrayLike] | None = None,
     n_classes: int = 4,
@@ -406,9 +411,10 @@ def tasks_from_factors(
     support_size : int or tuple (least, greatest), default=(1, 3)
         Number of factors of a task, drawn uniformly between the two bounds; a
         greatest value above the number of factors is cut to it.
-    task_types : str, sequence of str or mapping, default={"binary": 0.5, "regression": 0.5}
+    task_types : str, sequence of str or mapping, default="mixed"
         One of ``"regression"``, ``"binary"``, ``"multiclass"`` for all tasks; the type
-        of each task; or the share of each type, dealt out at random.
+        of each task; or the share of each type, dealt out at random. ``"mixed"`` is
+        half binary and half regression.
     categorical : sequence of int, default=()
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None

@@ -150,6 +150,10 @@ class TestTasksFromFactors:
             n_values = len(np.unique(labels))
             assert n_values == {"multiclass": 5, "binary": 2}.get(kind, 3000)
 
+    def test_mixed_is_half_and_half(self, factors):
+        tasks = tasks_from_factors(factors, n_tasks=10, random_state=0)
+        assert sorted(tasks.task_types) == ["binary"] * 5 + ["regression"] * 5
+
     def test_types_as_given(self, factors):
         types = ["binary", "regression", "multiclass"]
         tasks = tasks_from_factors(factors, n_tasks=3, task_types=types, **KINDS)
