@@ -22,6 +22,8 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import Pipeline
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.datasets import make_multitask_factors
+from skdisentangle.metrics import dci_scores, mcc_score
 
 from .conftest import make_problem
 
@@ -55,6 +57,19 @@ def fitted(problem):
 
 
 class TestFit:
+    def test_recovers_correlated_factors_and_their_number(self):
+        """At a correlation of 0.9 differences of factors are the cheap components."""
+        made = make_multitask_factors(
+            3000, correlation=0.9, link="logistic", random_state=11
+        )
+        dis = SparseSharedDisentangler(random_state=0).fit(made.X, made.Y)
+        assert len(dis.active_components_) == 6
+        codes = dis.transform(made.X)[:, :6]
+        assert mcc_score(made.factors, codes) > 0.99
+        assert (
+            dci_scores(made.factors, codes, importance="linear").disentanglement > 0.8
+        )
+
     def test_recovers_factors_at_default_settings(self):
         X, Y, factors = make_problem(seed=2, n_samples=1000, n_tasks=36)
         Y = Y[:, np.arange(36) % 3 < 2]  # regression and binary tasks
