@@ -229,6 +229,8 @@ class SparseSharedDisentangler(
     intercept_ : ndarray of shape (n_outputs,)
     tasks_ : list of skdisentangle.tasks.Task
         Name, type, classes and outputs (rows of ``coef_``) of each task.
+    sparsity_, sharing_ : float
+        The strengths of the fit.
     usage_ : ndarray of shape (n_components,)
         Share of the heads' magnitude on each component; sums to one.
     active_components_ : ndarray of int
@@ -835,14 +837,15 @@ class SparseSharedDisentangler(
         )
 
     def _options(self, like: torch.Tensor) -> TrainingOptions:
+        self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         blocks = self._task_set.blocks
         task_weights = torch.from_numpy(
             learned_task_weights(self.task_weight, self._task_set)
         ).to(like)
         return TrainingOptions(
             blocks=blocks,
-            sparsity=float(self.sparsity),
-            sharing=float(self.sharing),
+            sparsity=self.sparsity_,
+            sharing=self.sharing_,
             reweighted=self.penalty == "reweighted",
             learning_rate=float(self.learning_rate_init),
             spread=torch.from_numpy(self._spread).to(like),
@@ -901,7 +904,7 @@ class SparseSharedDisentangler(
         components.mean = state.mean.double().cpu()
         components.scale = (state.var.double().cpu() + EPS).rsqrt()
         components.order = order
-        if self.sparsity == 0 and self.sharing == 0:
+        if self.sparsity_ == 0 and self.sharing_ == 0:
             sign = torch.where(sign == 0, 1.0, sign)
         components.sign = sign
         body = state.body.cpu().double()
