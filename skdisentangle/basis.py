@@ -21,10 +21,20 @@ The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
 \Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
 weighted median; from several starts, as the problem is not convex. Of the bases found, each
 refined by weights that spare large coefficients, we take the one with the fewest nonzeros.
+
+How many directions of the codes the heads need is told from the heads and their standard
+errors: a direction is needed if some output would lose a share of its variance without it
+that is no random error, or if over all outputs together it stands out from the noise, whose
+largest singular value is about the sum of the roots of the two dimensions (Marchenko & Pastur,
+"Distribution of eigenvalues for some sets of random matrices", Math. USSR-Sbornik 1, 1967).
+
+Later, when penalties have made the heads sparse, pairs of components are looked at once
+more, see :func:`settled_basis`.
 """
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +42,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Basis", "change_outputs", "last_linear", "simplest_basis"]
+__all__ = ["Basis", "change_outputs", "last_linear", "settled_basis", "simplest_basis"]
 
 FloatArray = NDArray[np.float64]
 
@@ -51,8 +61,13 @@ TOLERANCE = 1e-4
 #: Bases whose counts of nonzeros differ by less than this share are as good.
 SAME = 1e-3
 
-#: A new basis must have fewer nonzeros than the one there is by this share, to be taken.
-LEAST_GAIN = 0.02
+#: Random errors of the heads count as so much more than they are: heads are fitted on rows
+#: that the encoder was fitted on, too.
+ERROR_FACTOR = 6.0
+
+#: Singular values of heads, in standard errors, above so many times the largest of pure
+#: noise are no noise.
+NOISE_FACTOR = 2.5
 
 #: Smallness of a coefficient, relative to its row, from which on the last sweeps count
 #: it as zero.
@@ -60,6 +75,13 @@ ZERO_EPS = 0.1
 
 #: Directions of the codes with less variance than this are empty.
 EMPTY = 1e-6
+
+#: Smallness of a coefficient, in standard deviations of what its output predicts, around
+#: which it stops to count when pairs are settled; no part of an output at all.
+SMALL, NO_PART = 0.05, 0.02
+
+#: A shear of a pair must save so many nonzeros; so many shears at the most.
+LEAST_SAVING, MAX_SHEARS = 1e-3, 100
 
 
 class Basis(NamedTuple):
@@ -77,15 +99,26 @@ class Basis(NamedTuple):
     coef: Tensor
 
 
-def _rank(heads: FloatArray) -> tuple[int, FloatArray]:
+def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
     """Directions of white codes that outputs need, and all directions, as rows."""
     left, spectrum, right = np.linalg.svd(heads)
     left = left[:, : len(spectrum)]
     power = (left * spectrum) ** 2
     whole = power.sum(1)
+    errors = np.maximum(errors, EMPTY * np.sqrt(whole.mean()))
     lost = whole[:, np.newaxis] - np.cumsum(power, axis=1)
-    enough = lost <= LOSS_SHARE * (whole + whole.mean())[:, np.newaxis]
-    rank = int(np.argmax(enough.all(0))) + 1
+    share = LOSS_SHARE * (whole + whole.mean())[:, np.newaxis]
+    # Squares of so many random errors: mean plus three standard deviations.
+    n_left = len(spectrum) - 1 - np.arange(len(spectrum))
+    noise = (
+        ERROR_FACTOR * (n_left + 3 * np.sqrt(2 * n_left)) * errors[:, np.newaxis] ** 2
+    )
+    by_share, by_output = (
+        int(np.argmax((lost <= least).all(0))) + 1 for least in (share, share + noise)
+    )
+    sizes = np.linalg.svd(heads / errors[:, np.newaxis], compute_uv=False)
+    by_all = int((sizes > NOISE_FACTOR * np.sqrt(heads.shape).sum()).sum())
+    rank = max(by_output, min(by_share, by_all))
     # What a singular value decomposition leaves open must not hang on rounding: the
     # signs, and the basis of what is not needed.
     signs = np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])[:rank]
@@ -168,10 +201,11 @@ def simplest_basis(
     correlation: Tensor,
     weights: Tensor,
     spread: Tensor,
-    *,
-    reduce: bool,
+    errors: Tensor,
 ) -> Basis | None:
-    """Basis of the components in which the heads are simple.
+    """Basis of the components in which dense heads are simple.
+
+    Directions that no output needs are switched off.
 
     Parameters
     ----------
@@ -185,51 +219,38 @@ def simplest_basis(
         Standard deviation of what each output predicts. Scores of classes that are told
         apart without error grow without bound; heads are scaled so that the scores of
         an output, times its spread, vary by one at the most.
-    reduce : bool
-        Whether to look for the directions that outputs need, and switch off the rest.
-        Otherwise the components in use are taken as they are.
+    errors : Tensor of shape (n_outputs,)
+        Standard error of the coefficients of each output, for white codes.
 
     Returns
     -------
     Basis or None
-        None if there is nothing to gain.
+        None if all heads are zero.
     """
     heads = coef.double().cpu().numpy()
-    matrix = correlation.double().cpu().numpy()
-    chosen: NDArray[np.bool_] = np.any(heads != 0, axis=0)
-    if not chosen.any():
+    if not heads.any():
         return None
-    if reduce:
-        chosen = np.ones_like(chosen)
-    everything = np.eye(len(chosen))
-    variance, axes = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
+    variance, axes = np.linalg.eigh(correlation.double().cpu().numpy())
     there = variance > EMPTY
     root = np.sqrt(np.where(there, variance, 1.0))
     whiten = np.where(there, axes / root, 0.0)  # codes @ whiten are white
-    white = heads[:, chosen] @ np.where(there, axes * root, 0.0)
+    white = heads @ np.where(there, axes * root, 0.0)
     unit = spread.double().cpu().numpy()
     size = np.linalg.norm(white, axis=1) * unit
     weight = weights.double().cpu().numpy() * unit / np.maximum(size, 1)
-    weight = weight[:, np.newaxis]
-    if reduce:
-        rank, directions = _rank(white * weight)
-        white = white @ directions[:rank].T
-        whiten = whiten @ directions.T
-        used, rest = whiten[:, :rank], whiten[:, rank:]
-        starts = [np.eye(rank)]
-    elif there.all():
-        rank, used, rest = len(axes), whiten, everything[:, ~chosen]
-        starts = [whiten.T]
-    else:
-        return None
+    rank, directions = _rank(
+        white * weight[:, np.newaxis], errors.double().cpu().numpy() * weight
+    )
+    white = white @ directions[:rank].T
+    whiten = whiten @ directions.T
+    scaled = white * weight[:, np.newaxis]
     rng = np.random.default_rng(0)
+    starts = [np.eye(rank)]
     for _ in range(int(np.clip(STARTS_BUDGET // rank**2, 2, MAX_STARTS))):
         starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
-    found = [_shear(white * weight, start, reweighted=False) for start in starts]
-    found = [_shear(white * weight, basis, reweighted=True) for basis in found]
+    found = [_shear(scaled, start, reweighted=False) for start in starts]
+    found = [_shear(scaled, basis, reweighted=True) for basis in found]
     counts = [_count(white, basis) for basis in found]
-    if not reduce and min(counts) > (1 - LEAST_GAIN) * _count(white, starts[0]):
-        return None
     # The first of those that are as good: rounding must not decide between them.
     best = next(
         basis
@@ -239,8 +260,92 @@ def simplest_basis(
     lengths = _lengths(best)
     new = np.zeros_like(heads)
     new[:, :rank] = white @ best * lengths
-    transform = everything[:, chosen] @ used @ np.linalg.inv(best).T / lengths
-    full = np.hstack([transform, rest])
+    transform = whiten.copy()
+    transform[:, :rank] = whiten[:, :rank] @ np.linalg.inv(best).T / lengths
+    return Basis(torch.from_numpy(transform).to(coef), torch.from_numpy(new).to(coef))
+
+
+def _nonzeros(relative: FloatArray) -> FloatArray:
+    """Smooth count, over outputs, of coefficients that are not small."""
+    square = relative**2
+    count: FloatArray = (square / (square + SMALL**2)).sum(0)
+    return count
+
+
+def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:
+    """The shear of a pair of components that saves most, as a change of basis.
+
+    Component i takes in t times component j, and is scaled back to variance one; the heads
+    of j lose t times those of i.
+    """
+    n = len(correlation)
+    counts = _nonzeros(heads)
+    best, gain = None, LEAST_SAVING
+    for i, j in permutations(range(n), 2):
+        both = (np.abs(heads[:, [i, j]]) > NO_PART).all(1)
+        if not both.any():
+            continue
+        t = heads[both, j] / heads[both, i]
+        std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
+        after = _nonzeros(heads[:, [j]] - heads[:, [i]] * t)
+        after += _nonzeros(heads[:, [i]] * std)
+        saved = counts[i] + counts[j] - after - np.log(std)
+        number = int(np.argmax(saved))
+        if saved[number] > gain:
+            gain, best = saved[number], (i, j, t[number], std[number])
+    if best is None:
+        return None
+    i, j, amount, length = best
+    change = np.eye(n)
+    change[j, i] = amount
+    change[:, i] /= length
+    return change
+
+
+def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
+    """Shear pairs of components as long as that saves nonzeros, or correlation at a tie.
+
+    With few tasks many bases are as sparse as that of the factors: where a single task
+    tells two factors apart, a shear takes one zero and gives another. Of such we take the
+    one whose components are least correlated. A nonzero counts as much as a factor
+    ``e`` in the square root of the determinant of the correlation matrix, so that many
+    tasks outweigh the preference.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+        Sparse heads.
+    correlation : Tensor of shape (n_components, n_components)
+        Correlation matrix of the components.
+
+    Returns
+    -------
+    Basis or None
+        None if there is nothing to gain. Components that no output uses stay as they are.
+    """
+    heads = coef.double().cpu().numpy()
+    matrix = correlation.double().cpu().numpy()
+    chosen = np.flatnonzero(heads.any(0))
+    heads, matrix = heads[:, chosen], matrix[np.ix_(chosen, chosen)]
+    power = np.sqrt(np.einsum("kd,de,ke->k", heads, matrix, heads).clip(min=0))
+    used = power > 0
+    heads = heads[used] / power[used, np.newaxis]
+    transform = np.eye(len(chosen))
+    for _ in range(MAX_SHEARS):
+        change = _best_shear(heads, matrix)
+        if change is None:
+            break
+        heads = heads @ np.linalg.inv(change).T
+        heads[np.abs(heads) < EMPTY] = 0
+        matrix = change.T @ matrix @ change
+        transform = transform @ change
+    if np.array_equal(transform, np.eye(len(chosen))):
+        return None
+    n_outputs, n_components = coef.shape
+    new = np.zeros((n_outputs, n_components))
+    new[np.ix_(used, chosen)] = heads * power[used, np.newaxis]
+    full = np.eye(n_components)
+    full[np.ix_(chosen, chosen)] = transform
     return Basis(torch.from_numpy(full).to(coef), torch.from_numpy(new).to(coef))
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "proximal_steps",
     "solve_heads",
     "solve_penalized_heads",
+    "standard_errors",
 ]
 
 
@@ -345,3 +346,45 @@ def solve_penalized_heads(
         coef, intercept = solution.coef, solution.intercept
         n_iter += solution.n_iter
     return HeadSolution(coef, intercept, n_iter, solution.gap)
+
+
+def standard_errors(
+    scores: Tensor, targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+) -> Tensor:
+    """Standard error of each output's coefficients, for white codes.
+
+    The root of the residual variance over the number of labels for a regression task, and
+    for a class of probability ``p`` of ``1 / (n_labels * mean p (1 - p))``, from the Fisher
+    information of a logit.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (n_rows, n_outputs)
+        Of unpenalised heads.
+    targets, weights, blocks
+        As in :func:`solve_heads`. The number of labels is ``(sum w)^2 / sum w^2``.
+
+    Returns
+    -------
+    Tensor of shape (n_outputs,)
+    """
+    parts = []
+    for block in blocks:
+        score = scores[:, block.outputs]
+        if weights is None:
+            weight = torch.ones_like(score)
+        else:
+            weight = weights[:, block.tasks].repeat_interleave(block.n_classes, dim=1)
+        total = weight.sum(0)
+        n_labels = total.square() / weight.square().sum(0)
+        if block.type == "regression":
+            lost = (score - targets[:, block.tasks]).square()
+            parts.append((weight * lost).sum(0) / total / n_labels)
+            continue
+        if block.type == "binary":
+            chance = score.sigmoid()
+        else:
+            chance = score.unflatten(1, (-1, block.n_classes)).softmax(2).flatten(1)
+        information = n_labels * (weight * chance * (1 - chance)).sum(0) / total
+        parts.append(information.clamp_min(torch.finfo(score.dtype).eps).reciprocal())
+    return torch.cat(parts).sqrt()

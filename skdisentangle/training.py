@@ -31,10 +31,17 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .basis import change_outputs, last_linear, simplest_basis
+from .basis import change_outputs, last_linear, settled_basis, simplest_basis
 from .losses import Block, loss_values, residual, task_scores
 from .penalties import output_weights, penalty_weights
-from .solvers import augment, pad_weights, proximal_steps, solve_penalized_heads
+from .solvers import (
+    augment,
+    pad_weights,
+    proximal_steps,
+    solve_heads,
+    solve_penalized_heads,
+    standard_errors,
+)
 
 __all__ = [
     "History",
@@ -85,6 +92,13 @@ BASIS_TIMES = (*STAGES[:2], 1 / 2)
 #: Rows that the correlations of the components are estimated from, at the most; and in
 #: ``partial_fit``, for each component, at the least.
 BASIS_ROWS, ROWS_PER_COMPONENT = 8192, 10
+
+#: Steps of the solver for the heads that the basis is chosen by. Not to the optimum: where
+#: classes can be told apart without error there is none.
+BASIS_HEAD_STEPS = 100
+
+#: A penalty that no loss pays.
+NEVER = 1e6
 
 #: ``partial_fit`` does not know how long it will go on: steps until the last stage but
 #: one. It stays there.
@@ -334,6 +348,10 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
         spread=options.spread,
     )
+    if state.based:
+        # Else a task with few labels, of which a batch has one or two, wakes components
+        # that have been switched off.
+        weights = weights + NEVER * (coef == 0).all(0)
     return pad_weights(weights, options.blocks)
 
 
@@ -362,7 +380,7 @@ def train_pass(
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
-        change_basis(state, rows, labels, options, reduce=True)
+        change_basis(state, rows, labels, options, first=True)
     order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
     l1 = _l1(state, options, progress)
     return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
@@ -374,7 +392,7 @@ def change_basis(
     labels: LabelTensors,
     options: TrainingOptions,
     *,
-    reduce: bool,
+    first: bool,
 ) -> bool:
     """Change the components to a basis in which the heads are sparser, if there is one.
 
@@ -386,8 +404,10 @@ def change_basis(
         Changed in place.
     rows, labels, options
         As in :func:`train`.
-    reduce : bool
-        Whether components that no task needs are switched off.
+    first : bool
+        Whether this is the choice among all bases, at the end of the time without
+        penalties, in which components that no task needs are switched off for good;
+        else pairs of the components in use are looked at once more.
 
     Returns
     -------
@@ -407,18 +427,38 @@ def change_basis(
     centred = raw - mean
     std = (share @ centred.square() + EPS).sqrt()
     codes = centred / std
-    coef = state.theta[:, :-1]
-    basis = simplest_basis(
-        coef,
-        (codes.T * share) @ codes,
-        output_weights(options.blocks, coef),
-        options.spread,
-        reduce=reduce,
-    )
+    correlation = (codes.T * share) @ codes
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1]
+    if first:
+        # The heads of the last batches would be an order of magnitude noisier.
+        codes, known = codes.to(coef), labels[some]
+        dense = solve_heads(
+            codes,
+            known.targets,
+            known.weights,
+            options.blocks,
+            torch.zeros_like(coef),
+            coef=coef,
+            intercept=intercept,
+            row_weights=known.row_weights,
+            max_iter=BASIS_HEAD_STEPS,
+        )
+        coef, intercept = dense.coef, dense.intercept
+        basis = simplest_basis(
+            coef,
+            correlation,
+            output_weights(options.blocks, coef),
+            options.spread,
+            standard_errors(
+                codes @ coef.T + intercept, known.targets, known.weights, options.blocks
+            ),
+        )
+    else:
+        basis = settled_basis(coef, correlation)
     if basis is None:
         return False
     change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), basis.transform)
-    state.theta = torch.cat([basis.coef, state.theta[:, -1:]], dim=1)
+    state.theta = torch.cat([basis.coef, intercept.unsqueeze(1)], dim=1)
     state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
     state.based = True
     return True
@@ -521,7 +561,7 @@ def train(
             for time in BASIS_TIMES:
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]
-                    change_basis(state, rows, labels, options, reduce=first)
+                    change_basis(state, rows, labels, options, first=first)
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from skdisentangle.basis import (
     _medians,
     change_outputs,
     last_linear,
+    settled_basis,
     simplest_basis,
 )
 
@@ -51,13 +52,17 @@ def unit(n_outputs):
     return torch.ones(n_outputs, dtype=torch.float64)
 
 
+def none(n_outputs):
+    return torch.zeros(n_outputs, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("seed", range(3))
 def test_undoes_any_mixing(seed, rho):
     """Heads mixed by any matrix come back, up to order, sign and scale."""
     coef, codes = sparse_heads(seed), correlated_codes(seed, 5, rho)
     heads, other = mixed(seed, coef, codes)
-    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=True)
+    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), none(80))
     back = other @ basis.transform
     torch.testing.assert_close(back @ basis.coef.T, codes @ coef.T)
     assert back.std(0, correction=0).numpy() == pytest.approx(np.ones(5))
@@ -75,7 +80,7 @@ def test_switches_off_what_no_output_needs():
     )
     other = (other - other.mean(0)) / other.std(0, correction=0)
     basis = simplest_basis(
-        heads + noise, correlation(other), unit(80), unit(80), reduce=True
+        heads + noise, correlation(other), unit(80), unit(80), none(80)
     )
     assert basis.coef.any(0).tolist() == [True] * 5 + [False] * 4
     assert torch.linalg.matrix_rank(basis.transform) == 9  # nothing is thrown away
@@ -89,7 +94,7 @@ def test_keeps_the_direction_of_a_single_output():
     coef[:30, 0], coef[30:59, 1], coef[59, 2] = 1.0, 1.0, 0.3
     codes = correlated_codes(0, 3, 0.0)
     heads, other = mixed(0, coef, codes)
-    basis = simplest_basis(heads, correlation(other), unit(60), unit(60), reduce=True)
+    basis = simplest_basis(heads, correlation(other), unit(60), unit(60), none(60))
     assert int(basis.coef.any(0).sum()) == 3
 
 
@@ -99,33 +104,80 @@ def test_large_scores_of_classes_do_not_drown_the_others():
     spread = torch.where(torch.arange(80) < 8, 0.5, 1.0).double()
     heads, other = mixed(0, coef, codes)
     heads[:8] *= 1000.0
-    basis = simplest_basis(heads, correlation(other), unit(80), spread, reduce=True)
+    basis = simplest_basis(heads, correlation(other), unit(80), spread, none(80))
     match = np.abs(np.corrcoef(codes.T, (other @ basis.transform).T)[:5, 5:])
     assert match.max(1).min() > 0.9999
 
 
-def test_a_basis_that_is_simple_stays():
-    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.3)
-    assert (
-        simplest_basis(coef, correlation(codes), unit(80), unit(80), reduce=False)
-        is None
-    )
+def test_random_errors_are_no_components():
+    """Heads with errors in every direction, each far above the share that may be lost."""
+    coef, codes = sparse_heads(), correlated_codes(0, 9, 0.0)
+    heads = torch.zeros(80, 9, dtype=torch.float64)
+    heads[:, :5] = coef
+    error = 0.15 * torch.from_numpy(np.random.default_rng(0).normal(size=heads.shape))
+    known = torch.full((80,), 0.15, dtype=torch.float64)
+    shapes = []
+    for errors in (none(80), known):
+        basis = simplest_basis(
+            heads + error, correlation(codes), unit(80), unit(80), errors
+        )
+        shapes.append(int(basis.coef.any(0).sum()))
+    assert shapes == [9, 5]
+
+
+def test_a_component_that_many_outputs_use_a_little_is_kept():
+    """Within the error of each output, but not of all of them together."""
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.0)
+    coef[:, 4] = 0.5
+    errors = torch.full((80,), 0.1, dtype=torch.float64)
+    basis = simplest_basis(coef, correlation(codes), unit(80), unit(80), errors)
+    assert int(basis.coef.any(0).sum()) == 5
+
+
+def test_heads_of_zero_have_no_basis():
+    codes = correlated_codes(0, 5, 0.3)
     dead = torch.zeros(80, 5, dtype=torch.float64)
     assert (
-        simplest_basis(dead, correlation(codes), unit(80), unit(80), reduce=True)
-        is None
+        simplest_basis(dead, correlation(codes), unit(80), unit(80), none(80)) is None
     )
+    assert settled_basis(dead, correlation(codes)) is None
 
 
-def test_unused_components_stay_unused():
+def test_a_basis_that_is_settled_stays():
+    coef, codes = sparse_heads(), correlated_codes(0, 5, 0.0)
+    assert settled_basis(coef, correlation(codes)) is None
+
+
+@pytest.mark.parametrize("amount", [0.7, -1.2])
+def test_a_pair_that_is_mixed_is_unmixed(amount):
     coef, codes = sparse_heads(), correlated_codes(0, 7, 0.3)
+    other = codes.clone()
+    other[:, 0] += amount * codes[:, 1]
+    std = other.std(0, correction=0)
+    other = other / std
     heads = torch.zeros(80, 7, dtype=torch.float64)
-    heads[:, :5], mixing = mixed(1, coef, codes[:, :5])
-    other = torch.cat([mixing, codes[:, 5:]], dim=1)
-    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=False)
-    assert basis.coef.any(0).tolist() == [True] * 5 + [False] * 2
-    torch.testing.assert_close((other @ basis.transform)[:, 5:], codes[:, 5:])
-    torch.testing.assert_close(other @ basis.transform @ basis.coef.T, other @ heads.T)
+    heads[:, :5] = coef
+    heads[:, 1] -= amount * coef[:, 0]
+    heads = heads * std
+    basis = settled_basis(heads, correlation(other))
+    back = other @ basis.transform
+    torch.testing.assert_close(back @ basis.coef.T, other @ heads.T)
+    torch.testing.assert_close(back, codes)  # the components not in use, too
+    assert int((basis.coef != 0).sum()) == int((coef != 0).sum())
+
+
+def test_of_bases_as_sparse_the_least_correlated_is_taken():
+    """One task uses both of two factors, one each alone; three bases have four nonzeros."""
+    codes = correlated_codes(0, 2, 0.0, n_rows=5000)
+    coef = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    mixing = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    other = codes @ mixing  # the first factor, and the sum
+    std = other.std(0, correction=0)
+    heads = coef @ torch.linalg.inv(mixing).T * std
+    assert int((heads != 0).sum()) == int((coef != 0).sum())
+    basis = settled_basis(heads, correlation(other / std))
+    back = other / std @ basis.transform
+    assert abs(np.corrcoef(back.T)[0, 1]) < 0.05
 
 
 def test_empty_components():
@@ -133,7 +185,7 @@ def test_empty_components():
     coef, codes = sparse_heads(), correlated_codes(0, 5, 0.3)
     heads = torch.cat([coef, torch.zeros(80, 2, dtype=torch.float64)], dim=1)
     other = torch.cat([codes, codes[:, :1], torch.zeros(500, 1)], dim=1)
-    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), reduce=True)
+    basis = simplest_basis(heads, correlation(other), unit(80), unit(80), none(80))
     assert torch.isfinite(basis.transform).all()
     torch.testing.assert_close(other @ basis.transform @ basis.coef.T, codes @ coef.T)
 

@@ -101,25 +101,27 @@ def test_a_turn_out_of_mixed_components():
 
     labels = LabelTensors(torch.zeros(len(rows), 4, dtype=torch.float64), None, None)
     before = scores()
-    assert change_basis(state, rows, labels, options, reduce=False)
+    assert change_basis(state, rows, labels, options, first=False)
     assert (state.theta[:2, :2].abs() > 1e-6).sum() == 2
     torch.testing.assert_close(scores(), before, rtol=1e-4, atol=1e-4)
-    assert not change_basis(state, rows, labels, options, reduce=False)
+    assert not change_basis(state, rows, labels, options, first=False)
 
 
 def test_weights_of_rows_count_in_the_choice_of_a_basis():
     """As if rows were repeated."""
     ends = []
     for repeated in (True, False):
-        rows, _, options, state = make()
-        state.theta[:, :-1] = torch.arange(16.0).reshape(4, 4).cos().double()
+        rows, targets, options, state = make()
         weights = 1 + torch.arange(len(rows)).double() % 3
         if repeated:
-            rows = rows.repeat_interleave(weights.long(), dim=0)
-            weights = None
-        targets = torch.zeros(len(rows), 4, dtype=torch.float64)
-        labels = LabelTensors(targets, None, weights)
-        assert change_basis(state, rows, labels, options, reduce=True)
+            often = weights.long()
+            rows = rows.repeat_interleave(often, dim=0)
+            labels = LabelTensors(targets.repeat_interleave(often, dim=0), None, None)
+        else:
+            weights = weights / weights.mean()
+            each = weights.unsqueeze(1).expand_as(targets)
+            labels = LabelTensors(targets, each, weights)
+        assert change_basis(state, rows, labels, options, first=True)
         ends.append((state.theta, state.body[-1].weight.detach()))
     torch.testing.assert_close(ends[0], ends[1])
 
@@ -128,11 +130,11 @@ def test_no_basis_is_chosen_without_penalties_or_a_last_linear_layer():
     rows, targets, options, state = make(sparsity=0.0, sharing=0.0)
     state.theta[:, :-1] = 1.0
     labels = LabelTensors(targets, None, None)
-    assert not change_basis(state, rows, labels, options, reduce=True)
+    assert not change_basis(state, rows, labels, options, first=True)
     rows, targets, options, state = make()
     state.theta[:, :-1] = 1.0
     state.body.append(torch.nn.Tanh())
-    assert not change_basis(state, rows, labels, options, reduce=True)
+    assert not change_basis(state, rows, labels, options, first=True)
     assert not state.based
 
 
