@@ -165,10 +165,9 @@ class SparseSharedDisentangler(
         a target, nor on the frequency of a class: at 1 a component that is the target
         itself, but for scale, is just left out. ``"auto"`` chooses it on a share
         ``validation_fraction`` of the rows, held back: of a few strengths the one that
-        leaves the fewest nonzero coefficients while the prediction is not worse than
-        the best by more than a standard error. The fit is then on all rows, the same
-        as with the number ``sparsity_``; it takes two to three times as long. With
-        ``warm_start`` it is chosen in the first fit.
+        leaves the fewest nonzero coefficients at no loss of prediction. The fit is
+        then on all rows, the same as with the number ``sparsity_``; it takes two to
+        three times as long. With ``warm_start`` it is chosen in the first fit.
     sharing : float or "auto", default=0.1
         Strength of the penalty that keeps the tasks to few components together.
         ``"auto"`` chooses it like ``sparsity``; both together take about four times as

@@ -19,10 +19,10 @@ from .path import (
     SPARSITIES,
     can_learn,
     check_strengths,
+    compare,
     count_nonzeros,
+    fewest_nonzeros,
     fit_path,
-    mean_and_error,
-    one_standard_error,
     resolved_task_types,
     row_losses,
     sparsity_path,
@@ -38,8 +38,9 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
     In each fold all pairs of strengths are fitted along one path, which takes about one
     fit and a seventh for each pair. The strengths chosen are those that leave the fewest
     nonzero coefficients (mean over folds) among those whose squared error on the rows
-    left out is not worse than the least by more than its standard error, the rule of
-    ``sparsity="auto"``, which holds rows back once instead. Then the fit is on all rows.
+    left out is not more than a hundredth above the least, give or take the standard error
+    of the difference. That is the rule of ``sparsity="auto"``, which holds rows back once
+    instead. Then the fit is on all rows.
 
     Parameters
     ----------
@@ -67,9 +68,9 @@ n_jobs, random_state, verbose
     cv_results_ : dict of ndarray, each of shape (n_candidates,)
         ``param_sparsity``, ``param_sharing``; ``mean_test_loss`` and
         ``error_test_loss``, the mean over rows (half the squared error of standardised
-        regression targets, half the Brier score of classes, mean over tasks) and its
-        standard error; ``mean_n_nonzero`` and ``mean_n_active``, nonzero coefficients
-        and active components, means over folds.
+        regression targets, half the Brier score of classes, mean over tasks) and the
+        standard error of its difference to the least; ``mean_n_nonzero`` and
+        ``mean_n_active``, nonzero coefficients and active components, means over folds.
     best_index_ : int
         The candidate chosen.
     n_splits_ : int
@@ -219,18 +220,18 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
                 "and sharing as numbers to SparseSharedDisentangler."
             )
         pooled = np.hstack(losses)
-        mean, error = mean_and_error(pooled)
+        loss, error = compare(pooled)
         counts = np.mean(nonzeros, axis=0)
         sparsities, sharings = np.transpose(candidates)
         self.cv_results_ = {
             "param_sparsity": sparsities,
             "param_sharing": sharings,
-            "mean_test_loss": mean,
+            "mean_test_loss": loss,
             "error_test_loss": error,
             "mean_n_nonzero": counts,
             "mean_n_active": np.mean(active, axis=0),
         }
-        self.best_index_ = one_standard_error(pooled, counts)
+        self.best_index_ = fewest_nonzeros(loss, error, counts)
         self.n_splits_ = len(folds)
         return candidates[self.best_index_]
 

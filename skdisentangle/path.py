@@ -10,9 +10,11 @@ no task uses gets no gradient and does not come back.
 Models are compared on rows that were held back, by squared error (:func:`row_losses`):
 the prediction hardly changes while a stronger penalty takes away what no task needs, and
 gets worse as soon as it takes away a factor. So we take the model of the fewest nonzero
-coefficients among those that are not worse than the best by more than one standard error
-(Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984, section
-3.4.3).
+coefficients among those that are as good as the best. This is the rule of one standard
+error (Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984,
+section 3.4.3), but with the error of the difference to the best on the same rows: that
+of the loss itself is so large, where rows are few, that it lets factors go. And a
+hundredth of the loss is let pass, by which models differ that were merely trained anew.
 """
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ __all__ = [
     "SPARSITIES",
     "can_learn",
     "check_strengths",
+    "compare",
     "choose_on_held_back_rows",
     "count_nonzeros",
+    "fewest_nonzeros",
     "fit_path",
-    "mean_and_error",
-    "one_standard_error",
     "resolved_task_types",
     "row_losses",
     "sparsity_path",
@@ -60,6 +62,9 @@ SHARINGS = (0.03, 0.1, 0.3)
 
 #: Where a model of the path joins the fit: the share of it that is taken for done.
 REFIT_START = 0.85
+
+#: Share of the least loss by which another is let pass as no worse.
+TOLERANCE = 0.01
 
 
 def squared_errors(
@@ -137,35 +142,45 @@ def row_losses(
     return losses
 
 
-def one_standard_error(losses: FloatArray, n_nonzero: ArrayLike) -> int:
-    """Fewest nonzeros among those within one standard error of the least loss.
+def compare(losses: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Loss of each model, and the standard error of its difference to the least.
 
     Parameters
     ----------
     losses : ndarray of shape (n_models, n_rows)
         Loss of each model on each row that was held back.
-    n_nonzero : array-like of shape (n_models,)
-        Nonzero coefficients of each model.
+
+    Returns
+    -------
+    loss, error : ndarray of shape (n_models,)
+        The error is zero for the model of the least loss, and with a single row.
+    """
+    loss = losses.mean(1)
+    more = losses - losses[loss.argmin()]
+    n_rows = losses.shape[1]
+    return loss, more.std(1, ddof=min(1, n_rows - 1)) / np.sqrt(n_rows)
+
+
+def fewest_nonzeros(
+    loss: FloatArray, error: FloatArray, n_nonzero: NDArray[np.number]
+) -> int:
+    """Number of the model of the fewest nonzeros among those as good as the best.
+
+    Parameters
+    ----------
+    loss, error : ndarray of shape (n_models,)
+        See :func:`compare`.
+    n_nonzero : ndarray of shape (n_models,)
+        Nonzero coefficients.
 
     Returns
     -------
     int
-        The model chosen; of those with as few nonzeros the one of the least loss.
+        Of those with as few nonzeros, the one of the least loss.
     """
-    mean, error = mean_and_error(losses)
-    best = int(mean.argmin())
-    near = np.flatnonzero(mean <= mean[best] + error[best])
-    counts = np.asarray(n_nonzero)[near]
-    fewest = near[counts == counts.min()]
-    return int(fewest[mean[fewest].argmin()])
-
-
-def mean_and_error(losses: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean over rows, and its standard error; zero for a single row."""
-    n_rows = losses.shape[1]
-    if n_rows == 1:
-        return losses[:, 0], np.zeros(len(losses))
-    return losses.mean(1), losses.std(1, ddof=1) / np.sqrt(n_rows)
+    near = np.flatnonzero(loss - error <= (1 + TOLERANCE) * loss.min())
+    fewest = near[n_nonzero[near] == n_nonzero[near].min()]
+    return int(fewest[loss[fewest].argmin()])
 
 
 def resolved_task_types(estimator: Any, labels: Labels) -> list[str]:
@@ -304,17 +319,18 @@ def choose_on_held_back_rows(
     trial = type(estimator)(**estimator.get_params(deep=False))
     trial.set_params(task_types=resolved_task_types(estimator, labels), verbose=False)
     models, losses, _ = hold_back(trial, X, labels, weight, strengths, seed)
-    chosen = one_standard_error(losses, count_nonzeros(models))
+    loss, error = compare(losses)
+    counts = count_nonzeros(models)
     if estimator.verbose:
-        for (sparsity, sharing), model, loss in zip(
-            strengths, models, losses.mean(1), strict=True
+        for (sparsity, sharing), mean, count in zip(
+            strengths, loss, counts, strict=True
         ):
             print(
                 f"sparsity {sparsity:.4g}  sharing {sharing:.4g}  held-out loss "
-                f"{loss:.4f}  nonzeros {np.count_nonzero(model.coef_)}",
+                f"{mean:.4f}  nonzeros {count}",
                 flush=True,
             )
-    return strengths[chosen]
+    return strengths[fewest_nonzeros(loss, error, counts)]
 
 
 def check_strengths(name: str, values: Any, *, zero: bool = False) -> list[float]:
@@ -374,13 +390,15 @@ def sparsity_path(
         - **estimators**: list of fitted estimators.
         - **losses**, **errors**: ndarrays, the mean squared error (half the squared error
           of standardised regression targets, half the Brier score of classes, mean over
-          tasks) on the rows held back, and its standard error.
+          tasks) on the rows held back, and the standard error of its difference to the
+          least.
         - **scores**: ndarray, the estimators' scores (R2 and accuracy) on these rows.
         - **n_nonzero**: ndarray of int, coefficients that are not zero.
         - **n_active**: ndarray of int, active components.
         - **held_back**: ndarray of int, the rows held back.
-        - **best_index**: int, the model of the fewest nonzeros whose loss is within one
-          standard error of the least; what ``sparsity="auto"`` goes by.
+        - **best_index**: int, the model of the fewest nonzeros whose loss is not more
+          than a hundredth above the least, give or take ``errors``; the rule of
+          ``sparsity="auto"``.
         - **best_sparsity**: float, its sparsity.
 
     Raises
@@ -427,16 +445,16 @@ def sparsity_path(
     models, losses, held_back = hold_back(model, X, labels, weight, strengths, seed)
     for fitted in models:
         fitted.set_params(task_types=types)
-    mean, error = mean_and_error(losses)
+    loss, error = compare(losses)
     counts = count_nonzeros(models)
-    best = one_standard_error(losses, counts)
+    best = fewest_nonzeros(loss, error, counts)
     held_rows = take_rows(held_back, X, labels, weight)
     if weight is not None:  # rows of weight zero were dropped
         held_back = np.flatnonzero(np.asarray(sample_weight))[held_back]
     return Bunch(
         sparsities=np.array(values),
         estimators=models,
-        losses=mean,
+        losses=loss,
         errors=error,
         scores=np.array([np.nanmean(m._score_tasks(*held_rows)) for m in models]),
         n_nonzero=counts,
