@@ -97,13 +97,14 @@ def _has_classes(estimator: SparseSharedDisentangler) -> bool:
 
 
 def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
-    """Whether ``partial_fit`` is there: strengths that a subclass chooses need a fit."""
-    if hasattr(estimator, "sparsity"):
-        return True
-    raise AttributeError(
-        f"{type(estimator).__name__} has no partial_fit: strengths cannot be chosen "
-        "batch by batch. Give them as numbers to SparseSharedDisentangler."
-    )
+    """Whether ``partial_fit`` is there: it holds no rows back to choose strengths on."""
+    for name in ("sparsity", "sharing"):
+        if getattr(estimator, name, "auto") == "auto":
+            raise AttributeError(
+                f"partial_fit cannot choose {name}, as it holds no rows back; give "
+                f"SparseSharedDisentangler a number, such as the {name}_ of a fit."
+            )
+    return True
 
 
 def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -619,15 +620,10 @@ class SparseSharedDisentangler(
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if a label is none of its task's classes, or if
-            ``sparsity`` or ``sharing`` is ``"auto"``.
+            As in :meth:`fit`; also if a label is none of its task's classes.
+        AttributeError
+            If ``sparsity`` or ``sharing`` is ``"auto"``.
         """
-        for name in ("sparsity", "sharing"):
-            if getattr(self, name) == "auto":
-                raise ValueError(
-                    f"{name} must be a number for partial_fit, which holds no rows back "
-                    f"to choose it on; got 'auto'. A fit chooses it, as {name}_."
-                )
         self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         first = not hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)

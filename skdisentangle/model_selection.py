@@ -38,9 +38,8 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
     In each fold all pairs of strengths are fitted along one path, which takes about one
     fit and a seventh for each pair. The strengths chosen are those that leave the fewest
     nonzero coefficients (mean over folds) among those whose squared error on the rows
-    left out is not more than a hundredth above the least, give or take the standard error
-    of the difference. That is the rule of ``sparsity="auto"``, which holds rows back once
-    instead. Then the fit is on all rows.
+    left out is at most a hundredth above the least. That is the rule of
+    ``sparsity="auto"``, which holds rows back once instead. Then the fit is on all rows.
 
     Parameters
     ----------
@@ -231,7 +230,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
             "mean_n_nonzero": counts,
             "mean_n_active": np.mean(active, axis=0),
         }
-        self.best_index_ = fewest_nonzeros(loss, error, counts)
+        self.best_index_ = fewest_nonzeros(loss, counts, candidates)
         self.n_splits_ = len(folds)
         return candidates[self.best_index_]
 

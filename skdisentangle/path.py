@@ -10,11 +10,11 @@ no task uses gets no gradient and does not come back.
 Models are compared on rows that were held back, by squared error (:func:`row_losses`):
 the prediction hardly changes while a stronger penalty takes away what no task needs, and
 gets worse as soon as it takes away a factor. So we take the model of the fewest nonzero
-coefficients among those that are as good as the best. This is the rule of one standard
-error (Breiman, Friedman, Olshen & Stone, "Classification and Regression Trees", 1984,
-section 3.4.3), but with the error of the difference to the best on the same rows: that
-of the loss itself is so large, where rows are few, that it lets factors go. And a
-hundredth of the loss is let pass, by which models differ that were merely trained anew.
+coefficients among those whose loss is at most a hundredth above the least, by which
+models differ that were merely trained anew. The rule of one standard error (Breiman,
+Friedman, Olshen & Stone, "Classification and Regression Trees", 1984, section 3.4.3) is
+the same with that error in the place of the hundredth; where rows are few the error is so
+large that it lets factors go.
 """
 
 from __future__ import annotations
@@ -162,25 +162,28 @@ def compare(losses: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def fewest_nonzeros(
-    loss: FloatArray, error: FloatArray, n_nonzero: NDArray[np.number]
+    loss: FloatArray,
+    n_nonzero: NDArray[np.number],
+    strengths: Sequence[tuple[float, float]],
 ) -> int:
     """Number of the model of the fewest nonzeros among those as good as the best.
 
     Parameters
     ----------
-    loss, error : ndarray of shape (n_models,)
-        See :func:`compare`.
+    loss : ndarray of shape (n_models,)
     n_nonzero : ndarray of shape (n_models,)
         Nonzero coefficients.
+    strengths : sequence of (sparsity, sharing), of length n_models
 
     Returns
     -------
     int
-        Of those with as few nonzeros, the one of the least loss.
+        Of those with as few nonzeros, the one of the weakest sparsity, then sharing.
     """
-    near = np.flatnonzero(loss - error <= (1 + TOLERANCE) * loss.min())
-    fewest = near[n_nonzero[near] == n_nonzero[near].min()]
-    return int(fewest[loss[fewest].argmin()])
+    near = np.flatnonzero(loss <= (1 + TOLERANCE) * loss.min())
+    sparsity, sharing = np.transpose(strengths)
+    order = np.lexsort((sharing[near], sparsity[near], n_nonzero[near]))
+    return int(near[order[0]])
 
 
 def resolved_task_types(estimator: Any, labels: Labels) -> list[str]:
@@ -319,7 +322,7 @@ def choose_on_held_back_rows(
     trial = type(estimator)(**estimator.get_params(deep=False))
     trial.set_params(task_types=resolved_task_types(estimator, labels), verbose=False)
     models, losses, _ = hold_back(trial, X, labels, weight, strengths, seed)
-    loss, error = compare(losses)
+    loss = losses.mean(1)
     counts = count_nonzeros(models)
     if estimator.verbose:
         for (sparsity, sharing), mean, count in zip(
@@ -330,7 +333,7 @@ def choose_on_held_back_rows(
                 f"{mean:.4f}  nonzeros {count}",
                 flush=True,
             )
-    return strengths[fewest_nonzeros(loss, error, counts)]
+    return strengths[fewest_nonzeros(loss, counts, strengths)]
 
 
 def check_strengths(name: str, values: Any, *, zero: bool = False) -> list[float]:
@@ -396,9 +399,8 @@ def sparsity_path(
         - **n_nonzero**: ndarray of int, coefficients that are not zero.
         - **n_active**: ndarray of int, active components.
         - **held_back**: ndarray of int, the rows held back.
-        - **best_index**: int, the model of the fewest nonzeros whose loss is not more
-          than a hundredth above the least, give or take ``errors``; the rule of
-          ``sparsity="auto"``.
+        - **best_index**: int, the model of the fewest nonzeros whose loss is at most a
+          hundredth above the least; the rule of ``sparsity="auto"``.
         - **best_sparsity**: float, its sparsity.
 
     Raises
@@ -447,7 +449,7 @@ def sparsity_path(
         fitted.set_params(task_types=types)
     loss, error = compare(losses)
     counts = count_nonzeros(models)
-    best = fewest_nonzeros(loss, error, counts)
+    best = fewest_nonzeros(loss, counts, strengths)
     held_rows = take_rows(held_back, X, labels, weight)
     if weight is not None:  # rows of weight zero were dropped
         held_back = np.flatnonzero(np.asarray(sample_weight))[held_back]

@@ -68,16 +68,17 @@ class TestRule:
 
     def test_fewest_nonzeros_among_the_best(self):
         loss = np.array([1.0, 1.009, 1.5, 1.5])
-        counts = np.array([20, 10, 9, 5])
-        sure = np.zeros(4)
-        assert fewest_nonzeros(loss, sure, counts) == 1
-        assert fewest_nonzeros(loss, np.array([0, 0, 0.6, 0]), counts) == 2
-        assert fewest_nonzeros(loss, sure, np.array([3, 3, 9, 9])) == 0
+        strengths = [(0.2, 0.0), (0.1, 0.0), (0.3, 0.0), (0.4, 0.0)]
+        assert fewest_nonzeros(loss, np.array([20, 10, 9, 5]), strengths) == 1
+        assert fewest_nonzeros(loss, np.array([3, 10, 9, 9]), strengths) == 0
+        assert fewest_nonzeros(loss, np.array([3, 3, 9, 9]), strengths) == 1
+        strengths[1] = 0.2, 0.1
+        assert fewest_nonzeros(loss, np.array([3, 3, 9, 9]), strengths) == 0
 
     def test_a_single_row(self):
         loss, error = compare(np.array([[1.0], [2.0]]))
+        assert loss.tolist() == [1, 2]
         assert error.tolist() == [0, 0]
-        assert fewest_nonzeros(loss, error, np.array([2, 1])) == 0
 
 
 class TestRowLosses:
@@ -118,9 +119,7 @@ class TestRowLosses:
         dis.set_params(task_weight=[1, 0, 1])
         other = Y.copy()
         other[:, 1] = 1 - Y[:, 1]
-        np.testing.assert_allclose(
-            self.losses(dis, X, other), self.losses(dis, X, Y)
-        )
+        np.testing.assert_allclose(self.losses(dis, X, other), self.losses(dis, X, Y))
 
     def test_no_label_at_all(self, problem):
         X, Y, _ = problem
@@ -132,7 +131,7 @@ class TestPath:
     def test_from_strong_to_weak(self, path, problem):
         X, Y, _ = problem
         assert path.sparsities.tolist() == [3.0, 0.3, 0.03]
-        assert path.n_nonzero[0] == path.n_active[0] == 0
+        assert path.n_nonzero[0] <= 13
         assert path.n_nonzero[0] < path.n_nonzero[1] <= path.n_nonzero[2]
         assert path.n_active[1] == 3
         assert path.losses[0] > 3 * path.losses[1]
@@ -212,18 +211,14 @@ class TestAuto:
         np.testing.assert_array_equal(dis.transform(X), alone.transform(X))
 
     def test_takes_away_what_is_not_needed_but_no_factor(self):
-        """Few noisy rows: the default keeps coefficients that are none."""
-        X, Y, factors = make_problem(seed=5, n_samples=240)
+        X, Y, _ = make_problem(seed=5, n_samples=240)
         Y = Y[:, [0, 1, 3, 4, 6, 7]]
-        rng = np.random.default_rng(0)
-        Y[:, ::2] += 0.7 * rng.normal(size=(240, 3))
-        new_X, new_Y, _ = make_problem(seed=5, n_samples=2000)
-        weak = quick(sparsity=0.001, sharing=0.0).fit(X, Y)
-        auto = quick(sparsity="auto", sharing=0.0).fit(X, Y)
-        assert np.count_nonzero(auto.coef_) < np.count_nonzero(weak.coef_)
-        assert auto.score(X, Y) > weak.score(X, Y) - 0.03
+        Y[:, ::2] += 0.7 * np.random.default_rng(0).normal(size=(240, 3))
+        weak = quick(sparsity=0.001).fit(X, Y)
+        auto = quick(sparsity="auto").fit(X, Y)
         assert auto.sparsity_ in path_module.SPARSITIES
-        assert auto.sharing_ == 0.0
+        assert np.count_nonzero(auto.coef_) < np.count_nonzero(weak.coef_)
+        assert auto.score(X, Y) > weak.score(X, Y) - 0.02
 
     def test_weights_sparse_rows_and_early_stopping(self, problem):
         X, Y, _ = problem
@@ -247,16 +242,18 @@ class TestAuto:
         X, Y, _ = problem
         dis = quick(sparsity="auto", warm_start=True, max_iter=5).fit(X, Y)
         chosen = dis.sparsity_
-        monkeypatch.setattr(path_module, "SPARSITIES", (7.0,))
+        monkeypatch.setattr(path_module, "SPARSITIES", (0.07,))
         assert dis.fit(X, Y).sparsity_ == chosen
-        assert dis.set_params(warm_start=False).fit(X, Y).sparsity_ == 7.0
+        assert dis.set_params(warm_start=False).fit(X, Y).sparsity_ == 0.07
 
-    def test_partial_fit_cannot_choose(self, problem):
-        X, Y, _ = problem
-        with pytest.raises(ValueError, match="sparsity must be a number for partial_"):
-            quick(sparsity="auto").partial_fit(X, Y)
-        with pytest.raises(ValueError, match="sharing must be a number for partial_"):
-            quick(sharing="auto").partial_fit(X, Y)
+    @pytest.mark.parametrize(
+        "dis", [quick(sparsity="auto"), quick(sharing="auto"), quick_cv()]
+    )
+    def test_partial_fit_cannot_choose(self, dis):
+        assert not hasattr(dis, "partial_fit")
+        with pytest.raises(AttributeError, match="no attribute 'partial_fit'") as error:
+            getattr(dis, "partial_fit")  # noqa: B009
+        assert "give SparseSharedDisentangler a number" in str(error.value.__cause__)
 
     def test_warnings_are_given_once_at_the_users_line(self, problem):
         X, Y, _ = problem
@@ -289,14 +286,15 @@ class TestAuto:
             dis.set_params(validation_fraction=0.99).fit(X, few)
 
 
-class TestCV:
-    @pytest.fixture(scope="class")
-    def fitted(self, problem):
-        X, Y, _ = problem
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return quick_cv(sharings=[0.1, 0.0]).fit(X, Y)
+@pytest.fixture(scope="module")
+def fitted(problem):
+    X, Y, _ = problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return quick_cv(sharings=[0.1, 0.0]).fit(X, Y)
 
+
+class TestCV:
     def test_is_the_fit_at_the_strengths_chosen(self, fitted, problem):
         X, Y, _ = problem
         assert fitted.sparsity_ == 0.05
@@ -351,7 +349,7 @@ class TestCV:
         with pytest.raises(ValueError, match="leaves no fold with a task"):
             quick_cv(cv=[(last, first), (first, last)]).fit(X, y)
 
-    def test_row_numbers_are_those_of_X(self, problem):
+    def test_row_numbers_are_those_of_all_rows(self, problem):
         X, Y, _ = problem
         weight = np.arange(300) % 3 > 0
         splits = list(KFold(2).split(X))
@@ -362,11 +360,6 @@ class TestCV:
         np.testing.assert_allclose(
             a.cv_results_["mean_test_loss"], b.cv_results_["mean_test_loss"]
         )
-
-    def test_there_is_no_partial_fit(self):
-        assert not hasattr(quick_cv(), "partial_fit")
-        with pytest.raises(AttributeError, match="batch by batch"):
-            quick_cv().partial_fit
 
     def test_in_a_pipeline(self, problem):
         X, Y, factors = problem
@@ -423,8 +416,8 @@ class TestDisplay:
 
 @parametrize_with_checks(
     [
-        SparseSharedDisentanglerCV(sparsities=[0.03, 0.3], cv=2, max_iter=5),
-        SparseSharedDisentangler(sparsity="auto", sharing="auto", max_iter=5),
+        SparseSharedDisentanglerCV(4, sparsities=[0.03, 0.3], cv=2, encoder="linear"),
+        SparseSharedDisentangler(4, sparsity="auto", encoder="linear"),
     ]
 )
 def test_check(estimator, check):
