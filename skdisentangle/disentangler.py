@@ -576,6 +576,8 @@ class SparseSharedDisentangler(
                 validate=validate,
                 on_epoch=on_epoch,
             )
+            if quiet and history.interrupted:
+                raise KeyboardInterrupt  # an end of the whole, not of one fit of many
             self._finish(state, train_rows, train_labels, options)
         self.n_iter_ = len(history.losses)
         self.loss_curve_ = history.losses

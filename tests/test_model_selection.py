@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -49,6 +50,19 @@ def _quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
+
+
+class _Interrupts(torch.nn.Module):
+    """As if a key were pressed while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 5)
+
+    def forward(self, rows):
+        if self.training:
+            raise KeyboardInterrupt
+        return self.layer(rows)
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +285,13 @@ class TestAuto:
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == len(path_module.SPARSITIES) + 2
         assert lines[0].startswith("sparsity 0.01  sharing 0.1  held-out loss ")
+
+    def test_ctrl_c_ends_the_search(self, problem):
+        X, Y, _ = problem
+        dis = quick(sparsity="auto", encoder=_Interrupts())
+        with pytest.raises(KeyboardInterrupt):
+            dis.fit(X, Y)
+        assert not hasattr(dis, "coef_")
 
     def test_rows_held_back_without_labels(self, problem):
         X, Y, _ = problem
