@@ -168,10 +168,10 @@ class SparseSharedDisentangler(
         ``validation_fraction`` of the rows, held back: of a few strengths the one that
         leaves the fewest nonzero coefficients at no loss of prediction. The fit is
         then on all rows, the same as with the number ``sparsity_``; it takes two to
-        three times as long. With ``warm_start`` it is chosen in the first fit.
+        four times as long. With ``warm_start`` it is chosen in the first fit.
     sharing : float or "auto", default=0.1
         Strength of the penalty that keeps the tasks to few components together.
-        ``"auto"`` chooses it like ``sparsity``; both together take about four times as
+        ``"auto"`` chooses it like ``sparsity``; both together take about five times as
         long as one fit.
     penalty : {"reweighted", "l1"}, default="reweighted"
         ``"reweighted"`` is the minimax concave penalty, which does not shrink the large

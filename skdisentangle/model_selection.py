@@ -45,7 +45,7 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
     ----------
     n_components : int, default=20
         As in :class:`SparseSharedDisentangler`.
-    sparsities : array-like, default=(0.01, 0.03, 0.1, 0.2, 0.3)
+    sparsities : array-like, default=(0.01, 0.03, 0.1, 0.2)
         Values of ``sparsity`` to choose from, above zero.
     sharings : array-like, default=(0.1,)
         Values of ``sharing`` to choose from.

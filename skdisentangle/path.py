@@ -56,8 +56,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-#: What ``"auto"`` chooses from.
-SPARSITIES = (0.01, 0.03, 0.1, 0.2, 0.3)
+#: What ``"auto"`` chooses from. At 0.3 a fit, which is under the penalty for longer than
+#: a model of the path, may lose factors that the path keeps.
+SPARSITIES = (0.01, 0.03, 0.1, 0.2)
 SHARINGS = (0.03, 0.1, 0.3)
 
 #: Where a model of the path joins the fit: the share of it that is taken for done.
