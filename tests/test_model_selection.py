@@ -435,7 +435,7 @@ class TestDisplay:
             SparsityPathDisplay.from_path(path)
 
 
-CHECKED = {"n_components": 4, "encoder": "linear", "max_iter": 20}
+CHECKED = {"n_components": 4, "encoder": "linear", "max_iter": 5}
 
 
 @pytest.mark.filterwarnings("ignore:No component is active")
