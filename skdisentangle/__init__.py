@@ -2,5 +2,6 @@
 
 from ._version import __version__
 from .disentangler import SparseSharedDisentangler
+from .model_selection import SparseSharedDisentanglerCV
 
-__all__ = ["SparseSharedDisentangler", "__version__"]
+__all__ = ["SparseSharedDisentangler", "SparseSharedDisentanglerCV", "__version__"]

@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ._random import check_rng
+from ._random import check_rng, draw_seed
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
 from .inputs import (
@@ -44,6 +44,7 @@ from .inputs import (
 )
 from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
+from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
 from .tasks import TaskSet
 from .training import (
@@ -78,7 +79,8 @@ FULL_BATCH, BATCH_SIZE = 256, 128
 FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 
 
-#: From a method that ``fit`` calls, through its two wrappers, to the user's line.
+#: From a method that ``fit`` or ``partial_fit`` calls, through its two wrappers, to the
+#: user's line.
 WARN_LEVEL = 5
 
 
@@ -92,6 +94,17 @@ def _has_classes(estimator: SparseSharedDisentangler) -> bool:
     ):
         return True
     raise AttributeError("predict_proba is not available for a regression task.")
+
+
+def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
+    """Whether ``partial_fit`` is there: it holds no rows back to choose strengths on."""
+    for name in ("sparsity", "sharing"):
+        if getattr(estimator, name, "auto") == "auto":
+            raise AttributeError(
+                f"partial_fit cannot choose {name}, as it holds no rows back; give "
+                f"SparseSharedDisentangler a number, such as the {name}_ of a fit."
+            )
+    return True
 
 
 def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,13 +160,19 @@ class SparseSharedDisentangler(
     n_components : int, default=20
         Number of components. Rather too many than too few: those that no task needs
         are switched off.
-    sparsity : float, default=0.03
+    sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of rows, tasks or outputs, on the scale of X or of
         a target, nor on the frequency of a class: at 1 a component that is the target
-        itself, but for scale, is just left out.
-    sharing : float, default=0.1
+        itself, but for scale, is just left out. ``"auto"`` chooses it on a share
+        ``validation_fraction`` of the rows, held back: of a few strengths the one that
+        leaves the fewest nonzero coefficients at no loss of prediction. The fit is
+        then on all rows, the same as with the number ``sparsity_``; it takes two to
+        four times as long. With ``warm_start`` it is chosen in the first fit.
+    sharing : float or "auto", default=0.1
         Strength of the penalty that keeps the tasks to few components together.
+        ``"auto"`` chooses it like ``sparsity``; both together take about five times as
+        long as one fit.
     penalty : {"reweighted", "l1"}, default="reweighted"
         ``"reweighted"`` is the minimax concave penalty, which does not shrink the large
         coefficients of a task; ``"l1"`` shrinks all, and loses correlated factors.
@@ -200,7 +219,8 @@ class SparseSharedDisentangler(
         Whether to hold rows back, watch the score on them, end the fit when it does not
         improve and restore the best state.
     validation_fraction : float, default=0.1
-        Share of the rows to hold back for ``early_stopping``.
+        Share of the rows to hold back for ``early_stopping``, and while ``"auto"``
+        strengths are chosen.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the last fit.
     active_only : bool, default=False
@@ -283,8 +303,8 @@ class SparseSharedDisentangler(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "sparsity": [Interval(Real, 0, None, closed="left")],
-        "sharing": [Interval(Real, 0, None, closed="left")],
+        "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
@@ -325,8 +345,8 @@ class SparseSharedDisentangler(
         self,
         n_components: int = 20,
         *,
-        sparsity: float = 0.03,
-        sharing: float = 0.1,
+        sparsity: float | Literal["auto"] = 0.03,
+        sharing: float | Literal["auto"] = 0.1,
         penalty: Literal["reweighted", "l1"] = "reweighted",
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
@@ -430,10 +450,64 @@ class SparseSharedDisentangler(
             If tasks cannot be learned and are left out, or no component is active.
         """
         again = self.warm_start and hasattr(self, "encoder_")
+        given = y if Y_tasks is None else Y_tasks
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=not again)
-        rng = check_rng(self.random_state)
+        self.sparsity_, self.sharing_ = self._strengths(
+            X, labels, weight, sample_weight, again
+        )
+        return self._fit(X, labels, weight, self.random_state, again=again, y=given)
+
+    def _strengths(
+        self,
+        X: Any,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        sample_weight: ArrayLike | None,
+        again: bool,
+    ) -> tuple[float, float]:
+        """Sparsity and sharing, as given or as chosen on rows held back."""
+        given = {"sparsity": self.sparsity, "sharing": self.sharing}
+        if again:
+            # Chosen once: what goes on from a fit goes on at its strengths.
+            for name, value in given.items():
+                given[name] = getattr(self, f"{name}_") if value == "auto" else value
+        if "auto" in given.values():
+            seed = draw_seed(check_rng(self.random_state))
+            return choose_on_held_back_rows(self, X, labels, weight, seed)
+        return float(given["sparsity"]), float(given["sharing"])
+
+    def _fit(
+        self,
+        X: Any,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        random_state: int | np.random.RandomState | None,
+        *,
+        again: bool,
+        start: float = 0.0,
+        quiet: bool = False,
+        y: Any = None,
+    ) -> Self:
+        """Fit on rows that have been read, at strengths that have been set.
+
+        Parameters
+        ----------
+        X, labels, weight
+            As :meth:`_read` gives them.
+        random_state : int, RandomState instance or None
+        again : bool
+            Whether to go on from the last fit.
+        start : float, default=0.0
+            Share of the fit that is taken for done.
+        quiet : bool, default=False
+            Whether to leave out warnings and callbacks: this is one fit of many.
+        y : array-like or data frame, default=None
+            The labels as given, for callbacks.
+        """
+        rng = check_rng(random_state)
         body_seed, order_seed, noise_seed, split_seed = rng.randint(2**31 - 1, size=4)
-        self._setup(X, labels, weight, again, int(body_seed))
+        level = 0 if quiet else WARN_LEVEL + 3
+        self._setup(X, labels, weight, again, int(body_seed), stacklevel=level)
         encoded = self._encode(labels, weight)
 
         held_back: NDArray[np.intp] | None = None
@@ -465,7 +539,7 @@ class SparseSharedDisentangler(
             def validate(state: TrainingState) -> float:
                 return score_state(state, kept_rows, kept_labels, options)
 
-        callbacks = EpochCallbacks(self, max_iter, X, y if Y_tasks is None else Y_tasks)
+        callbacks = EpochCallbacks(None if quiet else self, max_iter, X, y)
 
         def stopped_here() -> dict[str, Any]:
             fitted = copy.copy(self)
@@ -498,17 +572,22 @@ class SparseSharedDisentangler(
                 tol=self.tol,
                 n_iter_no_change=self.n_iter_no_change,
                 generator=torch.Generator().manual_seed(int(order_seed)),
+                start=start,
                 validate=validate,
                 on_epoch=on_epoch,
             )
+            if quiet and history.interrupted:
+                raise KeyboardInterrupt  # an end of the whole, not of one fit of many
             self._finish(state, train_rows, train_labels, options)
         self.n_iter_ = len(history.losses)
         self.loss_curve_ = history.losses
         self.validation_scores_ = history.scores if self.early_stopping else None
-        self._warn(history, max_iter)
+        if not quiet:
+            self._warn(history, max_iter)
         callbacks.end()
         return self
 
+    @available_if(_has_strengths)
     @_fit_context(prefer_skip_nested_validation=True)
     @_all_or_nothing
     def partial_fit(
@@ -544,7 +623,10 @@ class SparseSharedDisentangler(
         ------
         ValueError
             As in :meth:`fit`; also if a label is none of its task's classes.
+        AttributeError
+            If ``sparsity`` or ``sharing`` is ``"auto"``.
         """
+        self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         first = not hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)
         rng = check_rng(self.random_state)
@@ -704,13 +786,15 @@ class SparseSharedDisentangler(
             NaN for a task that was left out, or has no label here.
         """
         check_is_fitted(self)
-        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=False)
+        return self._score_tasks(*self._read(X, y, Y_tasks, sample_weight, reset=False))
+
+    def _score_tasks(
+        self, X: Any, labels: Labels, weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         task_set = self._task_set
         targets, labelled = task_set.encode(labels, unseen_ok=True)
         weights = label_weights(labelled, weight, targets, None)
-        codes = self._forward(X)
-        coef, intercept = self._standardised_heads()
-        raw = codes @ coef.T.astype(codes.dtype) + intercept.astype(codes.dtype)
+        raw = self._raw_scores(X)
         scores = task_scores(
             torch.from_numpy(raw),
             torch.from_numpy(targets).to(torch.from_numpy(raw)),
@@ -720,6 +804,13 @@ class SparseSharedDisentangler(
         out = np.full(len(task_set.tasks), np.nan)
         out[task_set.learned] = scores.numpy()
         return out
+
+    def _raw_scores(self, X: Any) -> NDArray[np.floating]:
+        """Scores of standardised targets, in the order of the solvers."""
+        codes = self._forward(X)
+        coef, intercept = self._standardised_heads()
+        scores: NDArray[np.floating] = codes @ coef.T.astype(codes.dtype)
+        return scores + intercept.astype(codes.dtype)
 
     @property
     def _n_features_out(self) -> int:
@@ -776,6 +867,7 @@ class SparseSharedDisentangler(
         again: bool,
         seed: int,
         classes: Any = None,
+        stacklevel: int = WARN_LEVEL + 2,
     ) -> None:
         """Tasks, input scales and body, new or those of the last fit."""
         self.__dict__.pop("_partial_state", None)
@@ -786,7 +878,11 @@ class SparseSharedDisentangler(
         if classes is not None:
             classes = labels.check_classes(classes)
         self._task_set = TaskSet.build(
-            labels, task_types=self.task_types, sample_weight=ones, classes=classes
+            labels,
+            task_types=self.task_types,
+            sample_weight=ones,
+            classes=classes,
+            stacklevel=stacklevel,
         )
         self._moments = InputMoments(X.shape[1])
         self._moments.update(X, ones)
@@ -837,7 +933,6 @@ class SparseSharedDisentangler(
         )
 
     def _options(self, like: torch.Tensor) -> TrainingOptions:
-        self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         blocks = self._task_set.blocks
         task_weights = torch.from_numpy(
             learned_task_weights(self.task_weight, self._task_set)
@@ -923,21 +1018,21 @@ class SparseSharedDisentangler(
                 f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
                 "is what had been learned so far.",
                 UserWarning,
-                stacklevel=WARN_LEVEL,
+                stacklevel=WARN_LEVEL + 1,
             )
         elif not history.converged:
             warnings.warn(
                 f"The fit was still improving after max_iter={max_iter} epochs; give "
                 "max_iter a larger number.",
                 ConvergenceWarning,
-                stacklevel=WARN_LEVEL,
+                stacklevel=WARN_LEVEL + 1,
             )
         if len(self.active_components_) == 0:
             warnings.warn(
                 "No component is active: no task gains from one at these strengths. "
                 "Lower sparsity or sharing, if the tasks can be learned from X at all.",
                 UserWarning,
-                stacklevel=WARN_LEVEL,
+                stacklevel=WARN_LEVEL + 1,
             )
 
     def _codes(self, X: Any) -> NDArray[np.floating]:

@@ -197,6 +197,7 @@ class TaskSet:
         task_types: str | Sequence[str | None] | Mapping[str, str] | None,
         sample_weight: NDArray[np.float64],
         classes: Sequence[Any] | None = None,
+        stacklevel: int = 3,
     ) -> TaskSet:
         """Type the tasks and lay out their outputs.
 
@@ -209,6 +210,8 @@ class TaskSet:
             Weights in the means and variances of regression targets.
         classes : sequence of (array-like or None), optional
             All classes of each task, None for regression tasks.
+        stacklevel : int, default=3
+            From the warning to the line that it is to name; 0 for no warning.
 
         Returns
         -------
@@ -242,10 +245,10 @@ class TaskSet:
                 tasks.append(
                     Task(column.name, j, kind, found, slice(0, 0), left_out=reason)
                 )
-        return cls._lay_out(tasks, labels)
+        return cls._lay_out(tasks, labels, stacklevel)
 
     @classmethod
-    def _lay_out(cls, tasks: list[Task], labels: Labels) -> TaskSet:
+    def _lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:
         left_out = [task for task in tasks if task.left_out is not None]
         if len(left_out) == len(tasks):
             reasons = sorted({f"{task.name!r} {task.left_out}" for task in left_out})
@@ -253,13 +256,13 @@ class TaskSet:
                 "Y_tasks: no task can be learned: " + "; ".join(reasons[:5]) + ". At "
                 "least one task needs labels of two classes, or two values."
             )
-        if left_out:
+        if left_out and stacklevel > 0:
             names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
             more = f" and {len(left_out) - 20} more" if len(left_out) > 20 else ""
             warnings.warn(
                 f"Tasks left out, since they cannot be learned: {names}{more}.",
                 UserWarning,
-                stacklevel=7,  # the line that called fit
+                stacklevel=stacklevel,
             )
         start = 0
         numbered = []

@@ -485,6 +485,7 @@ def train(
     tol: float,
     n_iter_no_change: int,
     generator: torch.Generator,
+    start: float = 0.0,
     validate: Callable[[TrainingState], float] | None = None,
     on_epoch: Callable[[int, float, float | None], bool] | None = None,
 ) -> History:
@@ -507,6 +508,9 @@ def train(
         Epochs without improvement that make a plateau.
     generator : torch.Generator
         Source of the order of rows.
+    start : float, default=0.0
+        Share of the fit that is taken for done, of the epochs, the stages and the fall
+        of the learning rate.
     validate : callable, optional
         Score of the state on rows held back, higher is better. With it, a plateau of
         the score, in the last stage, ends the fit, and the best state is restored.
@@ -519,7 +523,8 @@ def train(
     History
     """
     history = History()
-    progress, best, stale = 0.0, math.inf, 0
+    progress, best, stale = start, math.inf, 0
+    n_epochs = max(1, round((1 - start) * max_iter))
     best_score, kept = -math.inf, None
     one_batch = batch_size >= len(labels)
     every_row = torch.arange(len(labels), device=state.theta.device)
@@ -530,7 +535,7 @@ def train(
         state.optimizer.param_groups[0]["lr"] = rate
 
     try:
-        for epoch in range(1, max_iter + 1):
+        for epoch in range(1, n_epochs + 1):
             order = every_row
             if not one_batch:
                 order = torch.randperm(len(labels), generator=generator).to(every_row)
@@ -542,7 +547,7 @@ def train(
             if score is not None:
                 history.scores.append(score)
                 # Supports are final only in the last stage: the best state is one of it.
-                if progress >= STAGES[-1] or max_iter == epoch:
+                if progress >= STAGES[-1] or epoch == n_epochs:
                     stale = 0 if score > best_score + tol else stale + 1
                     if score > best_score or kept is None:
                         best_score, kept = score, _snapshot(state)

@@ -114,6 +114,7 @@ def split_rows(
     if n_rows - n_held < 2:
         raise ValueError(
             f"validation_fraction={validation_fraction} leaves fewer than 2 of {n_rows} "
-            "rows to fit on; lower it, or turn early_stopping off."
+            "rows to fit on; lower it, or turn early_stopping off and give sparsity and "
+            "sharing as numbers."
         )
     return np.sort(order[n_held:]), np.sort(order[:n_held])

@@ -1,0 +1,256 @@
+"""Strengths chosen by cross-validation, and the whole path of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import KFold
+
+from ._random import check_rng, draw_seed
+from .disentangler import SparseSharedDisentangler
+from .labels import Labels
+from .path import (
+    SPARSITIES,
+    can_learn,
+    check_strengths,
+    compare,
+    count_nonzeros,
+    fewest_nonzeros,
+    fit_path,
+    resolved_task_types,
+    row_losses,
+    sparsity_path,
+    take_rows,
+)
+
+__all__ = ["SparseSharedDisentanglerCV", "sparsity_path"]
+
+
+class SparseSharedDisentanglerCV(SparseSharedDisentangler):
+    """SparseSharedDisentangler with its strengths chosen by cross-validation.
+
+    In each fold all pairs of strengths are fitted along one path, which takes about one
+    fit and a seventh for each pair. The strengths chosen are those that leave the fewest
+    nonzero coefficients (mean over folds) among those whose squared error on the rows
+    left out is at most a hundredth above the least. That is the rule of
+    ``sparsity="auto"``, which holds rows back once instead. Then the fit is on all rows.
+
+    Parameters
+    ----------
+    n_components : int, default=20
+        As in :class:`SparseSharedDisentangler`.
+    sparsities : array-like, default=(0.01, 0.03, 0.1, 0.2)
+        Values of ``sparsity`` to choose from, above zero.
+    sharings : array-like, default=(0.1,)
+        Values of ``sharing`` to choose from.
+    cv : int, splitter, iterable or None, default=None
+        Number of folds, of shuffled rows; or a splitter or an iterable of pairs of row
+        numbers, as in scikit-learn. None stands for 5.
+    penalty, encoder, hidden_layer_sizes, input_shape, scale_inputs, task_types, \
+task_weight, class_weight, max_iter, batch_size, learning_rate_init, tol, \
+n_iter_no_change, early_stopping, validation_fraction, warm_start, active_only, device, \
+n_jobs, random_state, verbose
+        As in :class:`SparseSharedDisentangler`. ``n_jobs`` is the number of torch's
+        threads there and here: folds are fitted one after the other. With ``warm_start``
+        the strengths are chosen in the first fit.
+
+    Attributes
+    ----------
+    sparsity_, sharing_ : float
+        The strengths chosen.
+    cv_results_ : dict of ndarray, each of shape (n_candidates,)
+        ``param_sparsity``, ``param_sharing``; ``mean_test_loss`` and
+        ``error_test_loss``, the mean over rows (half the squared error of standardised
+        regression targets, half the Brier score of classes, mean over tasks) and the
+        standard error of its difference to the least; ``mean_n_nonzero`` and
+        ``mean_n_active``, nonzero coefficients and active components, means over folds.
+    best_index_ : int
+        The candidate chosen.
+    n_splits_ : int
+        Number of folds. Of them, those are left out in which no task can be learned,
+        or none has a label on the rows left out.
+    encoder_, coef_, intercept_, tasks_, usage_, active_components_, n_iter_, \
+loss_curve_, validation_scores_, n_features_in_, feature_names_in_
+        As in :class:`SparseSharedDisentangler`, of the fit on all rows.
+
+    See Also
+    --------
+    sparsity_path : The models of all strengths.
+    sklearn.linear_model.LassoCV : For a single linear task.
+
+    Examples
+    --------
+    >>> from skdisentangle.datasets import make_multitask_factors
+    >>> from skdisentangle.model_selection import SparseSharedDisentanglerCV
+    >>> made = make_multitask_factors(500, mixing="linear", random_state=0)
+    >>> dis = SparseSharedDisentanglerCV(
+    ...     8, sparsities=[0.01, 0.1, 1.0], cv=2, encoder="linear", random_state=0
+    ... ).fit(made.X, made.Y)
+    >>> dis.sparsity_
+    0.1
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{
+            name: constraint
+            for name, constraint in (
+                SparseSharedDisentangler._parameter_constraints.items()
+            )
+            if name not in ("sparsity", "sharing")
+        },
+        "sparsities": ["array-like"],
+        "sharings": ["array-like"],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 20,
+        *,
+        sparsities: ArrayLike = SPARSITIES,
+        sharings: ArrayLike = (0.1,),
+        cv: Any = None,
+        penalty: Literal["reweighted", "l1"] = "reweighted",
+        encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        input_shape: tuple[int, int, int] | None = None,
+        scale_inputs: bool = True,
+        task_types: str | Sequence[str | None] | Mapping[str, str] | None = None,
+        task_weight: ArrayLike | Mapping[str, float] | None = None,
+        class_weight: Literal["balanced"] | None = None,
+        max_iter: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 0.005,
+        tol: float = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        active_only: bool = False,
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.sparsities = sparsities
+        self.sharings = sharings
+        self.cv = cv
+        self.penalty = penalty
+        self.encoder = encoder
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.input_shape = input_shape
+        self.scale_inputs = scale_inputs
+        self.task_types = task_types
+        self.task_weight = task_weight
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.active_only = active_only
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _strengths(
+        self,
+        X: Any,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        sample_weight: ArrayLike | None,
+        again: bool,
+    ) -> tuple[float, float]:
+        """Choose sparsity and sharing by cross-validation."""
+        if again:
+            return self.sparsity_, self.sharing_
+        candidates = list(
+            product(
+                check_strengths("sparsities", self.sparsities),
+                check_strengths("sharings", self.sharings, zero=True),
+            )
+        )
+        seed = draw_seed(check_rng(self.random_state))
+        kept = None if weight is None else np.asarray(sample_weight) != 0
+        folds = list(self._folds(X, kept, seed))
+        params = self.get_params(deep=False)
+        for name in ("sparsities", "sharings", "cv"):
+            del params[name]
+        trial = SparseSharedDisentangler(**params)
+        trial.set_params(
+            task_types=resolved_task_types(trial, labels),
+            verbose=False,
+            warm_start=False,
+        )
+        rows = X, labels, weight
+        losses, nonzeros, active = [], [], []
+        for number, (train, test) in enumerate(folds, 1):
+            if not can_learn(labels.take(train)):
+                continue
+            models = fit_path(trial, *take_rows(train, *rows), candidates, seed)
+            held_rows = take_rows(test, *rows)
+            fold = np.array([row_losses(model, *held_rows) for model in models])
+            if np.isnan(fold).any():
+                continue
+            losses.append(fold)
+            nonzeros.append(count_nonzeros(models))
+            active.append([len(model.active_components_) for model in models])
+            if self.verbose:
+                print(
+                    f"Fold {number}/{len(folds)}  loss {fold.mean(1).min():.4f} to "
+                    f"{fold.mean(1).max():.4f}",
+                    flush=True,
+                )
+        if not losses:
+            raise ValueError(
+                f"cv={self.cv!r} leaves no fold with a task that can be learned from its "
+                "rows and has a label on the others. Use fewer folds, or give sparsity "
+                "and sharing as numbers to SparseSharedDisentangler."
+            )
+        pooled = np.hstack(losses)
+        loss, error = compare(pooled)
+        counts = np.mean(nonzeros, axis=0)
+        sparsities, sharings = np.transpose(candidates)
+        self.cv_results_ = {
+            "param_sparsity": sparsities,
+            "param_sharing": sharings,
+            "mean_test_loss": loss,
+            "error_test_loss": error,
+            "mean_n_nonzero": counts,
+            "mean_n_active": np.mean(active, axis=0),
+        }
+        self.best_index_ = fewest_nonzeros(loss, counts, candidates)
+        self.n_splits_ = len(folds)
+        return candidates[self.best_index_]
+
+    def _folds(
+        self, X: Any, kept: NDArray[np.bool_] | None, seed: int
+    ) -> Iterable[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Rows to fit on and rows left out; splitters see the rows that have a weight.
+
+        Row numbers that the user gives are those of X as it was given, before rows of
+        weight zero were dropped.
+        """
+        if self.cv is None or isinstance(self.cv, Integral):
+            n_splits = 5 if self.cv is None else int(self.cv)
+            yield from KFold(n_splits, shuffle=True, random_state=seed).split(X)
+        elif hasattr(self.cv, "split"):
+            yield from self.cv.split(X)
+        else:
+            n_rows = X.shape[0] if kept is None else len(kept)
+            place = np.full(n_rows, -1)
+            place[slice(None) if kept is None else kept] = np.arange(X.shape[0])
+            for train, test in self.cv:
+                first, second = place[train], place[test]
+                yield first[first >= 0], second[second >= 0]
