@@ -516,7 +516,7 @@ class IdentifiabilityDisplay:
     """Which component is told apart from which, as a picture.
 
     Row i, column j: how many tasks use component i without j, the shade being their
-    share of those that use i. Where that is not enough the cell has a cross: what is
+    share of those that use i. Where that is not enough the cell has a frame: what is
     called i may be i plus some of j. Use :meth:`from_estimator`, or pass a report.
 
     Parameters
@@ -531,7 +531,7 @@ class IdentifiabilityDisplay:
         The shades.
     text_ : ndarray of shape (n_active, n_active)
         The counts, as matplotlib texts; None on the diagonal.
-    crosses_ : matplotlib.collections.PathCollection
+    frames_ : list of matplotlib.patches.Rectangle
         Marks of the pairs that are not told apart.
 
     See Also
@@ -571,6 +571,8 @@ class IdentifiabilityDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError, TypeError
+            As from :func:`identifiability_report`; or if no component is active.
         """
         report = identifiability_report(
             estimator,
@@ -599,6 +601,8 @@ class IdentifiabilityDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If no component is active.
         """
         try:
             import matplotlib.pyplot as plt
@@ -609,6 +613,8 @@ class IdentifiabilityDisplay:
             ) from error
         report = self.report
         n = len(report.components)
+        if n == 0:
+            raise ValueError("No component is active: there is nothing to draw.")
         if ax is None:
             _, ax = plt.subplots(figsize=(3.6 + 0.45 * n, 2.4 + 0.45 * n))
         counts = report.separating_tasks
@@ -622,10 +628,19 @@ class IdentifiabilityDisplay:
             self.text_[i, j] = ax.text(
                 j, i, str(counts[i, j]), ha="center", va="center", color=color
             )
-        rows, columns = np.nonzero(~report.separated)
-        self.crosses_ = ax.scatter(
-            columns, rows, marker="x", s=350, linewidths=2, color="tab:orange"
-        )
+        self.frames_ = [
+            ax.add_patch(
+                plt.Rectangle(
+                    (j - 0.43, i - 0.43),
+                    0.86,
+                    0.86,
+                    fill=False,
+                    edgecolor="tab:orange",
+                    linewidth=2.5,
+                )
+            )
+            for i, j in np.argwhere(~report.separated)
+        ]
         numbers = [str(row["component"]) for row in report.components]
         marked = [
             f"{row['component']}" if row["identifiable"] else f"in doubt  {number}"
@@ -638,7 +653,9 @@ class IdentifiabilityDisplay:
             yticklabels=marked,
             xlabel="... without this one",
             ylabel="tasks that use this component ...",
-            title=report.verdict.split(":")[0],
+            title=f"{report.verdict.split(':')[0]} (frames: too few to tell apart)"
+            if self.frames_
+            else report.verdict.split(":")[0],
         )
         ax.figure.colorbar(
             self.im_, ax=ax, label="share of the tasks that use it", shrink=0.8
