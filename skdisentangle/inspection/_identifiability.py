@@ -1,0 +1,664 @@
+"""Are the components of a fit the factors? Evidence without ground truth, and a verdict.
+
+Sparse heads determine the factors if the supports vary enough (Lachapelle et al.,
+"Synergies between disentanglement and sparsity: generalization and identifiability in
+multi-task learning", ICML 2023): for each factor, the supports that leave it out must
+together cover all the others. In pairs: for all i and j, some task uses i without j. If
+none does, i may be i plus any multiple of j, and no head becomes less sparse.
+
+That is a condition on the true supports. The fitted ones are the sparsest that were found,
+and some of their zeros may be there by chance: of the multiples of j that can be added to
+i there is always one at which some task that needs both seems to need i only. So the
+condition, taken at its word, holds for nearly every fit. Of a pair we ask for more:
+
+- *Count.* As many tasks as two, and a quarter of those that use i, use i without j: one
+  comes for free, as said.
+- *Gap.* Zeros by chance are the middle of a spread of sizes, so that there are small
+  coefficients beside them; true ones stand alone. The tasks that use i without j must be
+  more than twice those whose coefficient on j is small.
+- *Correlation.* A basis chosen for its zeros has no reason to make the components
+  uncorrelated. If they are, the factors have been found twice over, by two criteria that
+  do not know of each other; then one task of the pair is enough, unless the gap is missing.
+
+The numbers in these rules were chosen on development problems of the suite
+"identifiability" in ``benchmarks``, and hold on others (see the page of the benchmarks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import entropy
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from .._random import RandomState, check_rng, draw_seed
+from ..disentangler import SparseSharedDisentangler
+
+__all__ = [
+    "IdentifiabilityDisplay",
+    "IdentifiabilityReport",
+    "identifiability_report",
+    "separating_tasks",
+]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+#: Beyond what chance explains, so many tasks must use a component without another.
+LEAST_SEPARATING = 2
+
+#: Share of the tasks that use a component which may leave another one out by chance.
+CHANCE_SHARE = 0.25
+
+#: A coefficient is small below this share of the task's largest.
+SMALL = 0.3
+
+#: So many zeros by chance are expected for each small coefficient.
+ZEROS_PER_SMALL = 2
+
+#: Components with less correlation than this count as uncorrelated.
+UNCORRELATED = 0.15
+
+#: A component is stable if it correlates with its match in other fits by this, on average.
+STABLE = 0.9
+
+#: Components with less usage than this share of the largest, which less than this share of
+#: the tasks use, do not count in the verdict on the whole: they fit what is left of a task.
+MINOR_USAGE, MINOR_TASKS = 0.25, 0.1
+
+#: Singular values of the heads below this share of the largest are none.
+RANK_TOLERANCE = 0.01
+
+#: Loadings below this in a direction that the heads do not see are none.
+LOADING = 0.1
+
+
+def separating_tasks(supports: Any) -> IntArray:
+    """Number of tasks that use one component without another.
+
+    Parameters
+    ----------
+    supports : array-like of bool, of shape (n_tasks, n_components)
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_components)
+        Entry (i, j) counts the tasks that use i and not j. The condition of Lachapelle
+        et al. (see the module) holds if all entries off the diagonal are positive.
+    """
+    used = np.asarray(supports, dtype=np.intp)
+    counts: IntArray = used.T @ (1 - used)
+    return counts
+
+
+def _task_sizes(estimator: SparseSharedDisentangler) -> FloatArray:
+    """Size of each task's coefficients on each active component, its largest one."""
+    coef = estimator.coef_[:, estimator.active_components_]
+    learned = [task for task in estimator.tasks_ if task.left_out is None]
+    sizes = np.array([np.linalg.norm(coef[t.outputs], axis=0) for t in learned])
+    sizes = sizes.reshape(len(learned), coef.shape[1])
+    largest = sizes.max(axis=1, keepdims=True, initial=0)
+    return np.divide(sizes, largest, out=np.zeros_like(sizes), where=largest > 0)
+
+
+def _unit_heads(estimator: SparseSharedDisentangler) -> FloatArray:
+    """Heads on the active components, each of length one, whatever its unit."""
+    heads: FloatArray = estimator.coef_[:, estimator.active_components_]
+    lengths = np.linalg.norm(heads, axis=1, keepdims=True)
+    return heads / np.where(lengths > 0, lengths, 1.0)
+
+
+def _separated(
+    sizes: FloatArray, correlation: FloatArray | None
+) -> tuple[NDArray[np.bool_], IntArray, IntArray]:
+    """Which component is told apart from which, by the rules of the module.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_tasks, n_components)
+        Of coefficients, the largest of each task being one.
+    correlation : ndarray of shape (n_components, n_components) or None
+
+    Returns
+    -------
+    separated : bool ndarray of shape (n_components, n_components)
+        Whether i is told apart from j; true on the diagonal.
+    without : int ndarray of shape (n_components, n_components)
+        Tasks that use i and not j.
+    small : int ndarray of shape (n_components, n_components)
+        Tasks that use i and, by a small coefficient, j.
+    """
+    used = sizes > 0
+    without = separating_tasks(used)
+    small = used.astype(np.intp).T @ (used & (sizes < SMALL)).astype(np.intp)
+    by_chance = np.maximum(
+        CHANCE_SHARE * used.sum(axis=0)[:, np.newaxis], ZEROS_PER_SMALL * small
+    )
+    separated = without >= LEAST_SEPARATING + by_chance
+    if correlation is not None:
+        gap = without > ZEROS_PER_SMALL * small
+        separated |= gap & (np.abs(correlation) <= UNCORRELATED)
+    np.fill_diagonal(separated, True)
+    return separated, without, small
+
+
+def _unseen(heads: FloatArray) -> tuple[int, NDArray[np.bool_]]:
+    """Rank of the heads, and components that are in a direction which none sees."""
+    n_components = heads.shape[1]
+    if not n_components:
+        return 0, np.zeros(0, dtype=bool)
+    _, spectrum, right = np.linalg.svd(heads)
+    rank = int((spectrum > RANK_TOLERANCE * spectrum.max(initial=0)).sum())
+    return rank, (np.abs(right[rank:]) > LOADING).any(axis=0)
+
+
+def _active_codes(estimator: SparseSharedDisentangler, X: Any) -> FloatArray:
+    codes = np.asarray(estimator.transform(X), dtype=np.float64)
+    return codes if estimator.active_only else codes[:, estimator.active_components_]
+
+
+def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Correlation of every column with every other one; zero for constant columns."""
+    parts = []
+    for codes in (first, second):
+        centred = codes - codes.mean(axis=0)
+        length = np.linalg.norm(centred, axis=0)
+        parts.append(centred / np.where(length > 0, length, 1.0))
+    correlation: FloatArray = parts[0].T @ parts[1]
+    return correlation
+
+
+def _stability_in_refit(
+    estimator: SparseSharedDisentangler,
+    X: Any,
+    Y_tasks: Any,
+    codes: FloatArray,
+    seed: int,
+) -> FloatArray:
+    """Correlation of each component with its match in a fit on rows drawn anew."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(len(codes), size=len(codes))
+    again = clone(estimator).set_params(
+        random_state=seed, warm_start=False, verbose=False
+    )
+    again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
+    match = np.abs(_correlation(codes, _active_codes(again, X)))
+    stability = np.zeros(codes.shape[1])
+    mine, theirs = linear_sum_assignment(match, maximize=True)
+    stability[mine] = match[mine, theirs]
+    return stability
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class IdentifiabilityReport:
+    """What :func:`identifiability_report` returns. Print it, or call ``to_frame()``.
+
+    Attributes
+    ----------
+    identifiable : bool
+        Whether all components are, but for minor ones.
+    verdict : str
+        The same in words, with the reasons.
+    components : list of dict
+        A row for each active component, with the keys
+
+        - ``"component"``: its number, a column of ``transform``;
+        - ``"usage"``: its share of the heads' magnitude;
+        - ``"n_tasks"``: how many tasks use it;
+        - ``"n_separating"``: how many of these do without another component, at the
+          least over all others (NaN if there is no other);
+        - ``"mixed_with"``: list of the components that it cannot be told apart from;
+        - ``"stability"``: correlation with its match in re-fits, NaN without them;
+        - ``"minor"``: whether it is used so rarely that the verdict on the whole does not
+          depend on it;
+        - ``"identifiable"``: bool;
+        - ``"verdict"``: the same in words.
+    unseparated_pairs : list of tuple (int, int)
+        All (i, j) such that too few tasks use component i without j: what is called i
+        may be i plus some of j.
+    separating_tasks : ndarray of shape (n_active, n_active)
+        Entry (i, j) counts the tasks that use the i-th active component and not the j-th.
+    separated : bool ndarray of shape (n_active, n_active)
+        Whether that, with all other evidence, is enough; true on the diagonal.
+    correlation : ndarray of shape (n_active, n_active) or None
+        Of the components; None if X was not given.
+    active_components : ndarray of int, of shape (n_active,)
+    n_tasks : int
+        Number of tasks with a head.
+    rank : int
+        Rank of the heads: how many directions of the components the tasks see.
+    effective_n_factors : float
+        Exponential of the entropy of the usage: the number of components, if all are
+        used alike, and less if some are used rarely.
+    """
+
+    identifiable: bool
+    verdict: str
+    components: list[dict[str, Any]]
+    unseparated_pairs: list[tuple[int, int]]
+    separating_tasks: IntArray
+    separated: NDArray[np.bool_]
+    correlation: FloatArray | None
+    active_components: IntArray
+    n_tasks: int
+    rank: int
+    effective_n_factors: float
+
+    def __str__(self) -> str:
+        lines = [
+            self.verdict,
+            "",
+            f"{_plural(self.n_tasks, 'task')}, "
+            f"{_plural(len(self.components), 'active component')}, heads of rank "
+            f"{self.rank}, {self.effective_n_factors:.1f} effective factors",
+        ]
+        if not self.components:
+            return "\n".join(lines)
+        lines += ["", "component  usage  tasks  separating  stability  verdict"]
+        for row in self.components:
+            lines.append(
+                f"{row['component']:9d}  {row['usage']:5.2f}  {row['n_tasks']:5d}  "
+                f"{_cell(row['n_separating'], '10.0f')}  "
+                f"{_cell(row['stability'], '9.2f')}  {row['verdict']}"
+            )
+        return "\n".join(lines)
+
+    def to_frame(self) -> Any:
+        """Return the table of components as a data frame.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            A row for each active component; columns as in ``components``.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.components).set_index("component")
+
+
+def _cell(value: float, form: str) -> str:
+    width = int(form.split(".")[0])
+    return f"{'-':>{width}}" if np.isnan(value) else f"{value:{form}}"
+
+
+def _component_verdict(
+    row: dict[str, Any], weakest: str, *, is_unseen: bool, is_stable: bool
+) -> str:
+    """Verdict on a component, with the reasons."""
+    reasons = []
+    if row["mixed_with"]:
+        reasons.append(f"may be mixed with {_listed(row['mixed_with'])} ({weakest})")
+    if is_unseen:
+        reasons.append("is in a direction that the heads do not see")
+    if not is_stable:
+        reasons.append("is another one in other fits")
+    return "; ".join(reasons) if reasons else "identifiable"
+
+
+def _whole_verdict(
+    rows: list[dict[str, Any]], rank: int, support_size: float, *, looked_at_X: bool
+) -> str:
+    """Verdict on the whole, with the reasons."""
+    n = len(rows)
+    if n == 0:
+        return "Not identifiable: no component is active."
+    doubtful = [row for row in rows if not row["identifiable"]]
+    minor = [row["component"] for row in doubtful if row["minor"]]
+    if len(minor) == len(doubtful):
+        rest = f"; but for {_listed(minor)}, used rarely" if minor else ""
+        return (
+            f"Identifiable: {_plural(n - len(minor), 'component')}, each told apart from "
+            f"all others by the tasks{rest}."
+        )
+    named = _listed([row["component"] for row in doubtful])
+    text = f"Not identifiable: {len(doubtful)} of {n} components in doubt ({named})."
+    if rank < n:
+        text += f" The heads have rank {rank}, which is less than {n}."
+    if any(row["mixed_with"] for row in doubtful):
+        if len(doubtful) == n and support_size > n / 2:
+            text += (
+                f" The tasks use {support_size:.1f} of {n} components on average; tasks "
+                "that need nearly all factors tell none apart."
+            )
+        else:
+            text += " Tasks that use one of a mixed pair without the other would help."
+        if not looked_at_X:
+            text += " Given X, the correlation of the components counts as well."
+    return text
+
+
+def identifiability_report(
+    estimator: SparseSharedDisentangler,
+    X: Any = None,
+    Y_tasks: Any = None,
+    *,
+    n_refits: int = 3,
+    random_state: RandomState = None,
+    n_jobs: int | None = None,
+) -> IdentifiabilityReport:
+    r"""Say whether the components of a fit can be the factors, or only mixtures.
+
+    Different components may serve the tasks equally well. With :math:`S_t` the support
+    of task t, component i is told apart from j only if some task uses it without j, and
+    the factors are identified if that is so for all pairs, that is
+
+    .. math:: \bigcup_{t:\, j \notin S_t} S_t = \{1, \dots, M\} \setminus \{j\}
+              \quad \text{for all } j
+
+    [1]_. As fitted supports fulfil that easily by chance, more is asked of them: that
+    more tasks separate a pair than chance explains; that zeros are set apart from other
+    coefficients by a gap; where the tasks are too few for that, that the components are
+    uncorrelated; and, with `Y_tasks`, that fits on rows drawn anew find the same ones.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+        Fitted.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+        Rows, best those of the fit, on which components are correlated. Without them
+        few tasks count as too few.
+    Y_tasks : array-like or data frame, default=None
+        Labels of these rows. If given, the estimator is fitted anew.
+    n_refits : int, default=3
+        Number of fits, each with a seed of its own on as many rows drawn with
+        replacement; none without `Y_tasks`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the re-fits.
+    n_jobs : int, default=None
+        Number of re-fits at a time. None means 1, -1 all processors.
+
+    Returns
+    -------
+    IdentifiabilityReport
+        A verdict for each component and for the whole, and what led to it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; the message says which.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+
+    Notes
+    -----
+    The report sees the tasks of the fit only: a factor that no task needs is not found,
+    and not missed. Factors that are correlated themselves need more tasks to be told
+    apart, since correlation then is no evidence. Whether components that are not
+    identifiable happen to be the factors all the same, no data can say.
+
+    References
+    ----------
+    .. [1] S. Lachapelle et al., "Synergies between disentanglement and sparsity:
+       generalization and identifiability in multi-task learning", ICML 2023, arXiv
+       2211.14666.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> from skdisentangle.inspection import identifiability_report
+    >>> rng = np.random.default_rng(0)
+    >>> factors = rng.normal(size=(500, 2))
+    >>> X = factors @ rng.normal(size=(2, 5))
+    >>> Y_tasks = factors @ [[1, -1, 0, 0, 1], [0, 0, 1, -1, 1]]
+    >>> dis = SparseSharedDisentangler(n_components=4, random_state=0).fit(X, Y_tasks)
+    >>> report = identifiability_report(dis, X)
+    >>> print(report.verdict)
+    Identifiable: 2 components, each told apart from all others by the tasks.
+    >>> always_both = factors @ [[1, 1, 1], [0, 1, 2]]
+    >>> dis.fit(X, always_both).coef_.shape
+    (3, 4)
+    >>> identifiability_report(dis, X).identifiable
+    False
+    """
+    if not isinstance(estimator, SparseSharedDisentangler):
+        raise TypeError(
+            "estimator must be a fitted SparseSharedDisentangler; got "
+            f"{type(estimator).__name__}."
+        )
+    check_is_fitted(estimator)
+    if X is None and Y_tasks is not None:
+        raise ValueError("Y_tasks was given without X; re-fits need both.")
+    check_scalar(n_refits, "n_refits", Integral, min_val=1)
+    active = estimator.active_components_
+    sizes = _task_sizes(estimator)
+    codes = correlation = None
+    if X is not None:
+        codes = _active_codes(estimator, X)
+        if len(codes) < 2:
+            raise ValueError(f"X must have at least 2 rows; got {len(codes)}.")
+        correlation = _correlation(codes, codes)
+    separated, without, small = _separated(sizes, correlation)
+    rank, unseen = _unseen(_unit_heads(estimator))
+    stability = np.full(len(active), np.nan)
+    if Y_tasks is not None and len(active):
+        rng = check_rng(random_state)
+        stability = np.mean(
+            Parallel(n_jobs=n_jobs)(
+                delayed(_stability_in_refit)(
+                    estimator, X, Y_tasks, codes, draw_seed(rng)
+                )
+                for _ in range(n_refits)
+            ),
+            axis=0,
+        )
+
+    use, n_tasks = estimator.usage_[active], (sizes > 0).sum(axis=0)
+    minor = use < MINOR_USAGE * use.max(initial=0)
+    minor &= n_tasks < MINOR_TASKS * len(sizes)
+    rows: list[dict[str, Any]] = []
+    for i, component in enumerate(active):
+        others = np.delete(np.arange(len(active)), i)
+        partners = np.flatnonzero(~separated[i])
+        is_stable = not stability[i] < STABLE  # NaN without re-fits
+        row = {
+            "component": int(component),
+            "usage": float(use[i]),
+            "n_tasks": int(n_tasks[i]),
+            "n_separating": float(without[i, others].min()) if len(others) else np.nan,
+            "mixed_with": active[partners].tolist(),
+            "stability": float(stability[i]),
+            "minor": bool(minor[i]),
+            "identifiable": bool(not len(partners) and not unseen[i] and is_stable),
+        }
+        weakest = ""
+        if len(partners):
+            j = partners[without[i, partners].argmin()]
+            weakest = f"{without[i, j]} of {n_tasks[i]} tasks do without {active[j]}"
+            if small[i, j]:
+                weakest += f", {small[i, j]} more nearly"
+        row["verdict"] = _component_verdict(
+            row, weakest, is_unseen=bool(unseen[i]), is_stable=is_stable
+        )
+        rows.append(row)
+    pairs = [(int(active[i]), int(active[j])) for i, j in np.argwhere(~separated)]
+    with_support = (sizes > 0).any(axis=1)
+    support_size = float((sizes > 0).sum() / max(1, with_support.sum()))
+    return IdentifiabilityReport(
+        identifiable=bool(rows)
+        and all(row["identifiable"] or row["minor"] for row in rows),
+        verdict=_whole_verdict(rows, rank, support_size, looked_at_X=X is not None),
+        components=rows,
+        unseparated_pairs=pairs,
+        separating_tasks=without,
+        separated=separated,
+        correlation=correlation,
+        active_components=active.copy(),
+        n_tasks=len(sizes),
+        rank=rank,
+        effective_n_factors=float(np.exp(entropy(estimator.usage_))) if rows else 0.0,
+    )
+
+
+class IdentifiabilityDisplay:
+    """Which component is told apart from which, as a picture.
+
+    Row i, column j: how many tasks use component i without j, the shade being their
+    share of those that use i. Where that is not enough the cell has a frame: what is
+    called i may be i plus some of j. Use :meth:`from_estimator`, or pass a report.
+
+    Parameters
+    ----------
+    report : IdentifiabilityReport
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+    im_ : matplotlib.image.AxesImage
+        The shades.
+    text_ : ndarray of shape (n_active, n_active)
+        The counts, as matplotlib texts; None on the diagonal.
+    frames_ : list of matplotlib.patches.Rectangle
+        Marks of the pairs that are not told apart.
+
+    See Also
+    --------
+    identifiability_report : The numbers and words behind the picture.
+    """
+
+    def __init__(self, report: IdentifiabilityReport) -> None:
+        self.report = report
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: SparseSharedDisentangler,
+        X: Any = None,
+        Y_tasks: Any = None,
+        *,
+        n_refits: int = 3,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+        ax: Any = None,
+    ) -> Self:
+        """Make the report of a fitted estimator, and draw it.
+
+        Parameters
+        ----------
+        estimator, X, Y_tasks, n_refits, random_state, n_jobs
+            As in :func:`identifiability_report`.
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        IdentifiabilityDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError, TypeError
+            As from :func:`identifiability_report`; or if no component is active.
+        """
+        report = identifiability_report(
+            estimator,
+            X,
+            Y_tasks,
+            n_refits=n_refits,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        return cls(report).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the report.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        IdentifiabilityDisplay
+            Itself.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If no component is active.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                "IdentifiabilityDisplay needs matplotlib. Install it with "
+                "pip install 'skdisentangle[plots]'."
+            ) from error
+        report = self.report
+        n = len(report.components)
+        if n == 0:
+            raise ValueError("No component is active: there is nothing to draw.")
+        if ax is None:
+            _, ax = plt.subplots(figsize=(3.6 + 0.45 * n, 2.4 + 0.45 * n))
+        counts = report.separating_tasks
+        used = np.array([row["n_tasks"] for row in report.components])
+        share = counts / np.maximum(used, 1)[:, np.newaxis]
+        np.fill_diagonal(share, np.nan)
+        self.im_ = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
+        self.text_ = np.full((n, n), None, dtype=object)
+        for i, j in np.argwhere(~np.eye(n, dtype=bool)):
+            color = "black" if share[i, j] > 0.6 else "white"
+            self.text_[i, j] = ax.text(
+                j, i, str(counts[i, j]), ha="center", va="center", color=color
+            )
+        self.frames_ = [
+            ax.add_patch(
+                plt.Rectangle(
+                    (j - 0.43, i - 0.43),
+                    0.86,
+                    0.86,
+                    fill=False,
+                    edgecolor="tab:orange",
+                    linewidth=2.5,
+                )
+            )
+            for i, j in np.argwhere(~report.separated)
+        ]
+        numbers = [str(row["component"]) for row in report.components]
+        marked = [
+            f"{row['component']}" if row["identifiable"] else f"in doubt  {number}"
+            for row, number in zip(report.components, numbers, strict=True)
+        ]
+        ax.set(
+            xticks=range(n),
+            yticks=range(n),
+            xticklabels=numbers,
+            yticklabels=marked,
+            xlabel="... without this one",
+            ylabel="tasks that use this component ...",
+            title=f"{report.verdict.split(':')[0]} (frames: too few to tell apart)"
+            if self.frames_
+            else report.verdict.split(":")[0],
+        )
+        ax.figure.colorbar(
+            self.im_, ax=ax, label="share of the tasks that use it", shrink=0.8
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
