@@ -55,12 +55,16 @@ LOGIT_SCALE = 3.0
 #: Standard deviation of the prior on a logit's intercept.
 INTERCEPT_SCALE = 3.0
 
-#: Supports whose neighbours are looked at: as many as cost about the same for any number
-#: of rows, between these two. With many rows few supports are left in play.
-MIN_KEPT, MAX_KEPT, KEPT_ROWS = 5, 30, 20_000
+#: The neighbours of so many best supports are looked at, in any case; and of more, up
+#: to ``MAX_KEPT``, if they are within ``WINDOW`` of the best in log probability.
+MIN_KEPT, MAX_KEPT, WINDOW = 5, 30, 10.0
+
+#: More rows than this count as so many. Components are the factors only nearly, and
+#: enough rows would find a trace of every factor in each component.
+EFFECTIVE_ROWS = 500
 
 #: Newton steps at most, and the gain in log posterior below which they end.
-MAX_NEWTON, NEWTON_TOL = 50, 1e-8
+MAX_NEWTON, NEWTON_TOL = 50, 1e-6
 
 #: Values that a batch of supports holds at the most.
 CHUNK_VALUES = 2**21
@@ -136,6 +140,7 @@ def average_over_supports(
     -------
     SupportAverage
     """
+    weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
     data = _Data(codes, targets, weights, task_type, n_outputs, scale)
     fits = _search(data, log_odds)
     supports = sorted(fits, key=lambda support: (-fits[support][0], support))
@@ -156,7 +161,6 @@ def average_over_supports(
 def _search(data: _Data, log_odds: Tensor) -> dict[Support, tuple[float, Tensor]]:
     """Log posterior, up to a constant, and head of all supports looked at."""
     n_rows, n_components = data.codes.shape
-    n_kept = min(MAX_KEPT, max(MIN_KEPT, KEPT_ROWS // n_rows))
     shifts = torch.tensor([0.0, math.log(DENSER)], dtype=log_odds.dtype)
     rest = F.softplus(log_odds + shifts.unsqueeze(1)).sum(1)
     sizes = torch.arange(n_components + 1).unsqueeze(1)
@@ -179,10 +183,12 @@ def _search(data: _Data, log_odds: Tensor) -> dict[Support, tuple[float, Tensor]
                 fits.update(
                     zip(part, zip(value.tolist(), theta, strict=True), strict=True)
                 )
-        best = sorted(fits, key=lambda support: (-fits[support][0], support))[:n_kept]
+        best = sorted(fits, key=lambda support: (-fits[support][0], support))
+        least = fits[best[0]][0] - WINDOW
         new = set()
-        for support in best:
-            if support not in expanded:
+        for rank, support in enumerate(best[:MAX_KEPT]):
+            kept = rank < MIN_KEPT or fits[support][0] >= least
+            if kept and support not in expanded:
                 expanded.add(support)
                 new |= _neighbours(support, n_components)
         new -= fits.keys()
@@ -289,15 +295,15 @@ def _logistic(
             truth = F.one_hot(data.targets.long(), n_outputs).to(truth)
         chance = error + truth
         slope = (weights * error).transpose(1, 2) @ rows + precision * theta
-        blocks = []
+        width = size + 1
+        hessian = rows.new_empty(n_supports, n_outputs * width, n_outputs * width)
         for k in range(n_outputs):
-            line = []
-            for j in range(n_outputs):
+            for j in range(k + 1):
                 share = chance[..., k] * (float(k == j) - chance[..., j])
                 weighted = rows * (share * data.weights).unsqueeze(2)
-                line.append(weighted.transpose(1, 2) @ rows)
-            blocks.append(torch.cat(line, 2))
-        hessian = torch.cat(blocks, 1)
+                block = weighted.transpose(1, 2) @ rows
+                here, there = (slice(i * width, (i + 1) * width) for i in (k, j))
+                hessian[:, here, there] = hessian[:, there, here] = block
         hessian.diagonal(dim1=1, dim2=2).add_(precision.repeat(n_outputs))
         return slope, hessian
 

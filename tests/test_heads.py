@@ -255,11 +255,32 @@ def test_search_finds_what_all_supports_say(monkeypatch):
     }
     found = average_over_supports(*arguments, **options)
     monkeypatch.setattr(supports, "MAX_KEPT", 2**10)
-    monkeypatch.setattr(supports, "KEPT_ROWS", 2**20)
+    monkeypatch.setattr(supports, "WINDOW", np.inf)
     every = average_over_supports(*arguments, **options)
     assert found.support == every.support == (1, 4, 7)
     torch.testing.assert_close(found.inclusion, every.inclusion, atol=0.01, rtol=0)
     torch.testing.assert_close(found.coef, every.coef, atol=0.01, rtol=0)
+
+
+def test_a_trace_of_a_factor_is_no_support():
+    """Components are factors only nearly: with many rows a trace could be told."""
+    rng = np.random.default_rng(7)
+    codes = torch.from_numpy(rng.normal(size=(20_000, 3)))
+    targets = (
+        codes[:, 0]
+        + 0.03 * codes[:, 1]
+        + 0.3 * torch.from_numpy(rng.normal(size=20_000))
+    )
+    found = average_over_supports(
+        codes,
+        targets,
+        torch.ones(20_000, dtype=torch.float64),
+        task_type="regression",
+        n_outputs=1,
+        log_odds=torch.zeros(3, dtype=torch.float64),
+        scale=1.0,
+    )
+    assert found.support == (0,)
 
 
 def test_prior_comes_from_the_tasks():
