@@ -1,6 +1,6 @@
 """Suite "new_tasks": heads for tasks that were not in the fit, from few labels.
 
-    python -m benchmarks.new_tasks --jobs 2           # the report, about an hour
+    python -m benchmarks.new_tasks --jobs 2           # the report, about 20 minutes
     python -m benchmarks.new_tasks --seeds 400 402    # other seeds, for development
 
 A disentangler is fitted on many tasks; then new tasks come, with 5 to 1,000 labels from
