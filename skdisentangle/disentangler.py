@@ -22,6 +22,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -33,6 +34,7 @@ from sklearn.utils.validation import (
 from ._random import check_rng, draw_seed
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
+from .heads import SparseTaskHead
 from .inputs import (
     EncodedLabels,
     InputMoments,
@@ -811,6 +813,42 @@ class SparseSharedDisentangler(
         coef, intercept = self._standardised_heads()
         scores: NDArray[np.floating] = codes @ coef.T.astype(codes.dtype)
         return scores + intercept.astype(codes.dtype)
+
+    def fit_task(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: ArrayLike | None = None,
+        task_type: str | None = None,
+    ) -> SparseTaskHead:
+        """Fit a head for a new task, from few labels; nothing here is changed.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Better not rows of the fit, whose features know their labels.
+        y : array-like or series of shape (n_samples,)
+            Labels of the task. A row with NaN, None or NA is left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows.
+        task_type : {"regression", "binary", "multiclass"}, default=None
+            None infers it, see ``task_types``.
+
+        Returns
+        -------
+        skdisentangle.heads.SparseTaskHead
+            The fitted predictor, from raw rows to labels.
+
+        Raises
+        ------
+        ValueError
+            If X, y or weights are not as described, or ``y`` has fewer than two classes
+            or values.
+        """
+        check_is_fitted(self)
+        head = SparseTaskHead(FrozenEstimator(copy.copy(self)), task_type=task_type)
+        return head.fit(X, y, sample_weight=sample_weight)
 
     @property
     def _n_features_out(self) -> int:

@@ -40,3 +40,28 @@ def test_the_page_is_made_of_the_saved_results():
     readme = pytest.importorskip("benchmarks._readme")
     committed = (readme.FOLDER / "README.md").read_text()
     assert readme.page() == committed
+
+
+def test_new_tasks_are_compared_pair_by_pair():
+    new_tasks = pytest.importorskip("benchmarks.new_tasks")
+    line = {
+        "problem": "6 factors",
+        "seed": 0,
+        "kind": "binary",
+        "labels": 5,
+        "active": 6,
+        "scores": {"fit_task": [0.8, 0.9, 0.7], "ridge": [0.7, 0.9, 0.9]},
+        "overlap": {"fit_task": [1.0, 0.5, 0.0]},
+    }
+    shown = new_tasks.section({"machine": "here", "results": [line]})
+    assert "| fit_task | **0.800** |" in shown
+    assert "| ridge | +0.033 ± 0.088 (1/1/1) |" in shown
+    assert "| fit_task | 0.50 |" in shown
+
+
+def test_support_is_compared_by_the_factors_that_own_the_components():
+    new_tasks = pytest.importorskip("benchmarks.new_tasks")
+    owner = [2, 0, 0, 1]
+    true = [True, False, True]
+    assert new_tasks.jaccard([0, 1], true, owner) == 1
+    assert new_tasks.jaccard([1, 2, 3], true, owner) == pytest.approx(1 / 3)

@@ -76,7 +76,7 @@ def test_code_of_the_readme_runs():
         "GridSearchCV": GridSearchCV,
     }
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert names["search"].best_params_["dis__sparsity"] in (0.01, 0.03, 0.1)

@@ -1,0 +1,392 @@
+"""Suite "new_tasks": heads for tasks that were not in the fit, from few labels.
+
+    python -m benchmarks.new_tasks --jobs 2           # the report, about 20 minutes
+    python -m benchmarks.new_tasks --seeds 400 402    # other seeds, for development
+
+A disentangler is fitted on many tasks; then new tasks come, with 5 to 1,000 labels from
+rows that were not in the fit. ``fit_task`` is compared with scikit-learn's linear models on
+the same features, and on the columns of X. Nothing was chosen on the report's seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import (
+    LassoCV,
+    LogisticRegression,
+    LogisticRegressionCV,
+    RidgeCV,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from benchmarks._readme import machine, write_readme
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle._demo import digit_tasks
+from skdisentangle.datasets import make_multitask_factors, tasks_from_factors
+
+RESULTS = Path(__file__).parent / "results" / "new_tasks.json"
+SEEDS = range(5000, 5005)
+
+N_TRAIN, N_POOL, N_TEST = 4000, 3000, 3000
+N_NEW_TASKS = 20
+
+#: Number of labels -> draws of them for each task.
+N_DRAWS = {5: 3, 10: 3, 20: 3, 50: 2, 200: 1, 1000: 1}
+
+#: Scores that differ by less are a tie.
+TIE = 0.001
+
+RIDGES = np.logspace(-3, 3, 13)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A fitted disentangler, rows that it has not seen, and new tasks on them."""
+
+    estimator: SparseSharedDisentangler
+    X: np.ndarray
+    Y: np.ndarray
+    types: list[str]
+    n_pool: int
+    factors: np.ndarray | None = None
+    supports: np.ndarray | None = None
+
+
+def synthetic(seed, n_components=20, **options):
+    made = make_multitask_factors(
+        N_TRAIN + N_POOL + N_TEST, link="logistic", random_state=seed, **options
+    )
+    estimator = SparseSharedDisentangler(n_components, random_state=seed)
+    estimator.fit(made.X[:N_TRAIN], made.Y[:N_TRAIN])
+    factors = made.factors[N_TRAIN:]
+    new = tasks_from_factors(factors, n_tasks=N_NEW_TASKS, random_state=seed + 10_000)
+    X = made.X[N_TRAIN:]
+    return Problem(estimator, X, new.Y, new.task_types, N_POOL, factors, new.supports)
+
+
+def digits(seed):
+    """New tasks: is the digit one of five, drawn at random?"""
+    X, digit = load_digits(return_X_y=True)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(X))
+    X, digit = X[order], digit[order]
+    n_train, n_pool = 900, 450
+    tasks = np.column_stack(list(digit_tasks(digit[:n_train]).values()))
+    estimator = SparseSharedDisentangler(random_state=seed).fit(X[:n_train], tasks)
+    chosen = [rng.permutation(10)[:5] for _ in range(N_NEW_TASKS)]
+    Y = np.column_stack([np.isin(digit[n_train:], five) for five in chosen])
+    types = ["binary"] * N_NEW_TASKS
+    return Problem(estimator, X[n_train:], Y.astype(float), types, n_pool)
+
+
+PROBLEMS = {
+    "6 factors": lambda seed: synthetic(seed),
+    "6 factors, rho 0.9": lambda seed: synthetic(seed, correlation=0.9),
+    "20 factors": lambda seed: synthetic(
+        seed, 30, n_factors=20, n_features=40, n_tasks=100
+    ),
+    "digits": digits,
+}
+
+
+# -- methods: a fitted model of the rows X, or of their components -----------------------
+
+
+def n_folds(labels, kind):
+    """Five, or as many as the labels allow."""
+    fewest = len(labels) if kind == "regression" else min(np.bincount(labels > 0))
+    return int(min(5, fewest))
+
+
+def ridge(rows, labels, kind):
+    is_number = kind == "regression"
+    model = RidgeCV(RIDGES) if is_number else LogisticRegression(max_iter=1000)
+    return make_pipeline(StandardScaler(), model).fit(rows, labels)
+
+
+def ridge_cv(rows, labels, kind):
+    if kind == "regression":
+        return None  # as above: RidgeCV is cross-validated, leaving one out
+    model = LogisticRegressionCV(
+        Cs=7,
+        cv=n_folds(labels, kind),
+        scoring="neg_log_loss",
+        max_iter=1000,
+        l1_ratios=(0,),
+        use_legacy_attributes=False,
+    )
+    return make_pipeline(StandardScaler(), model).fit(rows, labels)
+
+
+def l1_model(labels, kind):
+    if kind == "regression":
+        return LassoCV(cv=n_folds(labels, kind))
+    return LogisticRegressionCV(
+        Cs=np.logspace(-1.5, 2, 8),
+        cv=n_folds(labels, kind),
+        scoring="neg_log_loss",
+        l1_ratios=(1,),
+        solver="liblinear",
+        intercept_scaling=10.0,
+        use_legacy_attributes=False,
+    )
+
+
+def lasso(rows, labels, kind):
+    model = make_pipeline(StandardScaler(), l1_model(labels, kind))
+    return model.fit(rows, labels)
+
+
+def weighted_lasso(estimator):
+    """L1 with the penalty of the fit: a component that few tasks use costs more."""
+    use = estimator.usage_[estimator.active_components_]
+    ratio = estimator.sharing_ / estimator.sparsity_
+    cost = 1 + ratio * np.log(use.max() / use)
+
+    def fit(rows, labels, kind):
+        scaled = FunctionTransformer(lambda codes: codes / cost)
+        model = make_pipeline(scaled, l1_model(labels, kind))
+        return model.fit(rows, labels)
+
+    return fit
+
+
+OURS, RAW = "fit_task", "ridge on X"
+METHODS = {
+    "ridge": ridge,
+    "ridge, strength by CV": ridge_cv,
+    "L1, strength by CV": lasso,
+    "L1 weighted by usage, strength by CV": None,
+    RAW: ridge,
+}
+
+
+def draw(labels, kind, n_labels, n_pool, rng):
+    """Rows of the pool; classes in equal numbers."""
+    order = rng.permutation(n_pool)
+    if kind == "regression":
+        return order[:n_labels]
+    positive = labels[order] > 0
+    half = (n_labels + 1) // 2
+    return np.concatenate([order[positive][:half], order[~positive][: n_labels - half]])
+
+
+def quality(predicted, truth, kind):
+    """Accuracy, or R2; an R2 below -1 counts as -1."""
+    if kind == "binary":
+        return float(np.mean((predicted > 0.5) == (truth > 0.5)))
+    return float(max(-1.0, 1 - np.mean((predicted - truth) ** 2) / truth.var()))
+
+
+def jaccard(chosen, true, owner):
+    """Of the factors that own the chosen components with the true ones."""
+    mine, truth = {int(owner[c]) for c in chosen}, set(np.flatnonzero(true).tolist())
+    return len(mine & truth) / len(mine | truth)
+
+
+def run(name, seed):
+    """Results of one fit: a line a kind of task and number of labels."""
+    torch.set_num_threads(1)
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return measure(PROBLEMS[name](seed), name, seed)
+
+
+def measure(problem, name, seed):
+    estimator, n_pool = problem.estimator, problem.n_pool
+    active = estimator.active_components_
+    codes = estimator.transform(problem.X)[:, active]
+    owner = None
+    if problem.factors is not None:
+        both = np.corrcoef(problem.factors.T, codes.T)
+        n_factors = problem.factors.shape[1]
+        owner = np.abs(both[:n_factors, n_factors:]).argmax(0)
+    methods = METHODS | {
+        "L1 weighted by usage, strength by CV": weighted_lasso(estimator)
+    }
+    rng = np.random.default_rng(seed)
+    lines = {}
+    for task, (labels, kind) in enumerate(zip(problem.Y.T, problem.types, strict=True)):
+        truth = labels[n_pool:]
+        for n_labels, n_draws in N_DRAWS.items():
+            if n_labels > n_pool:
+                continue
+            scores = {method: [] for method in [OURS, *methods]}
+            overlap = {method: [] for method in [OURS, *methods]}
+            for _ in range(n_draws):
+                rows = draw(labels, kind, n_labels, n_pool, rng)
+                head = estimator.fit_task(problem.X[rows], labels[rows], task_type=kind)
+                predicted = head.predict(problem.X[n_pool:])
+                scores[OURS].append(quality(predicted, truth, kind))
+                if owner is not None:
+                    chosen = np.flatnonzero(np.isin(active, head.support_))
+                    overlap[OURS].append(jaccard(chosen, problem.supports[task], owner))
+                for method, fit in methods.items():
+                    values = problem.X if method == RAW else codes
+                    model = fit(values[rows], labels[rows], kind)
+                    if model is None:
+                        continue
+                    predicted = model.predict(values[n_pool:])
+                    scores[method].append(quality(predicted, truth, kind))
+                    if owner is not None and method.startswith("L1"):
+                        chosen = np.flatnonzero(np.ravel(model[-1].coef_))
+                        value = jaccard(chosen, problem.supports[task], owner)
+                        overlap[method].append(value)
+            line = lines.setdefault(
+                (kind, n_labels),
+                {
+                    "problem": name,
+                    "seed": seed,
+                    "kind": kind,
+                    "labels": n_labels,
+                    "active": len(active),
+                    "scores": {},
+                    "overlap": {},
+                },
+            )
+            for key, found in (("scores", scores), ("overlap", overlap)):
+                for method, values in found.items():
+                    if values:
+                        mean = round(float(np.mean(values)), 4)
+                        line[key].setdefault(method, []).append(mean)
+    return list(lines.values())
+
+
+# -- report ------------------------------------------------------------------------------
+
+
+def gathered(results, problem, kind, key):
+    """Number of labels -> method -> a value for each task of each seed."""
+    out = {}
+    for line in results:
+        if (line["problem"], line["kind"]) == (problem, kind):
+            for method, values in line[key].items():
+                out.setdefault(line["labels"], {}).setdefault(method, []).extend(values)
+    return out
+
+
+def markdown(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def score_table(found):
+    """Mean of ours; of the others the mean paired difference and its standard error."""
+    rows = [[OURS, *(f"**{np.mean(v[OURS]):.3f}**" for v in found.values())]]
+    for method in METHODS:
+        cells = []
+        for values in found.values():
+            if method in values:
+                gap = np.subtract(values[method], values[OURS])
+                error = gap.std(ddof=1) / np.sqrt(len(gap))
+                wins = int((gap < -TIE).sum())
+                losses = int((gap > TIE).sum())
+                count = f"{wins}/{len(gap) - wins - losses}/{losses}"
+                cells.append(f"{gap.mean():+.3f} ± {error:.3f} ({count})")
+        if cells:
+            rows.append([method, *cells])
+    return markdown(["labels", *found], rows)
+
+
+def overlap_table(found):
+    methods = [m for m in [OURS, *METHODS] if m in next(iter(found.values()))]
+    rows = [[m, *(f"{np.mean(v[m]):.2f}" for v in found.values())] for m in methods]
+    return markdown(["labels", *found], rows)
+
+
+def tables(results):
+    parts = []
+    for problem in dict.fromkeys(line["problem"] for line in results):
+        for kind, measure_name in (("binary", "accuracy"), ("regression", "R2")):
+            found = gathered(results, problem, kind, "scores")
+            if not found:
+                continue
+            parts += [f"{problem}, {kind} tasks: {measure_name}", score_table(found)]
+            overlap = gathered(results, problem, kind, "overlap")
+            if overlap:
+                parts += ["Support:", overlap_table(overlap)]
+    return "\n\n".join(parts)
+
+
+SECTION = """## New tasks from few labels
+
+```bash
+python -m benchmarks.new_tasks
+```
+
+A disentangler with default settings, fitted on 4,000 rows of the problem of the suite
+"recovery" (60 tasks, 20 components), of 20 factors (100 tasks, 40 columns, 30 components)
+or on 900 of scikit-learn's digits (18 tasks). Then {tasks} new tasks of one to three
+factors, half binary (the value above a threshold), half regression; of the digits: is it
+one of five, drawn at random? Labels are drawn from rows that were not in the fit, classes
+in equal numbers; scores are on other rows still. The first line is the mean score of
+`fit_task`; below it how much the others differ from it on the same draws, with the standard
+error over tasks and seeds, and for how many tasks `fit_task` is better, equal (within
+{tie}) or worse. An R2 below -1 counts as -1. "Ridge" is `LogisticRegression` with its
+defaults, or `RidgeCV`, after a `StandardScaler`, on the components of `transform` (columns
+of inactive components are zero, so that `active_only` changes nothing). "L1 weighted by
+usage" has the penalty of the fit, with the strength by cross-validation. "Support" is the
+Jaccard index of the factors that the chosen components stand for with the true ones; for
+`fit_task` of `support_`.
+
+Seeds {first} to {last}; {machine}.
+
+{tables}
+"""
+
+
+def section(content=None):
+    """The part of the report, from the saved results unless given some."""
+    if content is None:
+        if not RESULTS.exists():
+            return ""
+        content = json.loads(RESULTS.read_text())
+    seeds = [line["seed"] for line in content["results"]]
+    return SECTION.format(
+        tasks=N_NEW_TASKS,
+        tie=TIE,
+        first=min(seeds),
+        last=max(seeds),
+        machine=content["machine"],
+        tables=tables(content["results"]),
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
+    parser.add_argument(
+        "--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS)
+    )
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    seeds = range(*options.seeds) if options.seeds else SEEDS
+    found = Parallel(n_jobs=options.jobs)(
+        delayed(run)(name, seed) for name in options.problems for seed in seeds
+    )
+    content = {
+        "machine": machine(),
+        "results": [line for part in found for line in part],
+    }
+    if options.seeds is None and options.problems == list(PROBLEMS):
+        RESULTS.parent.mkdir(exist_ok=True)
+        text = json.dumps(content).replace("}, {", "},\n{").replace("[{", "[\n{")
+        RESULTS.write_text(text + "\n")
+        write_readme()
+    print(section(content))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""Sparse heads for new tasks, on the frozen features of a fitted disentangler."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import ClassifierTags, RegressorTags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .labels import Labels
+from .losses import task_scores
+from .supports import average_over_supports, head_prior
+from .tasks import TASK_TYPES, Task, TaskSet
+from .training import threads
+from .validation import row_weights, thread_count
+
+__all__ = ["SparseTaskHead"]
+
+#: A component less probable than this gets no coefficient.
+MIN_INCLUSION = 0.1
+
+
+def _has_classes(head: SparseTaskHead) -> bool:
+    """Whether ``predict_proba`` is there: the task must have classes."""
+    if head._type() == "regression":
+        raise AttributeError("predict_proba is not available for a regression task.")
+    return True
+
+
+class SparseTaskHead(BaseEstimator):
+    """Predictor of a new task, from few labels, on the features of a fit.
+
+    A linear head on the components of a fitted
+    :class:`~skdisentangle.SparseSharedDisentangler`, which is not changed. The tasks of
+    its fit say how many components a task uses, which ones are used by many, and how
+    large coefficients are. With that as prior, every support that the labels leave in
+    play is weighed by its probability, and the head is the mean over supports: with few
+    labels it is careful, with more it settles on few components. There is no strength
+    to choose. See :mod:`skdisentangle.supports` for the formulas and their sources.
+
+    Usually made by :meth:`SparseSharedDisentangler.fit_task`.
+
+    Parameters
+    ----------
+    disentangler : SparseSharedDisentangler or FrozenEstimator
+        Fitted. For searches and cross-validation, which clone what they fit, in a
+        :class:`sklearn.frozen.FrozenEstimator`.
+    task_type : {"regression", "binary", "multiclass"}, default=None
+        None infers it from the labels, as a fit of the disentangler does: strings,
+        booleans and categories are classes; numbers are classes if they are whole and
+        take at most 20 values.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_outputs, n_components)
+        In the units of the labels, on all components of the disentangler; zeros are
+        exact. One output for a regression or binary task, else one a class.
+    intercept_ : ndarray of shape (n_outputs,)
+    inclusion_ : ndarray of shape (n_components,)
+        Probability that the task uses each component. Below 0.1 its coefficient is zero.
+    support_ : ndarray of int
+        The most probable support. While labels are few, ``coef_`` also holds components
+        that are in doubt.
+    task_ : skdisentangle.tasks.Task
+        Name, type and classes of the task.
+    classes_ : ndarray of shape (n_classes,)
+        Only for a task with classes.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only if the disentangler has them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> rng = np.random.default_rng(0)
+    >>> factors = rng.normal(size=(500, 2))
+    >>> X = factors @ rng.normal(size=(2, 5))
+    >>> Y_tasks = np.column_stack([factors[:, 0], factors[:, 1] > 0, factors[:, 1]])
+    >>> dis = SparseSharedDisentangler(n_components=4, random_state=0).fit(X, Y_tasks)
+    >>> head = dis.fit_task(X[:20], factors[:20, 0] > 0.5)
+    >>> len(head.support_)
+    1
+    >>> head.score(X[20:], factors[20:, 0] > 0.5) > 0.9
+    True
+    """
+
+    _task_set: TaskSet
+
+    def __init__(self, disentangler: Any, *, task_type: str | None = None) -> None:
+        self.disentangler = disentangler
+        self.task_type = task_type
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self._type() == "regression":
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+        elif self._type() is not None:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(
+                multi_class=self._type() == "multiclass"
+            )
+        tags.input_tags = self.disentangler.__sklearn_tags__().input_tags
+        return tags
+
+    def _type(self) -> str | None:
+        """Type of the task, as far as it is known."""
+        task = getattr(self, "task_", None)
+        return self.task_type if task is None else task.type
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the head.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows as the disentangler takes them.
+        y : array-like or series of shape (n_samples,)
+            Labels of one task. A row with NaN, None or NA is left out.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows, relative to their mean; a row of weight
+            zero is left out.
+
+        Returns
+        -------
+        self : SparseTaskHead
+            The fitted head.
+
+        Raises
+        ------
+        NotFittedError
+            If the disentangler is not fitted.
+        ValueError
+            If X, y or weights are not as described, ``y`` has fewer than two classes or
+            values, or ``task_type`` does not fit its labels.
+        """
+        if self.task_type is not None and self.task_type not in TASK_TYPES:
+            raise ValueError(
+                f"task_type must be one of {', '.join(map(repr, TASK_TYPES))}, or None "
+                f"to infer it; got {self.task_type!r}."
+            )
+        try:
+            check_is_fitted(self.disentangler)
+        except NotFittedError as error:
+            raise NotFittedError(
+                "disentangler must be fitted. A clone of it is not: for searches and "
+                "cross-validation, give sklearn.frozen.FrozenEstimator(disentangler)."
+            ) from error
+        # A later fit sets new attributes on the original, not on this copy.
+        fitted = self.disentangler
+        if isinstance(fitted, FrozenEstimator):
+            fitted = fitted.estimator
+        fitted = copy.copy(fitted)
+        codes, labels, weight = _read(fitted, X, y, sample_weight)
+        task_set = TaskSet.build(
+            labels, task_types=self.task_type, sample_weight=weight
+        )
+        task = task_set.tasks[0]
+        targets, _ = task_set.encode(labels)
+        log_odds, scale = head_prior(_standard_heads(fitted), task.type)
+        with threads(thread_count(fitted.n_jobs)):
+            found = average_over_supports(
+                torch.from_numpy(codes),
+                torch.from_numpy(targets[:, 0]),
+                torch.from_numpy(weight),
+                task_type=task.type,
+                n_outputs=task.n_outputs,
+                log_odds=log_odds,
+                scale=scale,
+            )
+        active, n_components = fitted.active_components_, len(fitted.usage_)
+        inclusion = found.inclusion.numpy()
+        kept = inclusion >= MIN_INCLUSION
+        mean, unit = task_set.output_units()
+        # The intercept goes with the coefficients that are kept.
+        dropped = found.coef.numpy()[:, ~kept] @ (
+            weight @ codes[:, ~kept] / weight.sum()
+        )
+        self.coef_ = np.zeros((task.n_outputs, n_components))
+        self.coef_[:, active[kept]] = found.coef.numpy()[:, kept] * unit[:, np.newaxis]
+        self.intercept_ = (found.intercept.numpy() + dropped) * unit + mean
+        self.inclusion_ = np.zeros(n_components)
+        self.inclusion_[active] = inclusion
+        self.support_ = active[list(found.support)]
+        self.disentangler_ = fitted
+        self.task_: Task = task
+        self._task_set = task_set
+        self.n_features_in_ = fitted.n_features_in_
+        for name, value in (
+            ("feature_names_in_", getattr(fitted, "feature_names_in_", None)),
+            ("classes_", task.classes),
+        ):
+            if value is not None:
+                setattr(self, name, value)
+            elif hasattr(self, name):
+                delattr(self, name)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """Predict the labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray or series of shape (n_samples,)
+            Of the kind of the labels in ``fit``.
+        """
+        scores = self._scores(X)
+        classes = self.task_.classes
+        if classes is None:
+            labels = scores[:, 0]
+        elif self.task_.type == "binary":
+            labels = classes[(scores[:, 0] > 0).astype(np.intp)]
+        else:
+            labels = classes[scores.argmax(1)]
+        return self._task_set.decode([labels])
+
+    @available_if(_has_classes)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        scores = self._scores(X)
+        if self.task_.type == "binary":
+            positive = expit(scores[:, 0])
+            return np.column_stack([1 - positive, positive])
+        return np.asarray(softmax(scores, axis=1))
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """R2 of a regression task, accuracy of any other; missing labels are left out.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+        """
+        check_is_fitted(self)
+        codes, labels, weight = _read(self.disentangler_, X, y, sample_weight)
+        targets, _ = self._task_set.encode(labels, unseen_ok=True)
+        mean, unit = self._task_set.output_units()
+        scores = (self._linear(codes) - mean) / unit
+        value = task_scores(
+            torch.from_numpy(scores),
+            torch.from_numpy(targets),
+            torch.from_numpy(weight)[:, None],
+            self._task_set.blocks,
+        )
+        return float(value)
+
+    def _scores(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return self._linear(_active_codes(self.disentangler_, X))
+
+    def _linear(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+        coef = self.coef_[:, self.disentangler_.active_components_]
+        out: NDArray[np.float64] = codes @ coef.T + self.intercept_
+        return out
+
+
+def _active_codes(disentangler: Any, X: Any) -> NDArray[np.float64]:
+    codes = np.asarray(disentangler.transform(X), dtype=np.float64)
+    active = disentangler.active_components_
+    return codes if disentangler.active_only else codes[:, active]
+
+
+def _read(
+    disentangler: Any, X: Any, y: Any, sample_weight: ArrayLike | None
+) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
+    """Codes, labels and weights (of mean one) of the rows that count."""
+    codes = _active_codes(disentangler, X)
+    labels = Labels.read(y)
+    if len(labels.columns) != 1:
+        raise ValueError(
+            f"y must hold the labels of one task; got {len(labels.columns)} columns."
+        )
+    if labels.n_rows != len(codes):
+        raise ValueError(
+            f"y must have a label for each of the {len(codes)} rows of X; got "
+            f"{labels.n_rows}."
+        )
+    weight = row_weights(sample_weight, codes)
+    if weight is None:
+        weight = np.ones(len(codes))
+    kept = np.flatnonzero((weight > 0) & ~labels.columns[0].missing)
+    if len(kept) == 0:
+        raise ValueError(
+            "y must have a label in a row of weight above zero; all are missing."
+        )
+    weight = weight[kept]
+    return codes[kept], labels.take(kept), weight / weight.mean()
+
+
+def _standard_heads(disentangler: Any) -> list[tuple[str, torch.Tensor]]:
+    """Type and coefficients of each task of the fit, for targets of variance one."""
+    coef = disentangler.coef_[:, disentangler.active_components_]
+    return [
+        (task.type, torch.from_numpy(coef[task.outputs] / task.scale))
+        for task in disentangler.tasks_
+        if task.left_out is None
+    ]
