@@ -1,0 +1,125 @@
+r"""Out-of-fold features: each row's from an encoder that has not seen its labels.
+
+An encoder of a fold has the same factors to find as the one of all rows, but may find them in
+another order, with other signs or, where the tasks leave them open, in another basis. Its
+codes :math:`F` are turned to the codes :math:`Z` of all rows by the rotation
+
+.. math:: R = \arg\min_{R^\top R = I} \| F R - Z \| = U V^\top, \qquad
+          U S V^\top = F^\top Z,
+
+over rows that both have seen (Schönemann, "A generalized solution of the orthogonal
+Procrustes problem", Psychometrika 31, 1966). If both have the same components this is their
+matching, a permutation with signs. It changes no scale: a regression would shrink what is
+found less surely.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+from sklearn.utils import _safe_indexing
+
+from ._random import check_rng, draw_seed
+
+__all__ = ["alignment", "out_of_fold"]
+
+
+def alignment(
+    codes: NDArray[np.floating], reference: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Matrix that turns codes to those of another encoder, on the same rows.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows, n_codes)
+    reference : ndarray of shape (n_rows, n_components)
+
+    Returns
+    -------
+    ndarray of shape (n_codes, n_components)
+        Orthogonal between the columns that are not constant on either side. Rows and
+        columns of constant ones are zero. Where one side has more columns than the
+        other, what has no counterpart is left out, or is zero.
+    """
+    matrix = np.zeros((codes.shape[1], reference.shape[1]), dtype=reference.dtype)
+    own = np.flatnonzero(np.ptp(codes, axis=0) > 0)
+    theirs = np.flatnonzero(np.ptp(reference, axis=0) > 0)
+    if len(own) and len(theirs):
+        centred = codes[:, own] - codes[:, own].mean(0)
+        left, _, right = np.linalg.svd(
+            centred.T @ reference[:, theirs], full_matrices=False
+        )
+        matrix[np.ix_(own, theirs)] = left @ right
+    return matrix
+
+
+def out_of_fold(
+    unfitted: Any,
+    fitted: Any,
+    X: Any,
+    labels: Any,
+    weight: NDArray[np.float64] | None,
+) -> NDArray[np.floating]:
+    """Features of training rows, each from an encoder fitted without that row.
+
+    Parameters
+    ----------
+    unfitted : SparseSharedDisentangler
+        As `fitted` was before its fit: a random state has not been drawn from.
+    fitted : SparseSharedDisentangler
+        Fitted on all rows.
+    X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+    labels : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
+    weight : ndarray of shape (n_samples,) or None
+        Weights of the rows. A row of weight zero is in no fold: `fitted` has not seen
+        its labels, and gives its features.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_components)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than folds, or a fold leaves too few labels for a fit.
+    """
+    n_folds = unfitted.cross_fit
+    rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
+    if len(rows) < n_folds:
+        raise ValueError(
+            f"cross_fit must be at most the number of rows of weight above zero, "
+            f"{len(rows)}; got {n_folds}."
+        )
+    reference = fitted._codes(X)
+    features = reference.copy()
+    # Folds do not depend on labels (they are not stratified), else a row's label would
+    # have a say in which encoder gives its features.
+    seed = draw_seed(check_rng(copy.deepcopy(unfitted.random_state)))
+    folds = KFold(n_folds, shuffle=True, random_state=seed).split(rows)
+    for number, (kept, held_back) in enumerate(folds, 1):
+        seen, unseen = rows[kept], rows[held_back]
+        # Labels of a part may look like another type: fewer values, fewer classes.
+        types = [task.type for task in fitted.tasks_]
+        part = clone(unfitted).set_params(
+            cross_fit=None, task_types=types, verbose=False
+        )
+        part.__dict__.pop("_skl_callbacks", None)
+        try:
+            part.fit(
+                X[seen],
+                _safe_indexing(labels, seen),
+                sample_weight=None if weight is None else weight[seen],
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"cross_fit={n_folds}: without fold {number} of {n_folds} the encoder "
+                f"cannot be fitted; use other folds, or cross_fit=None. {error}"
+            ) from error
+        turn = alignment(part._codes(X[seen]), reference[seen])
+        features[unseen] = part._codes(X[unseen]) @ turn
+    return features
