@@ -15,7 +15,7 @@ from skdisentangle import __version__
 FOLDER = Path(__file__).parent
 
 #: Suites in the order of the page.
-SUITES = ("recovery", "factors", "metrics", "sprites")
+SUITES = ("recovery", "factors", "metrics", "sprites", "leakage")
 
 START = """# Benchmarks
 

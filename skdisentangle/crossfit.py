@@ -95,7 +95,7 @@ def out_of_fold(
             f"cross_fit must be at most the number of rows of weight above zero, "
             f"{len(rows)}; got {n_folds}."
         )
-    reference = fitted._codes(X)
+    reference = fitted._forward(X)
     features = reference.copy()
     # Folds do not depend on labels (they are not stratified), else a row's label would
     # have a say in which encoder gives its features.
@@ -120,6 +120,6 @@ def out_of_fold(
                 f"cross_fit={n_folds}: without fold {number} of {n_folds} the encoder "
                 f"cannot be fitted; use other folds, or cross_fit=None. {error}"
             ) from error
-        turn = alignment(part._codes(X[seen]), reference[seen])
-        features[unseen] = part._codes(X[unseen]) @ turn
+        turn = alignment(part._forward(X[seen]), reference[seen])
+        features[unseen] = part._forward(X[unseen]) @ turn
     return features
