@@ -1,16 +1,15 @@
-r"""Out-of-fold features: each row's from an encoder that has not seen its labels.
+"""Out-of-fold features: each row's from an encoder that has not seen its labels.
 
 An encoder of a fold has the same factors to find as the one of all rows, but may find them in
-another order, with other signs or, where the tasks leave them open, in another basis. Its
-codes :math:`F` are turned to the codes :math:`Z` of all rows by the rotation
+another order and with other signs. Its components are matched one to one with those of all
+rows, so that the absolute correlations sum to the most (Kuhn, "The Hungarian method for the
+assignment problem", Naval Research Logistics Quarterly 2, 1955), over rows that both have
+seen, and take the sign of their correlation. So the encoder of all rows, which has seen the
+labels of all, has a say in order and signs only. Scales need none: components are
+standardised by either encoder.
 
-.. math:: R = \arg\min_{R^\top R = I} \| F R - Z \| = U V^\top, \qquad
-          U S V^\top = F^\top Z,
-
-over rows that both have seen (Schönemann, "A generalized solution of the orthogonal
-Procrustes problem", Psychometrika 31, 1966). If both have the same components this is their
-matching, a permutation with signs. It changes no scale: a regression would shrink what is
-found less surely.
+A rotation to the nearest (orthogonal Procrustes) or a regression did no better where the
+factors can be found, and mixed components where a one-to-one matching keeps them apart.
 """
 
 from __future__ import annotations
@@ -20,41 +19,43 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 
 from ._random import check_rng, draw_seed
 
-__all__ = ["alignment", "out_of_fold"]
+__all__ = ["matching", "out_of_fold"]
 
 
-def alignment(
+def matching(
     codes: NDArray[np.floating], reference: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Matrix that turns codes to those of another encoder, on the same rows.
+    """Matrix that brings codes into the order and signs of those of another encoder.
 
     Parameters
     ----------
     codes : ndarray of shape (n_rows, n_codes)
     reference : ndarray of shape (n_rows, n_components)
+        Codes of the same rows from the other encoder.
 
     Returns
     -------
     ndarray of shape (n_codes, n_components)
-        Orthogonal between the columns that are not constant on either side. Rows and
-        columns of constant ones are zero. Where one side has more columns than the
-        other, what has no counterpart is left out, or is zero.
+        In each row and each column at most one entry that is not zero, which is 1 or -1.
+        Constant columns are not matched. If one side has more columns than the other,
+        those that match worst are left out, or are zero.
     """
     matrix = np.zeros((codes.shape[1], reference.shape[1]), dtype=reference.dtype)
     own = np.flatnonzero(np.ptp(codes, axis=0) > 0)
     theirs = np.flatnonzero(np.ptp(reference, axis=0) > 0)
     if len(own) and len(theirs):
-        centred = codes[:, own] - codes[:, own].mean(0)
-        left, _, right = np.linalg.svd(
-            centred.T @ reference[:, theirs], full_matrices=False
-        )
-        matrix[np.ix_(own, theirs)] = left @ right
+        both = np.corrcoef(codes[:, own].T, reference[:, theirs].T)
+        both = both[: len(own), len(own) :]
+        rows, columns = linear_sum_assignment(np.abs(both), maximize=True)
+        signs = np.where(both[rows, columns] < 0, -1, 1)
+        matrix[own[rows], theirs[columns]] = signs
     return matrix
 
 
@@ -120,6 +121,6 @@ def out_of_fold(
                 f"cross_fit={n_folds}: without fold {number} of {n_folds} the encoder "
                 f"cannot be fitted; use other folds, or cross_fit=None. {error}"
             ) from error
-        turn = alignment(part._forward(X[seen]), reference[seen])
-        features[unseen] = part._forward(X[unseen]) @ turn
+        order = matching(part._forward(X[seen]), reference[seen])
+        features[unseen] = part._forward(X[unseen]) @ order
     return features

@@ -532,11 +532,11 @@ class SparseSharedDisentangler(
         """Fit, and give the components of the training rows.
 
         With ``cross_fit`` these are out of fold: rows are dealt into so many folds at
-        random, and each fold's components come from an encoder fitted on the others,
-        turned to the components of the encoder of all rows (see
-        :mod:`skdisentangle.crossfit`). A component without counterpart in a fold is zero
-        there. Rows of weight zero, which no fit looks at, get the components of
-        ``transform``.
+        random, and each fold's components come from an encoder fitted on the others and
+        are matched one to one, by correlation, with those of the encoder of all rows. A
+        component without counterpart in a fold is zero there, which is its mean; what a
+        fold has in excess is left out. Rows of weight zero, which no fit looks at, get
+        the components of ``transform``.
 
         .. note::
             With ``cross_fit``, ``fit(X, y).transform(X)`` does not equal
