@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.model_selection import KFold
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 
 from ._random import check_rng, draw_seed
 
@@ -96,6 +96,7 @@ def out_of_fold(
             f"cross_fit must be at most the number of rows of weight above zero, "
             f"{len(rows)}; got {n_folds}."
         )
+    (labels,) = indexable(labels)
     reference = fitted._forward(X)
     features = reference.copy()
     # Folds do not depend on labels (they are not stratified), else a row's label would
