@@ -169,8 +169,13 @@ def table(results, step):
                 cells += [mean(case, "plain", k) for k in ("train", "cv on features")]
                 for key in ("test", "log loss"):
                     cells += [mean(case, remedy, key) for remedy in everyone]
-                for key in ("overconfidence", "weight on noise"):
-                    cells += [mean(case, r, key) for r in everyone[:2]]
+                cells += [mean(case, r, "overconfidence") for r in everyone[:2]]
+                # one component, learned from one task, is all there is to weigh
+                alone = target == "only task"
+                cells += [
+                    "-" if alone else mean(case, r, "weight on noise")
+                    for r in everyone[:2]
+                ]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

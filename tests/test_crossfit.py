@@ -53,6 +53,14 @@ def correlations(a, b):
     return np.array([np.corrcoef(x, y)[0, 1] for x, y in zip(a.T, b.T, strict=True)])
 
 
+@pytest.fixture(scope="module")
+def plain(problem):
+    X, Y, _ = problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return quick().fit_transform(X, Y)
+
+
 class TestMatching:
     codes = RNG(0).normal(size=(200, 4))
 
@@ -132,17 +140,17 @@ class TestFeatures:
         honest = quick(max_iter=200).fit_transform(X, y)
         assert LogisticRegression().fit(honest, y).score(honest, y) < 0.6
 
-    def test_have_the_same_bits_again(self, problem):
+    def test_have_the_same_bits_again(self, problem, plain):
         X, Y, _ = problem
-        for seed in (0, RNG(0)):
-            again = clone(quick(random_state=seed))
-            first = quick(random_state=seed).fit_transform(X, Y)
-            assert np.array_equal(first, again.fit_transform(X, Y))
-        assert not np.array_equal(first, quick(random_state=5).fit_transform(X, Y))
+        seed = RNG(5)
+        again = clone(quick(random_state=seed))
+        first = quick(random_state=seed).fit_transform(X, Y)
+        assert np.array_equal(first, again.fit_transform(X, Y))
+        assert np.array_equal(plain, quick().fit_transform(X, Y))
+        assert not np.array_equal(first, plain)
 
-    def test_containers_and_types(self, problem):
+    def test_containers_and_types(self, problem, plain):
         X, Y, _ = problem
-        plain = quick().fit_transform(X, Y)
         assert np.array_equal(quick().fit_transform(X, Y.tolist()), plain)
         frame = pd.DataFrame(X, index=np.arange(len(X))[::-1])
         frame.columns = frame.columns.astype(str)
@@ -157,13 +165,12 @@ class TestFeatures:
         assert out.shape == plain.shape
         assert quick().fit_transform(X.astype(np.float32), Y).dtype == np.float32
 
-    def test_active_only(self, problem):
+    def test_active_only(self, problem, plain):
         X, Y, _ = problem
         dis = quick(active_only=True)
         features = dis.fit_transform(X, Y)
         assert features.shape == (len(X), len(dis.active_components_))
-        everything = quick().fit_transform(X, Y)
-        assert np.array_equal(features, everything[:, dis.active_components_])
+        assert np.array_equal(features, plain[:, dis.active_components_])
 
     def test_weight_zero_is_as_good_as_removed(self, problem):
         X, Y, _ = problem
