@@ -15,7 +15,15 @@ from skdisentangle import __version__
 FOLDER = Path(__file__).parent
 
 #: Suites in the order of the page.
-SUITES = ("recovery", "identifiability", "factors", "new_tasks", "metrics", "sprites")
+SUITES = (
+    "recovery",
+    "identifiability",
+    "factors",
+    "new_tasks",
+    "leakage",
+    "metrics",
+    "sprites",
+)
 
 START = """# Benchmarks
 

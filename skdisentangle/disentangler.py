@@ -20,6 +20,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
+    clone,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -33,6 +34,7 @@ from sklearn.utils.validation import (
 
 from ._random import check_rng, draw_seed
 from .callbacks import CallbackSupportMixin, EpochCallbacks
+from .crossfit import out_of_fold
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
 from .heads import SparseTaskHead
 from .inputs import (
@@ -228,6 +230,12 @@ class SparseSharedDisentangler(
     active_only : bool, default=False
         Whether ``transform`` gives the active components only. Otherwise it gives all
         of them, and those that no task uses are zero.
+    cross_fit : int, default=None
+        Number of folds, at least 2, if the features that ``fit_transform`` gives, and so
+        those that the next step of a pipeline is trained on, are to be out of fold: each
+        row's from an encoder that has not seen its labels, see :meth:`fit_transform`. For
+        a next step whose target is among the tasks. Takes one more fit a fold. ``fit`` and
+        ``transform`` are not touched by it.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
     n_jobs : int, default=None
@@ -331,6 +339,7 @@ class SparseSharedDisentangler(
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
         "active_only": ["boolean"],
+        "cross_fit": [Interval(Integral, 2, None, closed="left"), None],
         "device": [str, torch.device],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -366,6 +375,7 @@ class SparseSharedDisentangler(
         validation_fraction: float = 0.1,
         warm_start: bool = False,
         active_only: bool = False,
+        cross_fit: int | None = None,
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -391,6 +401,7 @@ class SparseSharedDisentangler(
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.active_only = active_only
+        self.cross_fit = cross_fit
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -588,6 +599,65 @@ class SparseSharedDisentangler(
             self._warn(history, max_iter)
         callbacks.end()
         return self
+
+    @_all_or_nothing
+    def fit_transform(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray[np.floating]:
+        """Fit, and give the components of the training rows.
+
+        With ``cross_fit`` these are out of fold: rows are dealt into so many folds at
+        random, and each fold's components come from an encoder fitted on the others and
+        are matched one to one, by correlation, with those of the encoder of all rows. A
+        component without counterpart in a fold is zero there, which is its mean; what a
+        fold has in excess is left out. Rows of weight zero, which no fit looks at, get
+        the components of ``transform``.
+
+        .. note::
+            With ``cross_fit``, ``fit(X, y).transform(X)`` does not equal
+            ``fit_transform(X, y)``. What the next step is to be trained on is the
+            latter; other rows go through ``transform``.
+
+        Parameters
+        ----------
+        X, y, Y_tasks, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            As from :meth:`transform`.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`; also if there are fewer rows than folds, or a fold leaves
+            no task that can be learned. The estimator is then what it was before.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            As in :meth:`fit`, also of the encoders of the folds.
+        """
+        unfitted = clone(self)
+        self.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+        if self.cross_fit is None:
+            features: NDArray[np.floating] = self.transform(X)
+            return features
+        X = self._validate_rows(X, reset=False)
+        codes = out_of_fold(
+            unfitted,
+            self,
+            X,
+            y if Y_tasks is None else Y_tasks,
+            row_weights(sample_weight, X),
+        )
+        return codes[:, self.active_components_] if self.active_only else codes
 
     @available_if(_has_strengths)
     @_fit_context(prefer_skip_nested_validation=True)
