@@ -133,6 +133,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         validation_fraction: float = 0.1,
         warm_start: bool = False,
         active_only: bool = False,
+        cross_fit: int | None = None,
         device: str | torch.device = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -159,6 +160,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.active_only = active_only
+        self.cross_fit = cross_fit
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
