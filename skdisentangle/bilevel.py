@@ -44,7 +44,7 @@ def implicit_gradient(
     blocks: Sequence[Block],
     slope: Tensor,
     *,
-    damping: float = 0.0,
+    damping: float | Tensor = 0.0,
     max_iter: int = 1000,
     tol: float = 1e-10,
 ) -> Tensor:
@@ -61,8 +61,8 @@ def implicit_gradient(
     blocks : sequence of Block
     slope : Tensor of shape (n_outputs, n_components + 1)
         Gradient of the query loss in the heads.
-    damping : float, default=0.0
-        Added to the diagonal of the Hessian.
+    damping : float or Tensor of shape (n_outputs, 1), default=0.0
+        Added to the diagonal of the Hessian; the same for all outputs of a task.
     max_iter : int, default=1000
         Steps of conjugate gradients at the most.
     tol : float, default=1e-10
@@ -78,7 +78,7 @@ def implicit_gradient(
 
     def product(direction: Tensor) -> Tensor:
         bent = hessian_product(codes @ direction.T, scores, weights, blocks)
-        out = torch.addmm(direction, bent.T, codes, beta=damping, alpha=1 / len(codes))
+        out = torch.addmm(damping * direction, bent.T, codes, alpha=1 / len(codes))
         return out.mul_(active)
 
     n_tasks = targets.shape[1]

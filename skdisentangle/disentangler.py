@@ -48,6 +48,7 @@ from .penalties import PENALTIES, output_weights, usage
 from .tasks import TaskSet
 from .training import (
     EPS,
+    Bilevel,
     History,
     LabelTensors,
     Rows,
@@ -286,6 +287,10 @@ class SparseSharedDisentangler(
         "sparsity": [Interval(Real, 0, None, closed="left")],
         "sharing": [Interval(Real, 0, None, closed="left")],
         "penalty": [StrOptions(set(PENALTIES))],
+        "solver": [StrOptions({"alternating", "bilevel"})],
+        "outer_gradient": [StrOptions({"implicit", "first_order"})],
+        "support_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "tasks_per_step": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
             torch.nn.Module,
@@ -328,6 +333,10 @@ class SparseSharedDisentangler(
         sparsity: float = 0.03,
         sharing: float = 0.1,
         penalty: Literal["reweighted", "l1"] = "reweighted",
+        solver: Literal["alternating", "bilevel"] = "alternating",
+        outer_gradient: Literal["implicit", "first_order"] = "implicit",
+        support_fraction: float = 0.5,
+        tasks_per_step: int | None = None,
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
@@ -353,6 +362,10 @@ class SparseSharedDisentangler(
         self.sparsity = sparsity
         self.sharing = sharing
         self.penalty = penalty
+        self.solver = solver
+        self.outer_gradient = outer_gradient
+        self.support_fraction = support_fraction
+        self.tasks_per_step = tasks_per_step
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
@@ -850,6 +863,16 @@ class SparseSharedDisentangler(
             learning_rate=float(self.learning_rate_init),
             spread=torch.from_numpy(self._spread).to(like),
             task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
+            bilevel=self._bilevel(),
+        )
+
+    def _bilevel(self) -> Bilevel | None:
+        if self.solver == "alternating":
+            return None
+        return Bilevel(
+            support_fraction=float(self.support_fraction),
+            tasks_per_step=self.tasks_per_step,
+            implicit=self.outer_gradient == "implicit",
         )
 
     def _begin(
