@@ -5,6 +5,11 @@ few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by 
 step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
 theorem makes the gradient in the body the plain partial derivative at those heads.
 
+So it is with the alternating solver. The bilevel one splits the batch, once it is
+standardised: the heads move on the first part, the *support*, and the body follows the
+loss of the rest, the *query*, of which a part comes through the heads
+(:mod:`skdisentangle.bilevel`). All else is the same for both.
+
 **Weights of tasks.** The body follows the mean over tasks of their losses read as
 negative log-likelihoods: the squared error of a regression task is divided by its
 residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
@@ -60,12 +65,12 @@ __all__ = [
 #: Proximal gradient steps of the heads for each step of the encoder.
 INNER_STEPS = 2
 
-#: The same where heads are fitted on the support alone. More make the fit slower, fewer
-#: leave the implicit gradient with little to say.
+#: The same for the bilevel solver, whose heads have to follow the support.
 BILEVEL_INNER_STEPS = 10
 
-#: Conjugate gradient steps, at the most, and the remainder that is let pass. With the
-#: damping of 1/10 of the curvature these are more than enough.
+#: Conjugate gradient steps at the most, and the share of the slope that may remain. The
+#: damping bounds the condition number by one more than the inner steps, so that about
+#: ten steps are enough.
 CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
 
 #: Residual variance (as a share of the target's) below which a regression task does not
@@ -346,9 +351,10 @@ def _bilevel(
     error /= len(error)
     slope = error @ state.theta[:, :-1]
     if settings.implicit:
-        # A few steps from heads that were there before do not follow the codes all the
-        # way: in directions of little curvature n steps of length 1 / L respond as the
-        # optimum does with a ridge of L / n about where they began.
+        # Heads that take n steps of length 1 / L from where they were do not follow the
+        # codes all the way where the loss bends little: they respond about as the optimum
+        # would with a ridge of L / n around the start. Without it the gradient promises
+        # the body what the heads do not do, and correlated factors are lost.
         bound = curvature(fixed, support.weights, blocks, support.row_weights)
         through = implicit_gradient(
             state.theta,

@@ -1,5 +1,7 @@
 """Every check of scikit-learn's, on every kind of estimator that takes plain rows.
 
+None is expected to fail, but for the two that rule out a random split of the rows.
+
 Run with ``SCIPY_ARRAY_API=1``, as ``.ci/run`` does, scikit-learn skips none of them.
 """
 
@@ -20,17 +22,30 @@ def make_body(n_features, n_components):
     )
 
 
+def expected_to_fail(estimator):
+    """Checks that a kind of estimator cannot pass, with the reason."""
+    if estimator.solver == "alternating":
+        return {}
+    reason = "copies of a row may be split between support and query, one row cannot"
+    return {
+        f"check_sample_weight_equivalence_on_{kind}_data": reason
+        for kind in ("dense", "sparse")
+    }
+
+
 @parametrize_with_checks(
     [
         SparseSharedDisentangler(),
         SparseSharedDisentangler(penalty="l1"),
         SparseSharedDisentangler(sparsity=0, sharing=0),
+        SparseSharedDisentangler(solver="bilevel"),
         SparseSharedDisentangler(encoder="linear"),
         SparseSharedDisentangler(encoder="conv"),
         SparseSharedDisentangler(encoder=make_body, n_components=3),
         SparseSharedDisentangler(class_weight="balanced"),
         SparseSharedDisentangler(active_only=True),
-    ]
+    ],
+    expected_failed_checks=expected_to_fail,
 )
 def test_check(estimator, check):
     check(estimator)
