@@ -53,6 +53,7 @@ from .penalties import PENALTIES, output_weights, usage
 from .tasks import TaskSet
 from .training import (
     EPS,
+    Bilevel,
     History,
     LabelTensors,
     Rows,
@@ -180,6 +181,24 @@ class SparseSharedDisentangler(
     penalty : {"reweighted", "l1"}, default="reweighted"
         ``"reweighted"`` is the minimax concave penalty, which does not shrink the large
         coefficients of a task; ``"l1"`` shrinks all, and loses correlated factors.
+    solver : {"alternating", "bilevel"}, default="alternating"
+        ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` is the
+        meta-learning of [1]_: at each step heads are fitted on some rows of the batch,
+        the support, and the encoder follows their loss on the others, the query. At its
+        defaults it finds the same factors, at 1.5 to 2 times the time. Of 500 rows it
+        kept to the number of components needed more often; with few labels of a task in a
+        batch the alternating solver, which sees them all, is the better one. As rows are
+        split at random, weights of rows are not quite repetitions.
+    outer_gradient : {"implicit", "first_order"}, default="implicit"
+        With ``solver="bilevel"``: whether the gradient also goes through the fitted heads,
+        by implicit differentiation on their nonzero coefficients, or takes the heads for
+        constants, which is faster, and was no worse where we measured.
+    support_fraction : float, default=0.5
+        With ``solver="bilevel"``: share of the rows of a batch that heads are fitted on.
+    tasks_per_step : int, default=None
+        With ``solver="bilevel"``: number of tasks, drawn anew at each step, that the
+        encoder follows; the heads of all tasks are fitted. None, and any number above
+        that of the tasks, stand for all.
     encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
         ``"conv"`` takes rows for flattened images of ``input_shape``: convolutions of
         stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
@@ -316,6 +335,10 @@ class SparseSharedDisentangler(
         "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
+        "solver": [StrOptions({"alternating", "bilevel"})],
+        "outer_gradient": [StrOptions({"implicit", "first_order"})],
+        "support_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "tasks_per_step": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
             torch.nn.Module,
@@ -359,6 +382,10 @@ class SparseSharedDisentangler(
         sparsity: float | Literal["auto"] = 0.03,
         sharing: float | Literal["auto"] = 0.1,
         penalty: Literal["reweighted", "l1"] = "reweighted",
+        solver: Literal["alternating", "bilevel"] = "alternating",
+        outer_gradient: Literal["implicit", "first_order"] = "implicit",
+        support_fraction: float = 0.5,
+        tasks_per_step: int | None = None,
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
@@ -385,6 +412,10 @@ class SparseSharedDisentangler(
         self.sparsity = sparsity
         self.sharing = sharing
         self.penalty = penalty
+        self.solver = solver
+        self.outer_gradient = outer_gradient
+        self.support_fraction = support_fraction
+        self.tasks_per_step = tasks_per_step
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
@@ -1053,6 +1084,16 @@ class SparseSharedDisentangler(
             learning_rate=float(self.learning_rate_init),
             spread=torch.from_numpy(self._spread).to(like),
             task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
+            bilevel=self._bilevel(),
+        )
+
+    def _bilevel(self) -> Bilevel | None:
+        if self.solver == "alternating":
+            return None
+        return Bilevel(
+            support_fraction=float(self.support_fraction),
+            tasks_per_step=self.tasks_per_step,
+            implicit=self.outer_gradient == "implicit",
         )
 
     def _begin(

@@ -1,9 +1,10 @@
 """One loss per task type, on tensors.
 
 Every loss is a function of the *scores* ``codes @ coef.T + intercept`` of a block of
-tasks of one type. The solvers need three things of it: the value per row and task, the
-*residual* (the derivative of the value with respect to the scores) and a bound on the
-curvature, from which the step of a proximal gradient method follows.
+tasks of one type. The solvers need of it the value per row and task, the *residual* (the
+derivative of the value with respect to the scores) and a bound on the curvature, from
+which the step of a proximal gradient method follows; and implicit differentiation the
+product of the second derivative with a direction of the scores.
 
 Targets are given as one number per row and task: the standardised value for a
 regression task, 0 or 1 for a binary task, the class's index for a multiclass task.
@@ -23,6 +24,7 @@ __all__ = [
     "LOSSES",
     "Block",
     "Loss",
+    "hessian_product",
     "loss_values",
     "residual",
     "task_scores",
@@ -46,6 +48,11 @@ class Loss(Protocol):
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         """Overwrite the scores, shape (n_rows, n_outputs), by the derivative."""
 
+    def hessian_product_(
+        self, direction: Tensor, scores: Tensor, n_classes: int
+    ) -> None:
+        """Overwrite a direction, of the shape of the scores, by Hessian times it."""
+
 
 class SquaredLoss:
     """Half the squared error, ``(score - target)^2 / 2``."""
@@ -58,6 +65,11 @@ class SquaredLoss:
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sub_(targets)
 
+    def hessian_product_(
+        self, direction: Tensor, scores: Tensor, n_classes: int
+    ) -> None:
+        pass  # the Hessian is one
+
 
 class LogisticLoss:
     """Cross-entropy of one logit, ``log(1 + exp(score)) - target * score``."""
@@ -69,6 +81,12 @@ class LogisticLoss:
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sigmoid_().sub_(targets)
+
+    def hessian_product_(
+        self, direction: Tensor, scores: Tensor, n_classes: int
+    ) -> None:
+        probability = scores.sigmoid()
+        direction.mul_(probability - probability.square())
 
 
 class SoftmaxLoss:
@@ -92,6 +110,14 @@ class SoftmaxLoss:
             2, index, torch.full_like(index, -1, dtype=scores.dtype)
         )
         scores.copy_(probabilities.flatten(1))
+
+    def hessian_product_(
+        self, direction: Tensor, scores: Tensor, n_classes: int
+    ) -> None:
+        probabilities = _softmax(scores.unflatten(1, (-1, n_classes)))
+        change = direction.unflatten(1, (-1, n_classes))
+        mean = (probabilities * change).sum(2, keepdim=True)
+        change.sub_(mean).mul_(probabilities)
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -190,12 +216,47 @@ def residual(
         part = scores[:, block.outputs]
         LOSSES[block.type].residual_(part, targets[:, block.tasks], block.n_classes)
         if weights is not None:
-            weight = weights[:, block.tasks]
-            if block.n_classes == 1:
-                part.mul_(weight)
-            else:
-                part.unflatten(1, (-1, block.n_classes)).mul_(weight.unsqueeze(2))
+            _weigh_(part, weights[:, block.tasks], block.n_classes)
     return scores
+
+
+def hessian_product(
+    direction: Tensor, scores: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+) -> Tensor:
+    """Turn a direction of the scores into the weighted losses' Hessian times it, in place.
+
+    The Hessian of a row is one matrix a task, of as many rows as the task has outputs.
+
+    Parameters
+    ----------
+    direction : Tensor of shape (n_rows, n_outputs)
+        Overwritten.
+    scores : Tensor of shape (n_rows, n_outputs)
+        Where the Hessian is taken.
+    weights : Tensor of shape (n_rows, n_tasks), or None for weights of one
+    blocks : sequence of Block
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_outputs)
+        ``direction``, holding the product.
+    """
+    for block in blocks:
+        part = direction[:, block.outputs]
+        LOSSES[block.type].hessian_product_(
+            part, scores[:, block.outputs], block.n_classes
+        )
+        if weights is not None:
+            _weigh_(part, weights[:, block.tasks], block.n_classes)
+    return direction
+
+
+def _weigh_(part: Tensor, weight: Tensor, n_classes: int) -> None:
+    """Multiply the outputs of each task of a block by the task's weights."""
+    if n_classes == 1:
+        part.mul_(weight)
+    else:
+        part.unflatten(1, (-1, n_classes)).mul_(weight.unsqueeze(2))
 
 
 def task_scores(

@@ -117,6 +117,10 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         sharings: ArrayLike = (0.1,),
         cv: Any = None,
         penalty: Literal["reweighted", "l1"] = "reweighted",
+        solver: Literal["alternating", "bilevel"] = "alternating",
+        outer_gradient: Literal["implicit", "first_order"] = "implicit",
+        support_fraction: float = 0.5,
+        tasks_per_step: int | None = None,
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
@@ -144,6 +148,10 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.sharings = sharings
         self.cv = cv
         self.penalty = penalty
+        self.solver = solver
+        self.outer_gradient = outer_gradient
+        self.support_fraction = support_fraction
+        self.tasks_per_step = tasks_per_step
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape

@@ -130,6 +130,9 @@ def proximal_steps(
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
+    The heads of a task without a label among the rows stay as they are: its objective
+    here is the penalty alone, which would wipe them out.
+
     Parameters
     ----------
     theta : Tensor of shape (n_outputs, n_components + 1)
@@ -147,7 +150,10 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    step = curvature(codes, weights, blocks, row_weights).reciprocal()
+    bound = curvature(codes, weights, blocks, row_weights)
+    step = bound.reciprocal()
+    if weights is not None:
+        step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
     for _ in range(n_steps):
         slope = gradient(theta, codes, targets, weights, blocks)

@@ -5,6 +5,11 @@ few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by 
 step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
 theorem makes the gradient in the body the plain partial derivative at those heads.
 
+So it is with the alternating solver. The bilevel one splits the batch, once it is
+standardised: the heads move on the first part, the *support*, and the body follows the
+loss of the rest, the *query*, of which a part comes through the heads
+(:mod:`skdisentangle.bilevel`). All else is the same for both.
+
 **Weights of tasks.** The body follows the mean over tasks of their losses read as
 negative log-likelihoods: the squared error of a regression task is divided by its
 residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
@@ -32,13 +37,14 @@ import torch
 from torch import Tensor, nn
 
 from .basis import change_outputs, last_linear, settled_basis, simplest_basis
-from .losses import Block, loss_values, residual, task_scores
+from .bilevel import implicit_gradient
+from .losses import Block, loss_values, residual, task_scores, tasks_to_outputs
 from .penalties import output_weights, penalty_weights
 from .solvers import (
     augment,
+    curvature,
     pad_weights,
     proximal_steps,
-    solve_heads,
     solve_penalized_heads,
     standard_errors,
 )
@@ -59,6 +65,14 @@ __all__ = [
 
 #: Proximal gradient steps of the heads for each step of the encoder.
 INNER_STEPS = 2
+
+#: The same for the bilevel solver, whose heads have to follow the support.
+BILEVEL_INNER_STEPS = 10
+
+#: Conjugate gradient steps at the most, and the share of the slope that may remain. The
+#: damping bounds the condition number by one more than the inner steps, so that about
+#: ten steps are enough.
+CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
 
 #: Residual variance (as a share of the target's) below which a regression task does not
 #: gain further weight.
@@ -92,10 +106,6 @@ BASIS_TIMES = (*STAGES[:2], 1 / 2)
 #: Rows that the correlations of the components are estimated from, at the most; and in
 #: ``partial_fit``, for each component, at the least.
 BASIS_ROWS, ROWS_PER_COMPONENT = 8192, 10
-
-#: Steps of the solver for the heads that the basis is chosen by. Not to the optimum: where
-#: classes can be told apart without error there is none.
-BASIS_HEAD_STEPS = 100
 
 #: A penalty that no loss pays.
 NEVER = 1e6
@@ -134,7 +144,7 @@ class LabelTensors:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: Tensor) -> LabelTensors:
+    def __getitem__(self, index: Tensor | slice) -> LabelTensors:
         return LabelTensors(
             self.targets[index],
             None if self.weights is None else self.weights[index],
@@ -143,8 +153,20 @@ class LabelTensors:
 
 
 @dataclass(frozen=True)
+class Bilevel:
+    """How ``solver="bilevel"`` takes the outer gradient; names as in the estimator."""
+
+    support_fraction: float
+    tasks_per_step: int | None
+    implicit: bool
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
-    """Constants of a fit; names as in the estimator."""
+    """Constants of a fit; names as in the estimator.
+
+    ``bilevel`` is None for the alternating solver.
+    """
 
     blocks: Sequence[Block]
     sparsity: float
@@ -153,6 +175,7 @@ class TrainingOptions:
     learning_rate: float
     spread: Tensor
     task_weights: Tensor
+    bilevel: Bilevel | None = None
 
 
 @dataclass
@@ -262,12 +285,104 @@ def _outer_weights(
     return outer
 
 
+def _alternating(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    l1: Tensor,
+    options: TrainingOptions,
+) -> tuple[Tensor, Tensor]:
+    """Move the heads; scores, and gradient in the codes, all on the same rows."""
+    targets, weights, blocks = labels.targets, labels.weights, options.blocks
+    state.theta = proximal_steps(
+        state.theta,
+        codes,
+        targets,
+        weights,
+        blocks,
+        l1,
+        INNER_STEPS,
+        labels.row_weights,
+    )
+    scores = codes @ state.theta.T
+    error = residual(scores.clone(), targets, weights, blocks)
+    error *= _outer_weights(scores, labels, state, options)
+    return scores, error @ state.theta[:, :-1] / len(codes)
+
+
+def _bilevel(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    l1: Tensor,
+    options: TrainingOptions,
+    settings: Bilevel,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Move the heads on the first rows; gradient in the codes of the others' loss.
+
+    Heads of all tasks move, whichever are drawn: solved together they cost little more,
+    and a head that rests falls behind the encoder.
+    """
+    blocks = options.blocks
+    n_support = round(settings.support_fraction * len(codes))
+    n_support = min(max(n_support, 1), len(codes) - 1)
+    fixed, support = codes[:n_support], labels[:n_support]
+    state.theta = proximal_steps(
+        state.theta,
+        fixed,
+        support.targets,
+        support.weights,
+        blocks,
+        l1,
+        BILEVEL_INNER_STEPS,
+        support.row_weights,
+    )
+    scores = codes @ state.theta.T
+    query = labels[n_support:]
+    error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
+    outer = _outer_weights(scores[n_support:], query, state, options)
+    n_tasks = labels.targets.shape[1]
+    if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
+        drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
+        say = outer.new_zeros(n_tasks)
+        say[drawn.to(say.device)] = n_tasks / settings.tasks_per_step
+        outer = outer * tasks_to_outputs(say, blocks)
+    if support.weights is not None:
+        told = (support.weights > 0).any(0)
+        outer = outer * tasks_to_outputs(told, blocks)
+    error *= outer
+    error /= len(error)
+    slope = error @ state.theta[:, :-1]
+    if settings.implicit:
+        # Heads that take n steps of length 1 / L from where they were do not follow the
+        # codes all the way where the loss bends little: they respond about as the optimum
+        # would with a ridge of L / n around the start. Without it the gradient promises
+        # the body what the heads do not do, and correlated factors are lost.
+        bound = curvature(fixed, support.weights, blocks, support.row_weights)
+        through = implicit_gradient(
+            state.theta,
+            fixed,
+            support.targets,
+            support.weights,
+            blocks,
+            error.T @ codes[n_support:],
+            damping=bound / BILEVEL_INNER_STEPS,
+            max_iter=CONJUGATE_STEPS,
+            tol=CONJUGATE_TOL,
+        )
+    else:
+        through = slope.new_zeros(n_support, slope.shape[1])
+    return scores, torch.cat([through, slope])
+
+
 def step(
     state: TrainingState,
     rows: Tensor,
     labels: LabelTensors,
     l1: Tensor,
     options: TrainingOptions,
+    generator: torch.Generator,
 ) -> Tensor:
     """One step of heads and body on a batch.
 
@@ -280,30 +395,24 @@ def step(
     labels : LabelTensors
     l1 : Tensor of shape (n_outputs, n_components + 1)
     options : TrainingOptions
+    generator : torch.Generator
+        Draws tasks, where the options ask for it.
 
     Returns
     -------
     Tensor of shape (n_rows, n_outputs)
         The scores of the batch, for the loss curve.
     """
-    targets, weights, blocks = labels.targets, labels.weights, options.blocks
     codes = standardise(state.body(rows), state, labels.row_weights)
     fixed = augment(codes.detach())
-    state.theta = proximal_steps(
-        state.theta,
-        fixed,
-        targets,
-        weights,
-        blocks,
-        l1,
-        INNER_STEPS,
-        labels.row_weights,
-    )
-    scores = fixed @ state.theta.T
-    error = residual(scores.clone(), targets, weights, blocks)
-    error *= _outer_weights(scores, labels, state, options)
+    if options.bilevel is None:
+        scores, slope = _alternating(state, fixed, labels, l1, options)
+    else:
+        scores, slope = _bilevel(
+            state, fixed, labels, l1, options, options.bilevel, generator
+        )
     state.optimizer.zero_grad()
-    codes.backward(error @ state.theta[:, :-1] / len(rows))
+    codes.backward(slope)
     state.optimizer.step()
     state.n_steps += 1
     return scores
@@ -316,6 +425,7 @@ def _pass(
     batches: Sequence[Tensor],
     l1: Tensor,
     options: TrainingOptions,
+    generator: torch.Generator,
     set_rate: Callable[[float], None] | None = None,
 ) -> float:
     """Go through the batches once; return the mean loss over tasks and rows."""
@@ -326,7 +436,7 @@ def _pass(
         if set_rate is not None:
             set_rate(number / len(batches))
         batch = labels[index]
-        scores = step(state, rows[index], batch, l1, options)
+        scores = step(state, rows[index], batch, l1, options, generator)
         if number % LOSS_EVERY == 0:
             values = loss_values(scores, batch.targets, options.blocks)
             if batch.weights is not None:
@@ -383,7 +493,8 @@ def train_pass(
         change_basis(state, rows, labels, options, first=True)
     order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
     l1 = _l1(state, options, progress)
-    return _pass(state, rows, labels, split_batches(order, batch_size), l1, options)
+    batches = split_batches(order, batch_size)
+    return _pass(state, rows, labels, batches, l1, options, generator)
 
 
 def change_basis(
@@ -428,29 +539,22 @@ def change_basis(
     std = (share @ centred.square() + EPS).sqrt()
     codes = centred / std
     correlation = (codes.T * share) @ codes
-    coef, intercept = state.theta[:, :-1], state.theta[:, -1]
+    if first or options.bilevel is not None:
+        # The heads of the last batches, or of one small support, are ten times noisier.
+        codes, known = codes.to(state.theta), labels[some]
+        _solve_all(state, codes, known, options, penalised=not first)
+    coef = state.theta[:, :-1]
     if first:
-        # The heads of the last batches would be an order of magnitude noisier.
-        codes, known = codes.to(coef), labels[some]
-        dense = solve_heads(
-            codes,
-            known.targets,
-            known.weights,
-            options.blocks,
-            torch.zeros_like(coef),
-            coef=coef,
-            intercept=intercept,
-            row_weights=known.row_weights,
-            max_iter=BASIS_HEAD_STEPS,
-        )
-        coef, intercept = dense.coef, dense.intercept
         basis = simplest_basis(
             coef,
             correlation,
             output_weights(options.blocks, coef),
             options.spread,
             standard_errors(
-                codes @ coef.T + intercept, known.targets, known.weights, options.blocks
+                augment(codes) @ state.theta.T,
+                known.targets,
+                known.weights,
+                options.blocks,
             ),
         )
     else:
@@ -458,7 +562,7 @@ def change_basis(
     if basis is None:
         return False
     change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), basis.transform)
-    state.theta = torch.cat([basis.coef, intercept.unsqueeze(1)], dim=1)
+    state.theta = torch.cat([basis.coef, state.theta[:, -1:]], dim=1)
     state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
     state.based = True
     return True
@@ -526,7 +630,8 @@ def train(
     progress, best, stale = start, math.inf, 0
     n_epochs = max(1, round((1 - start) * max_iter))
     best_score, kept = -math.inf, None
-    one_batch = batch_size >= len(labels)
+    # Where all rows go into each step their order means nothing, but for the split.
+    in_order = batch_size >= len(labels) and options.bilevel is None
     every_row = torch.arange(len(labels), device=state.theta.device)
 
     def set_rate(share: float) -> None:
@@ -537,11 +642,11 @@ def train(
     try:
         for epoch in range(1, n_epochs + 1):
             order = every_row
-            if not one_batch:
+            if not in_order:
                 order = torch.randperm(len(labels), generator=generator).to(every_row)
             batches = split_batches(order, batch_size)
             l1 = _l1(state, options, progress)
-            loss = _pass(state, rows, labels, batches, l1, options, set_rate)
+            loss = _pass(state, rows, labels, batches, l1, options, generator, set_rate)
             history.losses.append(loss)
             score = None if validate is None else validate(state)
             if score is not None:
@@ -646,16 +751,29 @@ def finish(
     mean = share @ raw.double()
     state.var = (share @ (raw.double() - mean).square()).to(raw)
     state.mean = mean.to(raw)
+    codes = (raw - state.mean) * (state.var + EPS).rsqrt()
+    _solve_all(state, codes, labels, options, penalised=True)
+
+
+def _solve_all(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    options: TrainingOptions,
+    *,
+    penalised: bool,
+) -> None:
+    """Solve for the heads on the codes of all rows, from the heads there are."""
     coef = state.theta[:, :-1]
     solution = solve_penalized_heads(
-        (raw - state.mean) * (state.var + EPS).rsqrt(),
+        codes,
         labels.targets,
         labels.weights,
         options.blocks,
         output_weights(options.blocks, coef),
-        sparsity=options.sparsity,
-        sharing=options.sharing,
-        reweighted=options.reweighted,
+        sparsity=options.sparsity if penalised else 0.0,
+        sharing=options.sharing if penalised else 0.0,
+        reweighted=options.reweighted and penalised,
         coef=coef,
         intercept=state.theta[:, -1],
         row_weights=labels.row_weights,

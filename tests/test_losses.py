@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from skdisentangle.losses import (
     LOSSES,
     Block,
+    hessian_product,
     loss_values,
     residual,
     task_scores,
@@ -61,6 +62,24 @@ def test_residual_is_the_derivative(batch, weighted):
     (values if weights is None else values * weights).sum().backward()
     torch.testing.assert_close(
         residual(scores.clone(), targets, weights, BLOCKS), leaf.grad
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_hessian_product_is_the_derivative_of_the_residual(batch, weighted):
+    scores, targets, weights = batch
+    weights = weights if weighted else None
+    direction = torch.from_numpy(np.random.default_rng(1).normal(size=scores.shape))
+    step = 1e-6 * direction
+    ends = [
+        residual(moved, targets, weights, BLOCKS)
+        for moved in (scores + step, scores - step)
+    ]
+    torch.testing.assert_close(
+        hessian_product(direction.clone(), scores, weights, BLOCKS),
+        (ends[0] - ends[1]) / 2e-6,
+        rtol=1e-6,
+        atol=1e-8,
     )
 
 

@@ -256,6 +256,21 @@ def test_proximal_steps_go_downhill_to_the_solution():
     np.testing.assert_allclose(theta[:, :-1], best.coef, atol=1e-3)
 
 
+def test_heads_of_a_task_without_labels_stay():
+    """The penalty alone, its objective on these rows, would wipe them out."""
+    rng = np.random.default_rng(9)
+    rows = augment(torch.from_numpy(make_codes(rng)))
+    blocks = [Block("binary", slice(0, 2), slice(0, 2))]
+    targets = torch.from_numpy(rng.integers(0, 2, size=(120, 2)).astype(float))
+    weights = torch.ones_like(targets)
+    weights[:, 0] = 0
+    l1 = pad_weights(torch.full((2, 7), 0.05).double(), blocks)
+    before = torch.ones(2, 8, dtype=torch.float64)
+    after = proximal_steps(before, rows, targets, weights, blocks, l1, 2)
+    assert torch.equal(after[0], before[0])
+    assert not torch.equal(after[1], before[1])
+
+
 def test_too_strong_a_penalty_leaves_the_intercepts():
     rng = np.random.default_rng(8)
     codes = make_codes(rng)

@@ -7,7 +7,7 @@ from ._mpi3d import fetch_mpi3d
 from ._shapes3d import fetch_shapes3d
 from ._smallnorb import fetch_smallnorb
 from ._sprites import make_sprites, render_sprites
-from ._tasks import expand_factors, tasks_from_factors
+from ._tasks import expand_factors, tasks_from_classes, tasks_from_factors
 
 __all__ = [
     "expand_factors",
@@ -19,5 +19,6 @@ __all__ = [
     "make_multitask_factors",
     "make_sprites",
     "render_sprites",
+    "tasks_from_classes",
     "tasks_from_factors",
 ]

@@ -1,18 +1,20 @@
-"""Many sparse tasks from known factors, and factors as numbers to compare codes with."""
+"""Many tasks from known factors, or from one label; factors as numbers to compare with."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import Bunch, check_array
+from sklearn.utils import Bunch, check_array, column_or_1d
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
 from .._random import RandomState, generator
 
-__all__ = ["expand_factors", "tasks_from_factors"]
+__all__ = ["expand_factors", "tasks_from_classes", "tasks_from_factors"]
 
 FloatArray = NDArray[np.float64]
 TaskTypes = str | Sequence[str] | Mapping[str, float]
@@ -473,4 +475,113 @@ def tasks_from_factors(
         noise=noise,
         flip_y=flip_y,
         missing=missing,
+    )
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or is_scalar_nan(value) or is_pandas_na(value)
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, bool | np.bool_):
+        return "booleans"
+    if isinstance(label, Real):
+        return "numbers"
+    return "strings" if isinstance(label, str) else type(label).__name__
+
+
+def tasks_from_classes(
+    y: ArrayLike,
+    *,
+    n_tasks: int = 60,
+    n_classes: int = 2,
+    random_state: RandomState = None,
+) -> Bunch:
+    """Tasks on random subsets of the classes of a single label.
+
+    Each task is to tell a few classes apart; rows of other classes are not labelled for
+    it. So data with one label a row becomes multi-task, by the episodes of few-shot
+    learning, which Fumero et al. ("Leveraging sparse and shared feature activations for
+    disentangled representation learning", NeurIPS 2023) fit on. No subset is drawn
+    again before all have been.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Labels: whole numbers, strings, booleans or categories. Rows of missing label (NaN,
+        None, NA) are in no task.
+    n_tasks : int, default=60
+        Number of tasks.
+    n_classes : int, default=2
+        Classes of a task, from 2 to the number of those in `y`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the draws.
+
+    Returns
+    -------
+    Bunch
+        With attributes
+
+        - **Y**: ndarray of shape (n_samples, n_tasks), the labels of `y`. Numbers are
+          float64, with NaN where a row is not labelled; others are objects, with None.
+        - **classes**: ndarray of shape (n_tasks, n_classes), those of each task.
+        - **task_types**: list of str, for `task_types` of the estimator, which takes
+          numbers of more than 20 values for measurements.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described; the message says which.
+
+    Examples
+    --------
+    >>> from skdisentangle.datasets import tasks_from_classes
+    >>> tasks = tasks_from_classes([3, 5, 8, 5], n_tasks=3, random_state=0)
+    >>> tasks.classes.tolist()
+    [[5.0, 8.0], [3.0, 8.0], [3.0, 5.0]]
+    >>> tasks.Y[:, 0].tolist()
+    [nan, 5.0, 8.0, 5.0]
+    """
+    check_size("n_tasks", n_tasks)
+    values: NDArray[Any] = column_or_1d(np.asarray(y, dtype=object))
+    labelled = np.array([not _is_missing(value) for value in values], dtype=bool)
+    present = values[labelled].tolist()
+    kinds = {_kind(value) for value in present}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y must hold labels of one kind; got {', '.join(sorted(kinds))}."
+        )
+    numeric = kinds == {"numbers"}
+    known: NDArray[Any] = np.asarray(present, dtype=np.float64 if numeric else object)
+    if numeric and np.any(known % 1 != 0):
+        raise ValueError(
+            f"y must hold classes, whole numbers if it holds numbers; got "
+            f"{known[known % 1 != 0][0].item()!r}."
+        )
+    classes, index = np.unique(known, return_inverse=True)
+    check_size("n_classes", n_classes, 2)
+    if n_classes > len(classes):
+        raise ValueError(
+            f"n_classes must be at most {len(classes)}, the number of classes in y; got "
+            f"{n_classes}."
+        )
+    rng = generator(random_state)
+    rows = np.flatnonzero(labelled)
+    Y = np.full((len(values), n_tasks), np.nan if numeric else None)
+    subsets: list[NDArray[np.intp]] = []
+    seen: set[tuple[int, ...]] = set()
+    while len(subsets) < n_tasks:
+        subset = np.sort(rng.choice(len(classes), size=n_classes, replace=False))
+        if tuple(subset) in seen:
+            continue
+        seen.add(tuple(subset))
+        if len(seen) == math.comb(len(classes), n_classes):
+            seen.clear()
+        inside = np.isin(index, subset)
+        Y[rows[inside], len(subsets)] = known[inside]
+        subsets.append(subset)
+    return Bunch(
+        Y=Y,
+        classes=classes[np.array(subsets)],
+        task_types=["binary" if n_classes == 2 else "multiclass"] * n_tasks,
     )

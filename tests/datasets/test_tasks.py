@@ -8,6 +8,7 @@ import pytest
 from skdisentangle.datasets import (
     expand_factors,
     make_multitask_factors,
+    tasks_from_classes,
     tasks_from_factors,
 )
 
@@ -321,3 +322,64 @@ class TestMakeMultitaskFactors:
     def test_wrong_arguments(self, options, message):
         with pytest.raises(ValueError, match=message):
             make_multitask_factors(**{"n_samples": 20, **options})
+
+
+class TestTasksFromClasses:
+    def test_rows_of_other_classes_are_not_labelled(self):
+        y = np.random.default_rng(0).integers(5, size=200)
+        tasks = tasks_from_classes(y, n_tasks=7, n_classes=3, random_state=0)
+        assert tasks.Y.shape == (200, 7)
+        assert tasks.task_types == ["multiclass"] * 7
+        for labels, classes in zip(tasks.Y.T, tasks.classes, strict=True):
+            assert len(set(classes)) == 3
+            inside = np.isin(y, classes)
+            assert np.array_equal(labels[inside], y[inside])
+            assert np.isnan(labels[~inside]).all()
+
+    def test_no_subset_again_before_all_were_drawn(self):
+        tasks = tasks_from_classes(range(4), n_tasks=14, random_state=0)
+        drawn = [tuple(classes) for classes in tasks.classes]
+        assert len(set(drawn[:6])) == len(set(drawn[6:12])) == 6
+        assert tasks.task_types[0] == "binary"
+
+    @pytest.mark.parametrize(
+        ("y", "known"),
+        [
+            (["b", "a", None, "b"], ["b", "a", None, "b"]),
+            (["b", "a", float("nan"), "b"], ["b", "a", None, "b"]),
+            ([True, False, None, True], [True, False, None, True]),
+            (np.array(["b", "a"]), ["b", "a"]),
+            (np.array([2, 7]), [2.0, 7.0]),
+        ],
+    )
+    def test_labels_of_any_kind(self, y, known):
+        tasks = tasks_from_classes(y, n_tasks=2)
+        assert tasks.Y[:, 1].tolist() == known
+        assert tasks.classes[0].tolist() == sorted({k for k in known if k is not None})
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_series(self, library):
+        library = pytest.importorskip(library)
+        tasks = tasks_from_classes(library.Series([1, None, 3]), n_tasks=1)
+        assert tasks.Y[[0, 2], 0].tolist() == [1.0, 3.0]
+        assert np.isnan(tasks.Y[1, 0])
+        tasks = tasks_from_classes(library.Series(["x", None, "y"]), n_tasks=1)
+        assert tasks.Y[:, 0].tolist() == ["x", None, "y"]
+
+    def test_the_same_seed_draws_the_same(self):
+        one, two = (tasks_from_classes(range(9), random_state=3) for _ in range(2))
+        assert np.array_equal(one.classes, two.classes)
+
+    @pytest.mark.parametrize(
+        ("y", "options", "message"),
+        [
+            ([1, "a"], {}, "y must hold labels of one kind; got numbers, strings"),
+            ([1, 2.5], {}, "y must hold classes, .*got 2.5"),
+            ([1, 1], {}, "n_classes must be at most 1, .*got 2"),
+            ([1, 2], {"n_classes": 1}, "n_classes must be an integer of at least 2"),
+            ([1, 2], {"n_tasks": 0}, "n_tasks must be an integer of at least 1"),
+        ],
+    )
+    def test_wrong_arguments(self, y, options, message):
+        with pytest.raises(ValueError, match=message):
+            tasks_from_classes(y, **options)
