@@ -355,13 +355,20 @@ def solve_penalized_heads(
 
 
 def standard_errors(
-    scores: Tensor, targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+    scores: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    n_components: int,
 ) -> Tensor:
     """Standard error of each output's coefficients, for white codes.
 
-    The root of the residual variance over the number of labels for a regression task, and
-    for a class of probability ``p`` of ``1 / (n_labels * mean p (1 - p))``, from the Fisher
-    information of a logit.
+    For a regression task the root of the residual variance over the number of labels. A
+    class is treated as the regression of its probability, whose error is translated to
+    logits by the ratio of the two standard deviations: with little signal that is the error
+    from the Fisher information, which vanishes where classes are told apart without error.
+    As scores that are fitted to few labels claim too much, the residual variance is no less
+    than that of the class times ``n_components / n_labels``.
 
     Parameters
     ----------
@@ -369,11 +376,13 @@ def standard_errors(
         Of unpenalised heads.
     targets, weights, blocks
         As in :func:`solve_heads`. The number of labels is ``(sum w)^2 / sum w^2``.
+    n_components : int
 
     Returns
     -------
     Tensor of shape (n_outputs,)
     """
+    tiny = torch.finfo(scores.dtype).tiny
     parts = []
     for block in blocks:
         score = scores[:, block.outputs]
@@ -381,16 +390,21 @@ def standard_errors(
             weight = torch.ones_like(score)
         else:
             weight = weights[:, block.tasks].repeat_interleave(block.n_classes, dim=1)
-        total = weight.sum(0)
-        n_labels = total.square() / weight.square().sum(0)
+        n_labels = weight.sum(0).square() / weight.square().sum(0)
+        share = weight / weight.sum(0)
         if block.type == "regression":
             lost = (score - targets[:, block.tasks]).square()
-            parts.append((weight * lost).sum(0) / total / n_labels)
+            parts.append(((share * lost).sum(0) / n_labels).sqrt())
             continue
         if block.type == "binary":
             chance = score.sigmoid()
         else:
             chance = score.unflatten(1, (-1, block.n_classes)).softmax(2).flatten(1)
-        information = n_labels * (weight * chance * (1 - chance)).sum(0) / total
-        parts.append(information.clamp_min(torch.finfo(score.dtype).eps).reciprocal())
-    return torch.cat(parts).sqrt()
+        mean = (share * chance).sum(0)
+        explained = (share * (chance - mean).square()).sum(0)
+        left = (share * chance * (1 - chance)).sum(0)
+        left = left.maximum(mean * (1 - mean) * (n_components / n_labels).clamp_max(1))
+        spread = (share * (score - (share * score).sum(0)).square()).sum(0)
+        ratio = spread / explained.clamp_min(tiny)
+        parts.append((left / n_labels * ratio).sqrt())
+    return torch.cat(parts)

@@ -555,6 +555,7 @@ def change_basis(
                 known.targets,
                 known.weights,
                 options.blocks,
+                coef.shape[1],
             ),
         )
     else:
