@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent
 #: Suites in the order of the page.
 SUITES = (
     "recovery",
+    "method",
     "identifiability",
     "factors",
     "new_tasks",

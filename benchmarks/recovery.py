@@ -68,14 +68,18 @@ REPORT_SEEDS = {
 }
 
 
-def dci(factors, codes):
-    """Disentanglement and completeness (Eastwood & Williams, ICLR 2018)."""
+def dci(factors, codes, n_codes=None):
+    """Disentanglement and completeness (Eastwood & Williams, ICLR 2018).
+
+    With ``n_codes`` there are so many codes, of which those not given are constant.
+    """
     columns = [
         GradientBoostingRegressor(random_state=0).fit(codes, f).feature_importances_
         for f in factors.T
     ]
     importance = np.array(columns).T
-    n_codes, n_factors = importance.shape
+    n_factors = importance.shape[1]
+    n_codes = n_codes or len(importance)
     rows, total = importance.sum(1), importance.sum()
     used = rows > 0
     by_code = 1 - entropy(importance[used], axis=1) / np.log(n_factors)

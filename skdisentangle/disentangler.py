@@ -83,6 +83,9 @@ FULL_BATCH, BATCH_SIZE = 256, 128
 #: least number of passes over the rows.
 FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 
+#: Components that ``n_components="auto"`` begins with, at the most.
+MAX_COMPONENTS = 64
+
 
 #: From a method that ``fit`` or ``partial_fit`` calls, through its two wrappers, to the
 #: user's line.
@@ -162,9 +165,11 @@ class SparseSharedDisentangler(
 
     Parameters
     ----------
-    n_components : int, default=20
+    n_components : int or "auto", default=20
         Number of components. Rather too many than too few: those that no task needs
-        are switched off.
+        are switched off. ``"auto"`` begins with one for each output of the heads, at
+        the most 64, and keeps those in use only, so that `transform` gives as many
+        features as factors were found.
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of rows, tasks or outputs, on the scale of X or of
@@ -332,7 +337,10 @@ class SparseSharedDisentangler(
     __metadata_request__score: ClassVar = {"Y_tasks": True, "sample_weight": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
@@ -378,7 +386,7 @@ class SparseSharedDisentangler(
 
     def __init__(
         self,
-        n_components: int = 20,
+        n_components: int | Literal["auto"] = 20,
         *,
         sparsity: float | Literal["auto"] = 0.03,
         sharing: float | Literal["auto"] = 0.1,
@@ -1030,13 +1038,19 @@ class SparseSharedDisentangler(
         self._body = build_body(
             self.encoder,
             n_features=X.shape[1],
-            n_components=self.n_components,
+            n_components=self._width(),
             hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             input_shape=self.input_shape,
             seed=seed,
         )
         self._inputs = self._input_scaler()
         self.tasks_ = self._task_set.tasks
+
+    def _width(self) -> int:
+        """Outputs of the body."""
+        if self.n_components == "auto":
+            return min(self._task_set.n_outputs, MAX_COMPONENTS)
+        return int(self.n_components)
 
     def _input_scaler(self) -> InputScaler:
         if not self.scale_inputs:
@@ -1101,17 +1115,19 @@ class SparseSharedDisentangler(
         self, like: torch.Tensor, again: bool
     ) -> tuple[torch.nn.Module, torch.Tensor]:
         """Body and heads to begin with: new ones, or copies of those fitted."""
-        theta = like.new_zeros(self._task_set.n_outputs, self.n_components + 1)
+        n_outputs = self._task_set.n_outputs
         if not again:
             body: torch.nn.Module = self.__dict__.pop("_body")
+            theta = like.new_zeros(n_outputs, self._width() + 1)
             return body.to(like.device, like.dtype), theta
         coef, intercept = self._standardised_heads()
-        if coef.shape[1] != self.n_components:
+        if self.n_components not in ("auto", coef.shape[1]):
             raise ValueError(
                 f"n_components={self.n_components} cannot go on from a fit of "
                 f"{coef.shape[1]} components; set warm_start=False."
             )
         components = self.encoder_.components
+        theta = like.new_zeros(n_outputs, len(components.mean) + 1)
         in_order = torch.from_numpy(coef).to(like) * components.sign.to(like)
         theta[:, components.order] = in_order
         theta[:, -1] = torch.from_numpy(intercept).to(like)
@@ -1145,12 +1161,16 @@ class SparseSharedDisentangler(
         largest = coef.abs().argmax(0, keepdim=True)
         sign = coef.gather(0, largest).squeeze(0).sign()
 
-        components = ComponentScaler(len(use))
+        if self.sparsity_ == 0 and self.sharing_ == 0:
+            sign = torch.where(sign == 0, 1.0, sign)
+        if self.n_components == "auto":
+            kept = sign != 0
+            coef, use, order, sign = coef[:, kept], use[kept], order[kept], sign[kept]
+
+        components = ComponentScaler(len(state.mean))
         components.mean = state.mean.double().cpu()
         components.scale = (state.var.double().cpu() + EPS).rsqrt()
         components.order = order
-        if self.sparsity_ == 0 and self.sharing_ == 0:
-            sign = torch.where(sign == 0, 1.0, sign)
         components.sign = sign
         body = state.body.cpu().double()
         self.encoder_ = Encoder(self._inputs, body, components).eval()

@@ -43,7 +43,7 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
 
     Parameters
     ----------
-    n_components : int, default=20
+    n_components : int or "auto", default=20
         As in :class:`SparseSharedDisentangler`.
     sparsities : array-like, default=(0.01, 0.03, 0.1, 0.2)
         Values of ``sparsity`` to choose from, above zero.
@@ -111,7 +111,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
 
     def __init__(
         self,
-        n_components: int = 20,
+        n_components: int | Literal["auto"] = 20,
         *,
         sparsities: ArrayLike = SPARSITIES,
         sharings: ArrayLike = (0.1,),

@@ -816,3 +816,25 @@ class TestBadInput:
             dis.transform(X_OK[:, :2])
         with pytest.raises(ValueError, match="contains NaN"):
             dis.transform(X_OK * np.nan)
+
+
+def test_as_many_components_as_were_found():
+    problem = make_multitask_factors(
+        1500, n_factors=3, n_features=10, n_tasks=20, link="logistic", random_state=0
+    )
+    found = SparseSharedDisentangler("auto", random_state=0).fit(problem.X, problem.Y)
+    assert found.transform(problem.X).shape == (1500, 3)
+    assert found.coef_.shape == (20, 3)
+    assert len(found.get_feature_names_out()) == 3
+    score = found.score(problem.X, problem.Y)
+    found.set_params(warm_start=True, max_iter=5).fit(problem.X, problem.Y)
+    assert found.score(problem.X, problem.Y) > score - 0.05
+
+
+def test_components_that_are_off_stay_off():
+    """A batch has one or two labels of a task, whose gradients are mostly noise."""
+    problem = make_multitask_factors(
+        3000, n_tasks=40, missing=0.98, link="logistic", random_state=0
+    )
+    fitted = SparseSharedDisentangler(random_state=0).fit(problem.X, problem.Y)
+    assert len(fitted.active_components_) == 6

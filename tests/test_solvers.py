@@ -18,6 +18,7 @@ from skdisentangle.solvers import (
     pad_weights,
     proximal_steps,
     solve_heads,
+    standard_errors,
 )
 
 TYPES = {
@@ -278,3 +279,43 @@ def test_too_strong_a_penalty_leaves_the_intercepts():
     solution, _ = solve("regression", codes, targets, None, np.full((1, 7), 50.0))
     assert not solution.coef.any()
     assert float(solution.intercept[0]) == pytest.approx(targets.mean())
+
+
+def test_standard_errors_are_those_of_repeated_draws():
+    """White codes and labels drawn anew many times; weak signal, so that logits are right."""
+    generator = torch.Generator().manual_seed(0)
+    blocks = [
+        Block("regression", slice(0, 1), slice(0, 1)),
+        Block("binary", slice(1, 2), slice(1, 2)),
+    ]
+    coef = torch.tensor([[0.5, 0.0], [0.4, 0.0]], dtype=torch.float64)
+    found, errors = [], []
+    for _ in range(60):
+        codes = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+        codes = (codes - codes.mean(0)) / codes.std(0, correction=0)
+        noise = torch.randn(400, generator=generator, dtype=torch.float64)
+        chance = (codes @ coef[1]).sigmoid()
+        targets = torch.stack(
+            [
+                codes @ coef[0] + 0.5 * noise,
+                torch.bernoulli(chance, generator=generator),
+            ],
+            dim=1,
+        )
+        heads = solve_heads(codes, targets, None, blocks, torch.zeros_like(coef))
+        scores = codes @ heads.coef.T + heads.intercept
+        found.append(heads.coef)
+        errors.append(standard_errors(scores, targets, None, blocks, 2))
+    spread = torch.stack(found).std(0).mean(1)
+    torch.testing.assert_close(torch.stack(errors).mean(0), spread, rtol=0.15, atol=0.0)
+
+
+def test_standard_errors_of_classes_that_are_told_apart_stay_small():
+    codes = torch.linspace(-1, 1, 500, dtype=torch.float64).unsqueeze(1)
+    targets = (codes > 0).double()
+    block = [Block("binary", slice(0, 1), slice(0, 1))]
+    errors = [
+        float(standard_errors(size * codes, targets, None, block, 1)) / size
+        for size in (1.0, 1000.0)
+    ]
+    assert errors[1] < errors[0]
