@@ -184,11 +184,12 @@ class SparseSharedDisentangler(
     solver : {"alternating", "bilevel"}, default="alternating"
         ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` is the
         meta-learning of [1]_: at each step heads are fitted on some rows of the batch,
-        the support, and the encoder follows their loss on the others, the query. At its
-        defaults it finds the same factors, at 1.5 to 2 times the time. Of 500 rows it
-        kept to the number of components needed more often; with few labels of a task in a
-        batch the alternating solver, which sees them all, is the better one. As rows are
-        split at random, weights of rows are not quite repetitions.
+        the support, and the encoder follows their loss on the others, the query. It takes
+        about twice the time (1.4 times with ``outer_gradient="first_order"``) and mostly
+        finds the same factors. It was the better one on few rows with many components,
+        of which it left fewer on, and for binary tasks on strongly correlated factors;
+        the worse one where a batch has few labels of a task. As rows are split at random,
+        a row of weight 2 is not quite two rows.
     outer_gradient : {"implicit", "first_order"}, default="implicit"
         With ``solver="bilevel"``: whether the gradient also goes through the fitted heads,
         by implicit differentiation on their nonzero coefficients, or takes the heads for
