@@ -19,8 +19,12 @@ dictionary", Neural Computation 13, 2001.)
 
 The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
 \Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
-weighted median; from several starts, as the problem is not convex. Of the bases found, each
-refined by weights that spare large coefficients, we take the one with the fewest nonzeros.
+weighted median; from several starts, as the problem is not convex, each refined by weights
+that spare large coefficients. With few outputs that often fails. Then a column of the basis is
+better found as what is orthogonal to the heads of enough outputs that do without it, and a
+basis by taking the sparsest columns that are independent, which is the sparsest basis of all
+if the columns are there, and exchanging columns. Of all bases found we take the one with
+the fewest nonzeros; where these are about as many, one whose components are less correlated.
 
 How many directions of the codes the heads need is told from the heads and their standard
 errors: a direction is needed if some output would lose a share of its variance without it
@@ -58,7 +62,7 @@ MAX_SWEEPS = 30
 #: A sweep must lower the sum of logarithms by this for the search to go on.
 TOLERANCE = 1e-4
 
-#: Bases whose counts of nonzeros differ by less than this share are as good.
+#: Bases whose costs differ by less than this, for each output, are as good.
 SAME = 1e-3
 
 #: Random errors of the heads count as so much more than they are: heads are fitted on rows
@@ -77,8 +81,15 @@ ZERO_EPS = 0.1
 EMPTY = 1e-6
 
 #: Smallness of a coefficient, in standard deviations of what its output predicts, around
-#: which it stops to count when pairs are settled; no part of an output at all.
-SMALL, NO_PART = 0.05, 0.02
+#: which it stops to count: in the choice among all bases, and when pairs are settled. No
+#: part of an output at all.
+EARLY_SMALL, SMALL, NO_PART = 0.1, 0.05, 0.02
+
+#: Columns that many outputs do without: draws of outputs, columns kept, columns as good
+#: as the same (a cosine), as good as dependent (a sine), bases made of them; in
+#: higher dimensions the shears find the way.
+N_DRAWS, MAX_COLUMNS, SAME_COLUMN, LEAST_ANGLE, N_EXCHANGES = 1500, 300, 0.995, 0.05, 10
+MAX_EXCHANGE_RANK = 12
 
 #: A shear of a pair must save so many nonzeros; so many shears at the most.
 LEAST_SAVING, MAX_SHEARS = 1e-3, 100
@@ -143,11 +154,22 @@ def _lengths(basis: FloatArray) -> FloatArray:
     return lengths
 
 
-def _count(heads: FloatArray, basis: FloatArray) -> float:
-    """How many coefficients are not zero, those below `ZERO_EPS` as parts of one."""
-    size = np.abs(heads @ basis * _lengths(basis))
-    relative = size / size.max(1, keepdims=True).clip(np.finfo(np.float64).tiny)
-    return float((relative / ZERO_EPS).clip(max=1).sum())
+def _nonzeros(relative: FloatArray, small: float) -> FloatArray:
+    """Smooth count, over outputs, of the coefficients that are not small."""
+    square = relative**2
+    count: FloatArray = (square / (square + small**2)).sum(0)
+    return count
+
+
+def _cost(heads: FloatArray, basis: FloatArray) -> float:
+    """Nonzeros of a basis, less the logarithm of the root of its correlations' determinant.
+
+    The heads are those of white codes, rows of length one.
+    """
+    inverse = np.linalg.inv(basis)
+    lengths = np.linalg.norm(inverse, axis=1)
+    volume = np.linalg.slogdet(inverse)[1] - np.log(lengths).sum()
+    return float(_nonzeros(heads @ basis * lengths, EARLY_SMALL).sum() - volume)
 
 
 def _shear(white: FloatArray, basis: FloatArray, *, reweighted: bool) -> FloatArray:
@@ -194,6 +216,93 @@ def _shear(white: FloatArray, basis: FloatArray, *, reweighted: bool) -> FloatAr
         if before - value < TOLERANCE:
             break
     return basis
+
+
+def _null_columns(heads: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Columns of a basis for which many outputs have no coefficient, best first.
+
+    All but one of the directions are spanned by the heads of any so many outputs; if none
+    of these uses a factor, what is orthogonal to them is that factor's column.
+    """
+    n_outputs, rank = heads.shape
+    draws = rng.random((N_DRAWS, n_outputs)).argsort(axis=1)[:, : rank - 1]
+    _, spectrum, right = np.linalg.svd(heads[draws])
+    columns = right[spectrum[:, -1] > LEAST_ANGLE, -1]
+    counts = _nonzeros(heads @ columns.T, EARLY_SMALL)
+    kept: list[int] = []
+    for i in np.argsort(counts, kind="stable"):
+        if not np.any(np.abs(columns[kept] @ columns[i]) > SAME_COLUMN):
+            kept.append(int(i))
+            if len(kept) == MAX_COLUMNS:
+                break
+    return columns[kept].T
+
+
+def _independent(columns: FloatArray, order: NDArray[np.intp]) -> FloatArray | None:
+    """Basis of the first of the columns, in this order, that are independent."""
+    rank = len(columns)
+    span = np.zeros((0, rank))
+    chosen = []
+    for i in order:
+        left = columns[:, i] - span.T @ (span @ columns[:, i])
+        length = np.linalg.norm(left)
+        if length > LEAST_ANGLE:
+            chosen.append(i)
+            span = np.vstack([span, left / length])
+            if len(chosen) == rank:
+                return columns[:, chosen]
+    return None
+
+
+def _exchange(heads: FloatArray, basis: FloatArray, columns: FloatArray) -> FloatArray:
+    """Exchange columns of a basis for others as long as its cost falls."""
+    sizes = np.abs(heads @ columns)
+    best = _cost(heads, basis)
+    for _ in range(MAX_SHEARS):
+        inverse = np.linalg.inv(basis)
+        gram = inverse @ inverse.T
+        parts = inverse @ columns
+        there = np.abs(heads @ basis)
+        volume = np.linalg.slogdet(inverse)[1]
+        found = None
+        for m, part in enumerate(parts):
+            able = np.flatnonzero(np.abs(part) > LEAST_ANGLE)
+            if not len(able):
+                continue
+            # Rows of the new inverse, and their lengths, for all new columns at once.
+            ratio = parts[:, able] / part[able]
+            ratio[m] = 0
+            square = gram.diagonal()[:, np.newaxis] - 2 * ratio * gram[:, [m]]
+            square += ratio**2 * gram[m, m]
+            square[m] = gram[m, m] / part[able] ** 2
+            lengths = np.sqrt(np.maximum(square, EMPTY**2))
+            new = there[:, :, np.newaxis] * lengths
+            new[:, m] = sizes[:, able] * lengths[m]
+            costs = _nonzeros(new, EARLY_SMALL).sum(0) - volume
+            costs += np.log(np.abs(part[able])) + np.log(lengths).sum(0)
+            i = int(np.argmin(costs))
+            if costs[i] < best - LEAST_SAVING:
+                best, found = float(costs[i]), (m, able[i])
+        if found is None:
+            break
+        basis = basis.copy()
+        basis[:, found[0]] = columns[:, found[1]]
+    return basis
+
+
+def _exchanged(heads: FloatArray, rng: np.random.Generator) -> list[FloatArray]:
+    """Bases of columns that many outputs do without, after exchanges."""
+    columns = _null_columns(heads, rng)
+    counts = _nonzeros(heads @ columns, EARLY_SMALL)
+    bases = []
+    for number in range(N_EXCHANGES):
+        # The sparsest independent columns, then such of about as few nonzeros.
+        jitter = rng.gumbel(size=len(counts)) if number else 0.0
+        order = np.argsort(counts + jitter, kind="stable")
+        basis = _independent(columns, order)
+        if basis is not None:
+            bases.append(_exchange(heads, basis, columns))
+    return bases
 
 
 def simplest_basis(
@@ -250,12 +359,16 @@ def simplest_basis(
         starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
     found = [_shear(scaled, start, reweighted=False) for start in starts]
     found = [_shear(scaled, basis, reweighted=True) for basis in found]
-    counts = [_count(white, basis) for basis in found]
+    sizes = np.linalg.norm(white, axis=1, keepdims=True)
+    unit_heads = (white / sizes.clip(np.finfo(np.float64).tiny))[sizes[:, 0] > 0]
+    if 1 < rank <= min(MAX_EXCHANGE_RANK, len(unit_heads)):
+        found += _exchanged(unit_heads, rng)
+    costs = [_cost(unit_heads, basis) for basis in found]
     # The first of those that are as good: rounding must not decide between them.
     best = next(
         basis
-        for basis, count in zip(found, counts, strict=True)
-        if count <= (1 + SAME) * min(counts)
+        for basis, cost in zip(found, costs, strict=True)
+        if cost <= min(costs) + SAME * len(unit_heads)
     )
     lengths = _lengths(best)
     new = np.zeros_like(heads)
@@ -265,13 +378,6 @@ def simplest_basis(
     return Basis(torch.from_numpy(transform).to(coef), torch.from_numpy(new).to(coef))
 
 
-def _nonzeros(relative: FloatArray) -> FloatArray:
-    """Smooth count, over outputs, of coefficients that are not small."""
-    square = relative**2
-    count: FloatArray = (square / (square + SMALL**2)).sum(0)
-    return count
-
-
 def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:
     """The shear of a pair of components that saves most, as a change of basis.
 
@@ -279,7 +385,7 @@ def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None
     of j lose t times those of i.
     """
     n = len(correlation)
-    counts = _nonzeros(heads)
+    counts = _nonzeros(heads, SMALL)
     best, gain = None, LEAST_SAVING
     for i, j in permutations(range(n), 2):
         both = (np.abs(heads[:, [i, j]]) > NO_PART).all(1)
@@ -287,8 +393,8 @@ def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None
             continue
         t = heads[both, j] / heads[both, i]
         std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
-        after = _nonzeros(heads[:, [j]] - heads[:, [i]] * t)
-        after += _nonzeros(heads[:, [i]] * std)
+        after = _nonzeros(heads[:, [j]] - heads[:, [i]] * t, SMALL)
+        after += _nonzeros(heads[:, [i]] * std, SMALL)
         saved = counts[i] + counts[j] - after - np.log(std)
         number = int(np.argmax(saved))
         if saved[number] > gain:
