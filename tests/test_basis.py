@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from skdisentangle import basis as basis_module
 from skdisentangle.basis import (
     _medians,
     change_outputs,
@@ -228,3 +229,21 @@ def test_last_linear():
     assert last_linear(computed) is None
     layer.weight.requires_grad_(False)
     assert last_linear(layer) is None
+
+
+def test_few_outputs(monkeypatch):
+    """Of sixteen outputs of one to three of six factors shears alone find less."""
+    found = {0: 0, basis_module.N_EXCHANGES: 0}
+    for exchanges in found:
+        monkeypatch.setattr(basis_module, "N_EXCHANGES", exchanges)
+        for seed in range(10):
+            coef = sparse_heads(seed, n_outputs=16, n_components=6)
+            codes = correlated_codes(seed, 6, 0.0)
+            heads, other = mixed(seed, coef, codes)
+            basis = simplest_basis(
+                heads, correlation(other), unit(16), unit(16), none(16)
+            )
+            used = other @ basis.transform[:, basis.coef.any(0)]
+            match = np.abs(np.corrcoef(codes.T, used.T)[:6, 6:])
+            found[exchanges] += int(match.max(1).min() > 0.98)
+    assert found[0] < 4 <= found[10], found
