@@ -1,6 +1,6 @@
 """Suite "identifiability": does the report on a fit know whether the factors were found?
 
-    python -m benchmarks.identifiability --jobs 2          # the report, about 25 minutes
+    python -m benchmarks.identifiability --jobs 2          # the report, about 12 minutes
     python -m benchmarks.identifiability --seeds 300 302   # for development
 
 Each problem gets one fit with the defaults. The report sees the fit and the rows that it was
@@ -61,7 +61,7 @@ CASES = {
 }
 #: The case that the rules are hardest put to has more.
 REPORT_SEEDS = {
-    case: range(5000, 5030) if case == "12 tasks" else range(5000, 5010)
+    case: range(5000, 5020) if case == "12 tasks" else range(5000, 5005)
     for case in CASES
 }
 

@@ -37,7 +37,7 @@ from skdisentangle._demo import digit_tasks
 from skdisentangle.datasets import make_multitask_factors, tasks_from_factors
 
 RESULTS = Path(__file__).parent / "results" / "new_tasks.json"
-SEEDS = range(5000, 5005)
+SEEDS = range(5000, 5002)
 
 N_TRAIN, N_POOL, N_TEST = 4000, 3000, 3000
 N_NEW_TASKS = 20
