@@ -52,10 +52,10 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
     cv : int, splitter, iterable or None, default=None
         Number of folds, of shuffled rows; or a splitter or an iterable of pairs of row
         numbers, as in scikit-learn. None stands for 5.
-    penalty, encoder, hidden_layer_sizes, input_shape, scale_inputs, task_types, \
-task_weight, class_weight, max_iter, batch_size, learning_rate_init, tol, \
-n_iter_no_change, early_stopping, validation_fraction, warm_start, active_only, device, \
-n_jobs, random_state, verbose
+    penalty, solver, outer_gradient, support_fraction, tasks_per_step, encoder, \
+hidden_layer_sizes, input_shape, scale_inputs, task_types, task_weight, class_weight, \
+max_iter, batch_size, learning_rate_init, tol, n_iter_no_change, early_stopping, \
+validation_fraction, warm_start, active_only, cross_fit, device, n_jobs, random_state, verbose
         As in :class:`SparseSharedDisentangler`. ``n_jobs`` is the number of torch's
         threads there and here: folds are fitted one after the other. With ``warm_start``
         the strengths are chosen in the first fit.

@@ -359,6 +359,7 @@ def standard_errors(
     targets: Tensor,
     weights: Tensor | None,
     blocks: Sequence[Block],
+    n_labels: Tensor,
     n_components: int,
 ) -> Tensor:
     """Standard error of each output's coefficients, for white codes.
@@ -375,7 +376,9 @@ def standard_errors(
     scores : Tensor of shape (n_rows, n_outputs)
         Of unpenalised heads.
     targets, weights, blocks
-        As in :func:`solve_heads`. The number of labels is ``(sum w)^2 / sum w^2``.
+        As in :func:`solve_heads`.
+    n_labels : Tensor of shape (n_tasks,)
+        Labels of each task.
     n_components : int
 
     Returns
@@ -390,11 +393,11 @@ def standard_errors(
             weight = torch.ones_like(score)
         else:
             weight = weights[:, block.tasks].repeat_interleave(block.n_classes, dim=1)
-        n_labels = weight.sum(0).square() / weight.square().sum(0)
+        number = n_labels[block.tasks].repeat_interleave(block.n_classes)
         share = weight / weight.sum(0)
         if block.type == "regression":
             lost = (score - targets[:, block.tasks]).square()
-            parts.append(((share * lost).sum(0) / n_labels).sqrt())
+            parts.append(((share * lost).sum(0) / number).sqrt())
             continue
         if block.type == "binary":
             chance = score.sigmoid()
@@ -403,8 +406,8 @@ def standard_errors(
         mean = (share * chance).sum(0)
         explained = (share * (chance - mean).square()).sum(0)
         left = (share * chance * (1 - chance)).sum(0)
-        left = left.maximum(mean * (1 - mean) * (n_components / n_labels).clamp_max(1))
+        left = left.maximum(mean * (1 - mean) * (n_components / number).clamp_max(1))
         spread = (share * (score - (share * score).sum(0)).square()).sum(0)
         ratio = spread / explained.clamp_min(tiny)
-        parts.append((left / n_labels * ratio).sqrt())
+        parts.append((left / number * ratio).sqrt())
     return torch.cat(parts)

@@ -497,6 +497,27 @@ def train_pass(
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
+def _count_labels(rows: Rows, which: Tensor, labels: LabelTensors) -> Tensor:
+    """Labels of each task; those of equal rows count once, like one of a larger weight.
+
+    Rows are taken for equal if one random projection of theirs is.
+    """
+    parts = []
+    for index in which.split(CHUNK_ROWS // 4):
+        part = rows[index].double()
+        generator = torch.Generator().manual_seed(0)
+        axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
+        parts.append((part * axis.to(part.device)).sum(1))
+    projected = torch.cat(parts)
+    decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
+    groups, group = decimals.unique(return_inverse=True)
+    there = torch.ones_like(labels.targets)
+    if labels.weights is not None:
+        there = (labels.weights != 0).to(there)
+    seen = there.new_zeros(len(groups), there.shape[1]).index_add_(0, group, there)
+    return (seen > 0).sum(0).clamp_min(1).to(there)
+
+
 def change_basis(
     state: TrainingState,
     rows: Rows,
@@ -555,6 +576,7 @@ def change_basis(
                 known.targets,
                 known.weights,
                 options.blocks,
+                _count_labels(rows, some, known),
                 coef.shape[1],
             ),
         )

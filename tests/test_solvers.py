@@ -289,6 +289,7 @@ def test_standard_errors_are_those_of_repeated_draws():
         Block("binary", slice(1, 2), slice(1, 2)),
     ]
     coef = torch.tensor([[0.5, 0.0], [0.4, 0.0]], dtype=torch.float64)
+    n_labels = torch.full((2,), 400.0, dtype=torch.float64)
     found, errors = [], []
     for _ in range(60):
         codes = torch.randn(400, 2, generator=generator, dtype=torch.float64)
@@ -305,7 +306,7 @@ def test_standard_errors_are_those_of_repeated_draws():
         heads = solve_heads(codes, targets, None, blocks, torch.zeros_like(coef))
         scores = codes @ heads.coef.T + heads.intercept
         found.append(heads.coef)
-        errors.append(standard_errors(scores, targets, None, blocks, 2))
+        errors.append(standard_errors(scores, targets, None, blocks, n_labels, 2))
     spread = torch.stack(found).std(0).mean(1)
     torch.testing.assert_close(torch.stack(errors).mean(0), spread, rtol=0.15, atol=0.0)
 
@@ -314,8 +315,9 @@ def test_standard_errors_of_classes_that_are_told_apart_stay_small():
     codes = torch.linspace(-1, 1, 500, dtype=torch.float64).unsqueeze(1)
     targets = (codes > 0).double()
     block = [Block("binary", slice(0, 1), slice(0, 1))]
+    number = torch.full((1,), 500.0, dtype=torch.float64)
     errors = [
-        float(standard_errors(size * codes, targets, None, block, 1)) / size
+        float(standard_errors(size * codes, targets, None, block, number, 1)) / size
         for size in (1.0, 1000.0)
     ]
     assert errors[1] < errors[0]
