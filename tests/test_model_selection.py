@@ -266,7 +266,7 @@ class TestAuto:
     def test_partial_fit_cannot_choose(self, dis):
         assert not hasattr(dis, "partial_fit")
         with pytest.raises(AttributeError, match="no attribute 'partial_fit'") as error:
-            getattr(dis, "partial_fit")  # noqa: B009
+            dis.partial_fit([[0.0], [1.0]], [0, 1])
         assert "give SparseSharedDisentangler a number" in str(error.value.__cause__)
 
     def test_warnings_are_given_once_at_the_users_line(self, problem):
