@@ -463,7 +463,8 @@ early. ICA, PLS, LDA and CEBRA see the first {columns} principal components of i
 CEBRA gets all labels as one continuous variable (`conditional="delta_normal"`,
 `delta=1.5`), as many steps as ours (3,000 of 128 rows) and 128 hidden units.
 
-{machine}.
+{machine}. Measured before the last
+changes to the search for a basis (see the changelog, "Changed"), which the other suites include.
 """
 
 
