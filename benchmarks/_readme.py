@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parent
 SUITES = (
     "recovery",
     "method",
+    "ablations",
     "identifiability",
     "factors",
     "new_tasks",

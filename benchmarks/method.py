@@ -1,6 +1,6 @@
 """Suite "method": the hard problems, each solver at its defaults.
 
-    python -m benchmarks.method --jobs 2                  # the report, about 30 minutes
+    python -m benchmarks.method --jobs 2                  # the report, about 50 minutes
     python -m benchmarks.method --seeds 100 102           # for development
     python -m benchmarks.method --cases "500 rows" --solvers alternating --seeds 100 102
 
@@ -62,17 +62,17 @@ SEEDS["50 factors, 400 tasks"] = range(5000, 5001)
 #: Made with the default solver only.
 ONE_SOLVER = ("20 factors, 100 tasks, 40 components", "50 factors, 400 tasks")
 
-#: The slower solver gets the first few of the seeds.
-BILEVEL_SEEDS = 3
 
-
-def run(case, solver, seed):
+def run(case, solver, seed, **changes):
+    """One fit and its scores; `changes` are parameters away from their defaults."""
     n_components, options = CASES[case]
     options = {"link": "logistic"} | options
     n_train = options.pop("n_train", N_TRAIN)
     problem = make_multitask_factors(n_train + N_TEST, random_state=seed, **options)
     X, factors = problem.X[n_train:], problem.factors[n_train:]
-    estimator = SparseSharedDisentangler(n_components, solver=solver, random_state=seed)
+    estimator = SparseSharedDisentangler(
+        n_components, solver=solver, random_state=seed, **changes
+    )
     start = time.perf_counter()
     estimator.fit(problem.X[:n_train], problem.Y[:n_train])
     seconds = time.perf_counter() - start
@@ -175,13 +175,6 @@ def section():
     )
 
 
-def seeds_of(case, solver, asked=None):
-    """Seeds of a case, those of the report unless others are asked for."""
-    if asked is not None:
-        return range(*asked)
-    return SEEDS[case] if solver == SOLVERS[0] else SEEDS[case][:BILEVEL_SEEDS]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
@@ -199,7 +192,7 @@ def main():
         for solver in options.solvers
         for case in options.cases
         if solver == SOLVERS[0] or case not in ONE_SOLVER
-        for seed in seeds_of(case, solver, options.seeds)
+        for seed in (range(*options.seeds) if options.seeds else SEEDS[case])
     )
     results = Parallel(n_jobs=options.jobs, return_as="list")(jobs)
     print(machine(), table(results), sep="\n\n")

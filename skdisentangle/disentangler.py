@@ -155,11 +155,13 @@ class SparseSharedDisentangler(
     problem)::
 
         inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
-                    + mean_t mean_(k in t) spread_k sum_m (sparsity + sharing * share_m) |coef_km|
+                    + mean_t few_t mean_(k in t) spread_k
+                        * sum_m (sparsity + sharing * share_m) |coef_km|
         outer:  min_encoder            mean_t weight_t loss_t
 
     with ``loss_t`` half the squared error of the standardised target, or the
     cross-entropy; ``spread_k`` the standard deviation of the target or class;
+    ``few_t = max(1, sqrt(2000 / n_t))`` for a task with ``n_t`` labels;
     ``share_m = log(max(u) / u_m)`` the linearised entropy of the usage ``u``; and
     ``weight_t`` the inverse of the residual variance for a regression task, else one.
 
@@ -172,9 +174,11 @@ class SparseSharedDisentangler(
         features as factors were found.
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
-        does not depend on the number of rows, tasks or outputs, on the scale of X or of
-        a target, nor on the frequency of a class: at 1 a component that is the target
-        itself, but for scale, is just left out. ``"auto"`` chooses it on a share
+        does not depend on the number of tasks or outputs, on the scale of X or of a
+        target, nor on the frequency of a class: at 1 a component that is the target
+        itself, but for scale, is just left out. That is with 2,000 labels of a task or
+        more; with fewer the penalty grows as the random errors of coefficients do, with
+        one over the root of their number. ``"auto"`` chooses it on a share
         ``validation_fraction`` of the rows, held back: of a few strengths the one that
         leaves the fewest nonzero coefficients at no loss of prediction. The fit is
         then on all rows, the same as with the number ``sparsity_``; it takes two to
@@ -190,10 +194,9 @@ class SparseSharedDisentangler(
         ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` is the
         meta-learning of [1]_: at each step heads are fitted on some rows of the batch,
         the support, and the encoder follows their loss on the others, the query. It takes
-        about twice the time (1.4 times with ``outer_gradient="first_order"``) and mostly
-        finds the same factors. It was the better one on few rows with many components,
-        of which it left fewer on, and for binary tasks on strongly correlated factors;
-        the worse one where a batch has few labels of a task. As rows are split at random,
+        about 1.5 times as long and mostly finds the same factors; for binary tasks and for
+        noisy labels, whose heads no longer fit the rows that they are judged on, it finds
+        them more purely. As rows are split at random,
         a row of weight 2 is not quite two rows.
     outer_gradient : {"implicit", "first_order"}, default="implicit"
         With ``solver="bilevel"``: whether the gradient also goes through the fitted heads,

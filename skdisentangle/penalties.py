@@ -11,6 +11,8 @@ regression target, ``sqrt(p (1 - p))`` for a class of frequency p. With it a str
 means the same for every task: at ``sparsity=1`` a component that is the target, but for
 scale, is just left out. Without it a rare class is penalised out of its task.
 
+For a task with few labels both strengths are larger, by :func:`few_labels_factor`.
+
 ``penalty="l1"``
     ``weight[k, m] = sparsity + sharing * share[m]``
 
@@ -43,6 +45,7 @@ from .losses import Block, tasks_to_outputs
 
 __all__ = [
     "PENALTIES",
+    "few_labels_factor",
     "output_weights",
     "penalty_value",
     "penalty_weights",
@@ -57,6 +60,9 @@ PENALTIES = ("reweighted", "l1")
 #: Coefficients above this share of an output's largest are not penalised, if they are also
 #: above so many times the size at which ``sparsity`` would remove them.
 REWEIGHTING_CUT, REWEIGHTING_GAMMA = 0.3, 2.0
+
+#: Labels of a task up from which its strength is the one asked for.
+MANY_LABELS = 2000
 
 #: A usage below this counts as this, so that a component can come back to life.
 MIN_USAGE = 1e-6
@@ -114,6 +120,26 @@ def sharing_weights(use: Tensor) -> Tensor:
     return log_use.max() - log_use
 
 
+def few_labels_factor(n_labels: Tensor) -> Tensor:
+    """How much more a task is penalised for few labels, ``max(1, sqrt(2000 / n))``.
+
+    The random error of a coefficient goes with one over the root of the number of
+    labels; so must a threshold that is to stay above it (Donoho & Johnstone, "Ideal
+    spatial adaptation by wavelet shrinkage", Biometrika 81, 1994). At the default
+    ``sparsity``, 0.03, the threshold is never below 1.3 standard errors of a target that
+    is pure noise.
+
+    Parameters
+    ----------
+    n_labels : Tensor of shape (n_tasks,)
+
+    Returns
+    -------
+    Tensor of shape (n_tasks,)
+    """
+    return (MANY_LABELS / n_labels).sqrt().clamp_min(1.0)
+
+
 def penalty_weights(
     coef: Tensor,
     weights: Tensor,
@@ -122,6 +148,7 @@ def penalty_weights(
     sharing: float,
     reweighted: bool,
     spread: Tensor | None = None,
+    factor: Tensor | None = None,
 ) -> Tensor:
     """Weights of the L1 penalty, linearised at the given heads.
 
@@ -136,6 +163,8 @@ def penalty_weights(
         Whether to spare large coefficients.
     spread : Tensor of shape (n_outputs,), optional
         Standard deviation of what each output predicts; one by default.
+    factor : Tensor of shape (n_outputs,), optional
+        Of both strengths, see :func:`few_labels_factor`; one by default.
 
     Returns
     -------
@@ -145,13 +174,15 @@ def penalty_weights(
         row = sparsity + sharing * sharing_weights(usage(coef, weights))
     else:
         row = coef.new_full((coef.shape[1],), sparsity)
-    scale = coef.new_ones(len(coef), 1) if spread is None else spread.unsqueeze(1)
-    row = scale * row
+    ones = coef.new_ones(len(coef), 1)
+    scale = ones if spread is None else spread.unsqueeze(1)
+    more = ones if factor is None else factor.unsqueeze(1)
+    row = more * scale * row
     if not reweighted:
         return row.expand_as(coef)
     size = coef.abs()
     cut = REWEIGHTING_CUT * size.amax(1, keepdim=True)
-    cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity / scale)
+    cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity * more / scale)
     return row * (1 - size / cut.clamp_min(torch.finfo(coef.dtype).tiny)).clamp_min(0)
 
 

@@ -298,6 +298,7 @@ def solve_penalized_heads(
     intercept: Tensor,
     row_weights: Tensor | None = None,
     spread: Tensor | None = None,
+    factor: Tensor | None = None,
     n_rounds: int = 3,
     max_iter: int = 200,
     tol: float = 1e-4,
@@ -314,7 +315,7 @@ def solve_penalized_heads(
         As in :func:`solve_heads`; ``coef`` also sets the first round's weights.
     usage_weights : Tensor of shape (n_outputs,)
         See :func:`skdisentangle.penalties.output_weights`.
-    sparsity, sharing, reweighted, spread
+    sparsity, sharing, reweighted, spread, factor
         As in :func:`skdisentangle.penalties.penalty_weights`.
     n_rounds, max_iter : int
         Rounds, and iterations in each.
@@ -336,6 +337,7 @@ def solve_penalized_heads(
             sharing=sharing,
             reweighted=reweighted,
             spread=spread,
+            factor=factor,
         )
         solution = solve_heads(
             codes,

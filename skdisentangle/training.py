@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from .basis import change_outputs, last_linear, settled_basis, simplest_basis
 from .bilevel import implicit_gradient
 from .losses import Block, loss_values, residual, task_scores, tasks_to_outputs
-from .penalties import output_weights, penalty_weights
+from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
     augment,
     curvature,
@@ -63,11 +63,9 @@ __all__ = [
     "train_pass",
 ]
 
-#: Proximal gradient steps of the heads for each step of the encoder.
+#: Proximal gradient steps of the heads for each step of the encoder. With more, heads
+#: follow the noise of each batch.
 INNER_STEPS = 2
-
-#: The same for the bilevel solver, whose heads have to follow the support.
-BILEVEL_INNER_STEPS = 10
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
 #: damping bounds the condition number by one more than the inner steps, so that about
@@ -195,6 +193,8 @@ class TrainingState:
     n_steps : int
     based : bool
         Whether a basis has been chosen for the components.
+    n_labels : Tensor of shape (n_tasks,) or None
+        Labels of each task; None until they are counted.
     """
 
     body: nn.Module
@@ -205,6 +205,7 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     n_steps: int = 0
     based: bool = False
+    n_labels: Tensor | None = None
 
     @classmethod
     def start(
@@ -335,7 +336,7 @@ def _bilevel(
         support.weights,
         blocks,
         l1,
-        BILEVEL_INNER_STEPS,
+        INNER_STEPS,
         support.row_weights,
     )
     scores = codes @ state.theta.T
@@ -367,7 +368,7 @@ def _bilevel(
             support.weights,
             blocks,
             error.T @ codes[n_support:],
-            damping=bound / BILEVEL_INNER_STEPS,
+            damping=bound / INNER_STEPS,
             max_iter=CONJUGATE_STEPS,
             tol=CONJUGATE_TOL,
         )
@@ -446,6 +447,13 @@ def _pass(
     return float(total) / n_rows
 
 
+def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
+    """By how much more each output is penalised because its task has few labels."""
+    if state.n_labels is None:
+        return None
+    return tasks_to_outputs(few_labels_factor(state.n_labels), options.blocks)
+
+
 def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
     """Weights of the L1 penalty at the last heads, at so much of the fit."""
     coef = state.theta[:, :-1]
@@ -457,6 +465,7 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         sharing=0.0 if free else options.sharing,
         reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
         spread=options.spread,
+        factor=_few_labels(state, options),
     )
     if state.based:
         # Else a task with few labels, of which a batch has one or two, wakes components
@@ -488,6 +497,8 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
+    seen = _count_labels(rows, labels)
+    state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
         change_basis(state, rows, labels, options, first=True)
@@ -497,13 +508,21 @@ def train_pass(
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
-def _count_labels(rows: Rows, which: Tensor, labels: LabelTensors) -> Tensor:
+def _sample(labels: LabelTensors) -> Tensor:
+    """Rows, evenly spaced, that stand for all."""
+    step = math.ceil(len(labels) / BASIS_ROWS)
+    return torch.arange(0, len(labels), step, device=labels.targets.device)
+
+
+def _count_labels(rows: Rows, labels: LabelTensors) -> Tensor:
     """Labels of each task; those of equal rows count once, like one of a larger weight.
 
-    Rows are taken for equal if one random projection of theirs is.
+    Rows are taken for equal if one random projection of theirs is. If there are many
+    rows, a sample of them is counted.
     """
+    some = _sample(labels)
     parts = []
-    for index in which.split(CHUNK_ROWS // 4):
+    for index in some.split(CHUNK_ROWS // 4):
         part = rows[index].double()
         generator = torch.Generator().manual_seed(0)
         axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
@@ -511,11 +530,13 @@ def _count_labels(rows: Rows, which: Tensor, labels: LabelTensors) -> Tensor:
     projected = torch.cat(parts)
     decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
     groups, group = decimals.unique(return_inverse=True)
-    there = torch.ones_like(labels.targets)
-    if labels.weights is not None:
-        there = (labels.weights != 0).to(there)
+    known = labels[some]
+    there = torch.ones_like(known.targets)
+    if known.weights is not None:
+        there = (known.weights != 0).to(there)
     seen = there.new_zeros(len(groups), there.shape[1]).index_add_(0, group, there)
-    return (seen > 0).sum(0).clamp_min(1).to(there)
+    count = (seen > 0).sum(0).clamp_min(1).to(there)
+    return count * len(labels) / len(some)
 
 
 def change_basis(
@@ -549,8 +570,7 @@ def change_basis(
     layer = last_linear(state.body)
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
         return False
-    step = math.ceil(len(labels) / BASIS_ROWS)
-    some = torch.arange(0, len(labels), step, device=state.theta.device)
+    some = _sample(labels)
     raw = _raw_components(state.body, rows, some).double()
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share[some].double()
@@ -576,7 +596,7 @@ def change_basis(
                 known.targets,
                 known.weights,
                 options.blocks,
-                _count_labels(rows, some, known),
+                _count_labels(rows, labels) * len(some) / len(labels),
                 coef.shape[1],
             ),
         )
@@ -656,6 +676,7 @@ def train(
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= len(labels) and options.bilevel is None
     every_row = torch.arange(len(labels), device=state.theta.device)
+    state.n_labels = _count_labels(rows, labels)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
@@ -801,5 +822,6 @@ def _solve_all(
         intercept=state.theta[:, -1],
         row_weights=labels.row_weights,
         spread=options.spread,
+        factor=_few_labels(state, options),
     )
     state.theta = torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)

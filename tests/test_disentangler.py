@@ -122,11 +122,12 @@ class TestFit:
         y = factors[:, 0] * 3 + 10
         dis = quick(penalty="l1", sharing=0, sparsity=0.1).fit(X, y)
         codes = dis.transform(X)
-        lasso = Lasso(alpha=0.1 * y.std(), tol=1e-10).fit(codes, y)
+        alpha = 0.1 * np.sqrt(2000 / len(X)) * y.std()  # few labels, more penalty
+        lasso = Lasso(alpha=alpha, tol=1e-10).fit(codes, y)
 
         def objective(coef, intercept):
             error = y - codes @ coef - intercept
-            return (error**2).mean() / 2 + 0.1 * y.std() * np.abs(coef).sum()
+            return (error**2).mean() / 2 + alpha * np.abs(coef).sum()
 
         ours = objective(dis.coef_[0], dis.intercept_[0])
         theirs = objective(lasso.coef_, lasso.intercept_)

@@ -6,6 +6,7 @@ import torch
 
 from skdisentangle.losses import Block
 from skdisentangle.penalties import (
+    few_labels_factor,
     output_weights,
     penalty_value,
     penalty_weights,
@@ -102,6 +103,22 @@ def test_spread_scales_the_penalty_of_an_output():
     plain = penalty_weights(COEF, ones, **options)
     scaled = penalty_weights(COEF, ones, **options, spread=spread)
     torch.testing.assert_close(scaled, spread.unsqueeze(1) * plain)
+
+
+def test_few_labels_raise_the_penalty_as_they_raise_random_errors():
+    factor = few_labels_factor(torch.tensor([20.0, 80.0, 2000.0, 1e6]))
+    assert factor.tolist() == pytest.approx([10, 5, 1, 1])
+
+
+def test_factor_is_as_good_as_other_strengths():
+    ones = torch.full((4,), 0.25, dtype=torch.float64)
+    factor = torch.full((4,), 3.0, dtype=torch.float64)
+    more = penalty_weights(
+        COEF, ones, sparsity=0.1, sharing=0.2, reweighted=True, factor=factor
+    )
+    torch.testing.assert_close(
+        more, penalty_weights(COEF, ones, sparsity=0.3, sharing=0.6, reweighted=True)
+    )
 
 
 def test_a_task_of_many_classes_weighs_as_one_task():

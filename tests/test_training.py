@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
 import torch
 
 from skdisentangle.losses import Block
+from skdisentangle.penalties import MANY_LABELS
 from skdisentangle.solvers import augment, gradient, optimality_gap, pad_weights
 from skdisentangle.training import (
     EPS,
@@ -73,7 +75,8 @@ def test_finish_standardises_and_solves():
     torch.testing.assert_close(raw.var(0, correction=0), state.var)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     slope = gradient(state.theta, codes, targets, None, BLOCKS)
-    l1 = (options.sparsity * options.spread).unsqueeze(1).expand(4, 4)
+    few = (MANY_LABELS / len(rows)) ** 0.5  # every task has that few labels
+    l1 = (few * options.sparsity * options.spread).unsqueeze(1).expand(4, 4)
     assert (
         float(optimality_gap(state.theta, slope, pad_weights(l1, BLOCKS)).max()) < 1e-3
     )
@@ -274,3 +277,44 @@ def test_what_counts_as_settled():
     assert _has_settled([*falling, *[falling[-1]] * 10], 1e-4, 10)
     assert not _has_settled([1.0] * 18 + [0.5, 0.3], 1e-4, 10)
     assert _has_settled([1.0, 0.6] + [0.5] * 18, 1e-4, 10)
+
+
+def test_tasks_with_few_labels_keep_no_coefficient_of_noise():
+    """Random labels: a threshold that does not follow their number lets noise through."""
+    rows, _, options, state = make()
+    targets = torch.randn(
+        len(rows), 4, generator=torch.Generator().manual_seed(3), dtype=rows.dtype
+    )
+    targets[:, 2:] = (targets[:, 2:] > 0).to(rows)
+    weights = torch.ones_like(targets)
+    weights[50:, ::2] = 0  # of each type one task with a quarter of the labels
+    labels = LabelTensors(targets, weights / weights.mean(0), None)
+    state.n_labels = (weights > 0).sum(0).to(rows)
+    with_few = replace(options, sparsity=0.03, sharing=0.0)
+    finish(state, rows, labels, with_few)
+    kept = (state.theta[:, :-1] != 0).sum(1)
+    state.n_labels = None
+    finish(state, rows, labels, with_few)
+    without = (state.theta[:, :-1] != 0).sum(1)
+    assert kept.sum() < without.sum()
+    assert kept.sum() <= 4
+
+
+def test_labels_are_counted_without_repeats():
+    rows, targets, options, state = make()
+    twice = torch.cat([rows, rows])
+    weights = torch.ones(len(twice), 4, dtype=rows.dtype)
+    weights[5:, 1] = 0
+    labels = LabelTensors(torch.cat([targets, targets]), weights, None)
+    train(
+        state,
+        twice,
+        labels,
+        options,
+        batch_size=len(twice),
+        max_iter=1,
+        tol=0.0,
+        n_iter_no_change=1,
+        generator=torch.Generator(),
+    )
+    assert state.n_labels.tolist() == [len(rows), 5, len(rows), len(rows)]
