@@ -33,9 +33,18 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
+from .blocks import is_dask, transform_blocks
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
-from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
+from .distributed import ALONE, Ranks, joined
+from .encoders import (
+    ComponentScaler,
+    Encoder,
+    InputScaler,
+    build_body,
+    check_can_join,
+    seeded,
+)
 from .heads import SparseTaskHead
 from .inputs import (
     EncodedLabels,
@@ -69,6 +78,7 @@ from .validation import (
     layer_sizes,
     learned_task_weights,
     row_weights,
+    row_weights_of_all,
     split_rows,
     thread_count,
     torch_device,
@@ -331,6 +341,9 @@ class SparseSharedDisentangler(
     2
     """
 
+    #: For :class:`skdisentangle.distributed.Ranks`.
+    _fits_on_ranks: ClassVar = True
+
     __metadata_request__fit: ClassVar = {"Y_tasks": True, "sample_weight": True}
     __metadata_request__partial_fit: ClassVar = {
         "Y_tasks": True,
@@ -507,11 +520,59 @@ class SparseSharedDisentangler(
         """
         again = self.warm_start and hasattr(self, "encoder_")
         given = y if Y_tasks is None else Y_tasks
-        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=not again)
+        ranks = joined()
+        with ranks.together():
+            X, labels, weight = self._read(
+                X, y, Y_tasks, sample_weight, reset=not again
+            )
+            if ranks.size > 1:
+                self._check_can_join()
+        if ranks.size > 1:
+            self._agree(X, labels, again, ranks)
+            weight = row_weights_of_all(weight, sample_weight, X.shape[0], ranks)
         self.sparsity_, self.sharing_ = self._strengths(
             X, labels, weight, sample_weight, again
         )
-        return self._fit(X, labels, weight, self.random_state, again=again, y=given)
+        return self._fit(
+            X, labels, weight, self.random_state, again=again, y=given, ranks=ranks
+        )
+
+    def _check_can_join(self) -> None:
+        """Raise ValueError for what is not there in a fit on several processes."""
+        for name in ("sparsity", "sharing"):
+            if getattr(self, name, "auto") == "auto":
+                raise ValueError(
+                    f"{name} must be a number in a fit on several processes; choose it on "
+                    "one, from some of the rows."
+                )
+        if self.solver != "alternating":
+            raise ValueError(
+                "solver must be 'alternating' in a fit on several processes; got "
+                f"{self.solver!r}."
+            )
+
+    def _agree(self, X: Any, labels: Labels, again: bool, ranks: Ranks) -> None:
+        """Raise ValueError unless all ranks have the same columns, tasks and settings."""
+        plain = (str, int, float, tuple, list, type(None))
+        ranks.agree(
+            {
+                "The number of columns of X": X.shape[1],
+                "The names of columns of X": list(
+                    getattr(self, "feature_names_in_", ())
+                ),
+                "The dtype of X": str(X.dtype),
+                "The container of Y_tasks": labels.container,
+                "The columns of Y_tasks": labels.names,
+                "The dtypes of Y_tasks": labels.frame_dtypes(),
+                "warm_start, and whether there is a fit to go on from,": again,
+            }
+            | {
+                name: value
+                for name, value in self.get_params(deep=False).items()
+                if isinstance(value, plain)
+                and name not in ("random_state", "device", "n_jobs", "verbose")
+            }
+        )
 
     def _strengths(
         self,
@@ -543,6 +604,7 @@ class SparseSharedDisentangler(
         start: float = 0.0,
         quiet: bool = False,
         y: Any = None,
+        ranks: Ranks = ALONE,
     ) -> Self:
         """Fit on rows that have been read, at strengths that have been set.
 
@@ -559,21 +621,29 @@ class SparseSharedDisentangler(
             Whether to leave out warnings and callbacks: this is one fit of many.
         y : array-like or data frame, default=None
             The labels as given, for callbacks.
+        ranks : Ranks, optional
+            Processes that have the other rows.
         """
         rng = check_rng(random_state)
-        body_seed, order_seed, noise_seed, split_seed = rng.randint(2**31 - 1, size=4)
+        seeds = ranks.first(lambda: rng.randint(2**31 - 1, size=4))
+        body_seed, order_seed, noise_seed, split_seed = seeds
         level = 0 if quiet else WARN_LEVEL + 3
-        self._setup(X, labels, weight, again, int(body_seed), stacklevel=level)
-        encoded = self._encode(labels, weight)
+        self._setup(
+            X, labels, weight, again, int(body_seed), stacklevel=level, ranks=ranks
+        )
+        encoded = self._encode(labels, weight, ranks)
 
         held_back: NDArray[np.intp] | None = None
         rows_in: NDArray[np.intp] | slice = slice(None)
-        n_rows = X.shape[0]
+        shard = ranks.shard(X.shape[0])
+        n_rows = X.shape[0] if shard is None else shard.n_rows
         if self.early_stopping:
             rows_in, held_back = split_rows(
                 n_rows, self.validation_fraction, int(split_seed)
             )
             n_rows = len(rows_in)
+            if shard is not None:
+                rows_in, held_back = shard.here(rows_in), shard.here(held_back)
         batch_size, max_iter = self._budget(n_rows)
         dtype = torch.float32
         if X.dtype == np.float64 and batch_size >= n_rows:
@@ -582,9 +652,12 @@ class SparseSharedDisentangler(
             dtype = torch.float64
         like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
-        self._spread = self._output_spread(encoded)
-        options = self._options(like)
+        self._spread = self._output_spread(encoded, ranks)
+        options = self._options(like, ranks)
         state = TrainingState.start(*self._begin(like, again), options)
+        if ranks.size > 1:
+            check_can_join(state.body)
+        state.copy_first(ranks)
         train_rows = standardised_rows(X[rows_in], self._inputs, like)
         train_labels = encoded.tensors(rows_in, like)
         validate = None
@@ -603,7 +676,7 @@ class SparseSharedDisentangler(
             return {k: v for k, v in vars(fitted).items() if k.endswith("_")}
 
         def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
-            if self.verbose:
+            if self.verbose and ranks.rank == 0:
                 shown = "" if score is None else f"  validation score {score:.4f}"
                 active = int((state.theta[:, :-1] != 0).any(0).sum())
                 print(
@@ -611,12 +684,12 @@ class SparseSharedDisentangler(
                     f"active components {active}",
                     flush=True,
                 )
-            return callbacks.epoch(stopped_here)
+            return ranks.any(callbacks.epoch(stopped_here))
 
         own_noise = isinstance(self.encoder, str)
         with (
             threads(thread_count(self.n_jobs)),
-            nullcontext() if own_noise else seeded(int(noise_seed)),
+            nullcontext() if own_noise else seeded(int(noise_seed) + ranks.rank),
         ):
             history = train(
                 state,
@@ -787,19 +860,25 @@ class SparseSharedDisentangler(
 
     # -- using -----------------------------------------------------------------------
 
-    def transform(self, X: Any) -> NDArray[np.floating]:
+    def transform(self, X: Any) -> Any:
         """Components of rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Or a Dask array or data frame, which is transformed lazily, block by block.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
             Standardised over the training rows; float32 for float32 rows, else float64.
-            With ``active_only``, of shape (n_samples, len(active_components_)).
+            With ``active_only``, of shape (n_samples, len(active_components_)). A Dask
+            array for a Dask array, in its chunks, and a Dask data frame for a Dask data
+            frame, with its index.
         """
+        if is_dask(X):
+            check_is_fitted(self)
+            return transform_blocks(self, X)
         codes = self._codes(X)
         return codes[:, self.active_components_] if self.active_only else codes
 
@@ -1019,6 +1098,7 @@ class SparseSharedDisentangler(
         seed: int,
         classes: Any = None,
         stacklevel: int = WARN_LEVEL + 2,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Tasks, input scales and body, new or those of the last fit."""
         self.__dict__.pop("_partial_state", None)
@@ -1034,10 +1114,11 @@ class SparseSharedDisentangler(
             sample_weight=ones,
             classes=classes,
             stacklevel=stacklevel,
+            ranks=ranks,
         )
         self._moments = InputMoments(X.shape[1])
-        self._moments.update(X, ones)
-        self._n_rows = X.shape[0]
+        self._moments.update(X, ones, ranks)
+        self._n_rows = ranks.count(X.shape[0])
         self._body = build_body(
             self.encoder,
             n_features=X.shape[1],
@@ -1061,14 +1142,17 @@ class SparseSharedDisentangler(
         return self._moments.scaler(self._n_rows, self.input_shape)
 
     def _encode(
-        self, labels: Labels, weight: NDArray[np.float64] | None
+        self,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        ranks: Ranks = ALONE,
     ) -> EncodedLabels:
         task_set = self._task_set
         targets, labelled = task_set.encode(labels)
         balance = task_set.n_classes() if self.class_weight == "balanced" else None
-        weights = label_weights(labelled, weight, targets, balance)
+        weights = label_weights(labelled, weight, targets, balance, ranks)
         return EncodedLabels(
-            targets, weights, None if weight is None else weight / weight.mean()
+            targets, weights, None if weight is None else weight / ranks.mean(weight)
         )
 
     def _budget(self, n_rows: int) -> tuple[int, int]:
@@ -1083,13 +1167,19 @@ class SparseSharedDisentangler(
         n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
         return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
 
-    def _output_spread(self, encoded: EncodedLabels) -> NDArray[np.float64]:
+    def _output_spread(
+        self, encoded: EncodedLabels, ranks: Ranks = ALONE
+    ) -> NDArray[np.float64]:
         tasks = self._task_set
         return output_spread(
-            encoded.targets, encoded.weights, tasks.n_classes(), tasks.multiclass()
+            encoded.targets,
+            encoded.weights,
+            tasks.n_classes(),
+            tasks.multiclass(),
+            ranks,
         )
 
-    def _options(self, like: torch.Tensor) -> TrainingOptions:
+    def _options(self, like: torch.Tensor, ranks: Ranks = ALONE) -> TrainingOptions:
         blocks = self._task_set.blocks
         task_weights = torch.from_numpy(
             learned_task_weights(self.task_weight, self._task_set)
@@ -1103,6 +1193,7 @@ class SparseSharedDisentangler(
             spread=torch.from_numpy(self._spread).to(like),
             task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
             bilevel=self._bilevel(),
+            ranks=ranks,
         )
 
     def _bilevel(self) -> Bilevel | None:

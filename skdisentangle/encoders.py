@@ -19,7 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ComponentScaler", "Encoder", "InputScaler", "build_body", "seeded"]
+__all__ = [
+    "ComponentScaler",
+    "Encoder",
+    "InputScaler",
+    "build_body",
+    "check_can_join",
+    "seeded",
+]
 
 _RNG_LOCK = threading.Lock()
 
@@ -204,6 +211,18 @@ def _check_width(body: nn.Module, n_features: int, n_components: int) -> None:
             f"here (2, {n_features}) to (2, {n_components}); got {shape}. Change the "
             "width of its last layer, or n_components."
         )
+
+
+def check_can_join(body: nn.Module) -> None:
+    """Raise ValueError if a body looks at other rows of its process's part of a batch."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    for module in body.modules():
+        if isinstance(module, kinds):
+            raise ValueError(
+                "encoder must not normalise by batch in a fit on several processes, each "
+                f"of which sees a part of it; got a {type(module).__name__}. Use LayerNorm "
+                "or GroupNorm."
+            )
 
 
 def build_body(

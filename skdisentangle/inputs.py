@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from torch import Tensor
 
+from .distributed import ALONE, Ranks
 from .encoders import Encoder, InputScaler
 from .training import LabelTensors
 
@@ -71,8 +72,19 @@ class InputMoments:
         self.var = (1 - part) * self.var + part * var + part * (1 - part) * shift**2
         self.weight = total
 
-    def update(self, X: NDArray[np.floating], weight: NDArray[np.float64]) -> None:
-        """Take in rows of X, dense or CSR, with their weights."""
+    def update(
+        self,
+        X: NDArray[np.floating],
+        weight: NDArray[np.float64],
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Take in rows of X, dense or CSR, with their weights, of all ranks."""
+        if ranks.size > 1:
+            here = InputMoments(X.shape[1])
+            here.update(X, weight)
+            for other in ranks.gather(here):
+                self._merge(other.weight, other.mean, other.var)
+            return
         if sparse.issparse(X):
             mean, var = mean_variance_axis(X.astype(np.float64), axis=0, weights=weight)
             self._merge(float(weight.sum()), mean, var)
@@ -178,6 +190,7 @@ def label_weights(
     sample_weight: NDArray[np.float64] | None,
     targets: NDArray[np.float64],
     n_classes: NDArray[np.intp] | None,
+    ranks: Ranks = ALONE,
 ) -> NDArray[np.float64] | None:
     """Weight of each row for each task, of mean one over the rows.
 
@@ -190,13 +203,16 @@ def label_weights(
     n_classes : ndarray of shape (n_tasks,) or None
         With it, the classes of a task are balanced: each weighs ``1 / n_classes`` of
         the task. Zero stands for a regression task.
+    ranks : Ranks, optional
+        Processes that have the other rows.
 
     Returns
     -------
     ndarray of shape (n_rows, n_tasks), or None
         None if all weights are one.
     """
-    if sample_weight is None and n_classes is None and labelled.all():
+    gaps = ranks.any(not labelled.all())
+    if sample_weight is None and n_classes is None and not gaps:
         return None
     weights = labelled.astype(np.float64)
     if sample_weight is not None:
@@ -205,9 +221,9 @@ def label_weights(
         for task in np.flatnonzero(n_classes):
             column = weights[:, task]
             index = targets[:, task].astype(np.intp)
-            total = np.bincount(index, column, minlength=n_classes[task])
+            total = ranks.sum(np.bincount(index, column, minlength=n_classes[task]))
             column /= np.where(total > 0, total, 1.0)[index]
-    mean = weights.mean(0)
+    mean = ranks.mean(weights)
     return weights / np.where(mean > 0, mean, 1.0)
 
 
@@ -216,6 +232,7 @@ def output_spread(
     weights: NDArray[np.float64] | None,
     n_classes: NDArray[np.intp],
     multiclass: NDArray[np.bool_],
+    ranks: Ranks = ALONE,
 ) -> NDArray[np.float64]:
     """Standard deviation of what each output predicts.
 
@@ -229,6 +246,8 @@ def output_spread(
         Zero stands for a regression task.
     multiclass : ndarray of bool, shape (n_tasks,)
         Whether the task has an output for each class.
+    ranks : Ranks, optional
+        Processes that have the other rows.
 
     Returns
     -------
@@ -243,7 +262,7 @@ def output_spread(
             continue
         weight = None if weights is None else weights[:, task]
         index = targets[:, task].astype(np.intp)
-        total = np.bincount(index, weight, minlength=count)
+        total = ranks.sum(np.bincount(index, weight, minlength=count))
         # A class task without a label yet, in a first batch: as if all were as frequent.
         frequency = total / total.sum() if total.any() else np.full(count, 1 / count)
         spread = np.sqrt(frequency * (1 - frequency)).clip(MIN_SPREAD)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .distributed import Ranks
+
 __all__ = ["MAX_INFERRED_CLASSES", "Column", "Labels"]
 
 #: Numeric labels with more distinct values than this are taken for measurements.
@@ -32,6 +34,10 @@ def _is_missing(value: object) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, numbers.Real) and bool(np.isnan(float(value)))
+
+
+def _is_number(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "iuf"
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,39 @@ class Column:
             )
         return cls(name, values, missing, categorical)
 
+    def distinct(self) -> Column:
+        """The labels that say what the column is: all classes, or that there are none."""
+        found = np.unique(self.values[~self.missing])
+        if found.dtype.kind == "f" and np.any(found % 1 != 0):
+            found = np.unique([found[0], found[-1], found[found % 1 != 0][0]])
+        return replace(self, values=found, missing=np.zeros(len(found), dtype=bool))
+
+    @property
+    def _kind(self) -> str | None:
+        if len(self.values) == 0:
+            return None
+        sample = self.values[0]
+        if isinstance(sample, str):
+            return "strings"
+        return "booleans" if isinstance(sample, bool | np.bool_) else "numbers"
+
+    @classmethod
+    def merge(cls, columns: list[Column]) -> Column:
+        """The distinct labels of one task on all ranks."""
+        kinds = {column._kind: rank for rank, column in enumerate(columns)}
+        kinds.pop(None, None)
+        name = columns[0].name
+        if len(kinds) > 1:
+            (one, first), (other, second) = sorted(kinds.items())[:2]
+            raise ValueError(
+                f"Y_tasks: task {name!r} has {one} on rank {first} and {other} on rank "
+                f"{second}; use one kind of label in a task."
+            )
+        some = [column for column in columns if len(column.values)] or columns[:1]
+        values = np.unique(np.concatenate([column.values for column in some]))
+        missing = np.zeros(len(values), dtype=bool)
+        return cls(name, values, missing, any(column.categorical for column in some))
+
     def infer_type(self) -> str:
         present = self.values[~self.missing]
         if not self.categorical:
@@ -119,6 +158,12 @@ class Labels:
     def names(self) -> list[str]:
         return [column.name for column in self.columns]
 
+    def frame_dtypes(self) -> list[Any]:
+        """The columns' data types, which predictions are to have; None for numbers."""
+        if self.container in ("1d", "2d"):
+            return []
+        return [None if _is_number(dtype) else dtype for dtype in self.dtypes]
+
     def take(self, rows: NDArray[np.intp]) -> Labels:
         """Labels of some rows."""
         columns = [
@@ -126,6 +171,19 @@ class Labels:
             for c in self.columns
         ]
         return replace(self, columns=columns)
+
+    def of_all(self, ranks: Ranks) -> Labels:
+        """The distinct labels of each task, on all ranks; columns differ in length."""
+        own = [column.distinct() for column in self.columns]
+        merged = [
+            Column.merge(list(columns))
+            for columns in zip(*ranks.gather(own), strict=True)
+        ]
+        dtypes = [
+            np.result_type(*found) if all(map(_is_number, found)) else found[0]
+            for found in zip(*ranks.gather(self.dtypes), strict=True)
+        ]
+        return replace(self, columns=merged, dtypes=dtypes)
 
     def check_classes(self, classes: Any) -> list[Any]:
         """Classes of each task, as given to ``partial_fit``.

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .distributed import ALONE, Ranks
+
 __all__ = [
     "LOSSES",
     "Block",
@@ -260,7 +262,11 @@ def _weigh_(part: Tensor, weight: Tensor, n_classes: int) -> None:
 
 
 def task_scores(
-    scores: Tensor, targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+    scores: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """R2 of each regression task and accuracy of each other one.
 
@@ -270,6 +276,8 @@ def task_scores(
     targets : Tensor of shape (n_rows, n_tasks)
         A negative class counts as one that cannot be predicted.
     weights : Tensor of shape (n_rows, n_tasks) or None
+    ranks : Ranks, optional
+        Processes that have the other rows.
 
     Returns
     -------
@@ -281,11 +289,11 @@ def task_scores(
     for block in blocks:
         truth, score = targets[:, block.tasks], scores[:, block.outputs]
         weight = torch.ones_like(truth) if weights is None else weights[:, block.tasks]
-        total = weight.sum(0)
+        total = ranks.sum(weight.sum(0))
         if block.type == "regression":
-            mean = (weight * truth).sum(0) / total
-            lost = (weight * (truth - score).square()).sum(0)
-            spread = (weight * (truth - mean).square()).sum(0)
+            mean = ranks.sum((weight * truth).sum(0)) / total
+            lost = ranks.sum((weight * (truth - score).square()).sum(0))
+            spread = ranks.sum((weight * (truth - mean).square()).sum(0))
             constant = torch.where(lost > 0, 0.0, 1.0).to(lost)
             part = torch.where(spread > 0, 1 - lost / spread, constant)
         else:
@@ -294,6 +302,6 @@ def task_scores(
             else:
                 logits = score.unflatten(1, (-1, block.n_classes))
                 predicted = logits.argmax(2).to(truth)
-            part = (weight * (predicted == truth)).sum(0) / total
+            part = ranks.sum((weight * (predicted == truth)).sum(0)) / total
         parts.append(torch.where(total > 0, part, torch.nan))
     return torch.cat(parts)

@@ -96,6 +96,8 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
     0.1
     """
 
+    _fits_on_ranks: ClassVar = False
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{
             name: constraint

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .distributed import Part
 from .losses import LOSSES, Block, loss_values, residual, tasks_to_outputs
 from .penalties import penalty_weights, soft_threshold
 
@@ -57,11 +58,17 @@ def pad_weights(l1_weights: Tensor, blocks: Sequence[Block]) -> Tensor:
     return F.pad(l1_weights * scale, (0, 1))
 
 
+def _row_mean(total: Tensor, codes: Tensor, part: Part | None) -> Tensor:
+    """From a sum over the rows of codes to a mean, over all rows if these are a part."""
+    return total / len(codes) if part is None else part.mean(total)
+
+
 def curvature(
     codes: Tensor,
     weights: Tensor | None,
     blocks: Sequence[Block],
     row_weights: Tensor | None = None,
+    part: Part | None = None,
 ) -> Tensor:
     """Upper bound on the curvature of each task's loss in its heads.
 
@@ -79,30 +86,41 @@ def curvature(
     blocks : sequence of Block
     row_weights : Tensor of shape (n_rows,), optional
         Positive; with them, a weighted fit takes the steps of one on repeated rows.
+    part : Part, optional
+        Of which rows these are a part, spread over processes; here as below.
 
     Returns
     -------
     Tensor of shape (n_outputs, 1)
     """
     scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-    gram = scaled.T @ codes / len(codes)
+    gram = _row_mean(scaled.T @ codes, codes, part)
     # Scaled by its trace, no power of it overflows.
     trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
     gram = gram / trace
     square = gram @ gram
     largest = trace * (square @ square).norm() ** 0.25
-    parts = []
-    for block in blocks:
-        if weights is None:
-            bound = largest.expand(block.n_tasks)
-        else:
-            part = weights[:, block.tasks]
-            ratio = part if row_weights is None else part / row_weights.unsqueeze(1)
-            bound = torch.minimum(
-                ratio.amax(0) * largest, codes.square().sum(1) @ part / len(codes)
-            )
-        bound = bound * LOSSES[block.type].curvature
-        parts.append(bound.repeat_interleave(block.n_classes))
+    if weights is None:
+        n_tasks = sum(block.n_tasks for block in blocks)
+        bound = largest.expand(n_tasks)
+    else:
+        highest, size = [], []
+        for block in blocks:
+            weight = weights[:, block.tasks]
+            ratio = weight if row_weights is None else weight / row_weights.unsqueeze(1)
+            # A part of a batch may be empty.
+            highest.append(ratio.amax(0) if len(ratio) else ratio.sum(0))
+            size.append(codes.square().sum(1) @ weight)
+        most = torch.cat(highest)
+        if part is not None:
+            most = part.ranks.largest(most)
+        bound = torch.minimum(most * largest, _row_mean(torch.cat(size), codes, part))
+    parts = [
+        (bound[block.tasks] * LOSSES[block.type].curvature).repeat_interleave(
+            block.n_classes
+        )
+        for block in blocks
+    ]
     return torch.cat(parts).clamp_min(torch.finfo(gram.dtype).tiny).unsqueeze(1)
 
 
@@ -112,10 +130,11 @@ def gradient(
     targets: Tensor,
     weights: Tensor | None,
     blocks: Sequence[Block],
+    part: Part | None = None,
 ) -> Tensor:
     """Gradient of each task's mean loss in its heads, shape of ``theta``."""
     error = residual(codes @ theta.T, targets, weights, blocks)
-    return error.T @ codes / len(codes)
+    return _row_mean(error.T @ codes, codes, part)
 
 
 def proximal_steps(
@@ -127,6 +146,7 @@ def proximal_steps(
     l1: Tensor,
     n_steps: int,
     row_weights: Tensor | None = None,
+    part: Part | None = None,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
@@ -145,18 +165,20 @@ def proximal_steps(
     n_steps : int
     row_weights : Tensor of shape (n_rows,), optional
         As in :func:`curvature`.
+    part : Part, optional
+        As in :func:`curvature`.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    bound = curvature(codes, weights, blocks, row_weights)
+    bound = curvature(codes, weights, blocks, row_weights, part)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
     for _ in range(n_steps):
-        slope = gradient(theta, codes, targets, weights, blocks)
+        slope = gradient(theta, codes, targets, weights, blocks, part)
         theta = soft_threshold(theta.addcmul(step, slope, value=-1.0), threshold)
     return theta
 
@@ -220,6 +242,7 @@ def solve_heads(
     coef: Tensor | None = None,
     intercept: Tensor | None = None,
     row_weights: Tensor | None = None,
+    part: Part | None = None,
     max_iter: int = 1000,
     tol: float = 1e-5,
 ) -> HeadSolution:
@@ -243,6 +266,8 @@ def solve_heads(
         Where to start; zero by default.
     row_weights : Tensor of shape (n_rows,), optional
         As in :func:`curvature`.
+    part : Part, optional
+        As in :func:`curvature`.
     max_iter : int, default=1000
     tol : float, default=1e-5
         Stop when no optimality condition is violated by more than this.
@@ -257,7 +282,7 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     rows = augment(codes)
-    step = curvature(rows, weights, blocks, row_weights).reciprocal()
+    step = curvature(rows, weights, blocks, row_weights, part).reciprocal()
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -266,7 +291,7 @@ def solve_heads(
     ahead, pace = theta, codes.new_ones(n_tasks)
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        slope = gradient(ahead, rows, targets, weights, blocks)
+        slope = gradient(ahead, rows, targets, weights, blocks, part)
         new = soft_threshold(ahead - step * slope, threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
@@ -277,8 +302,10 @@ def solve_heads(
         ahead = new + momentum[owner].unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = gradient(theta, rows, targets, weights, blocks)
-            gap = float(optimality_gap(theta, slope, l1).max())
+            slope = gradient(theta, rows, targets, weights, blocks, part)
+            largest = optimality_gap(theta, slope, l1).max()
+            # All ranks stop at once, whatever rounding says.
+            gap = float(largest if part is None else part.ranks.largest(largest))
             if gap <= tol:
                 break
     return HeadSolution(theta[:, :-1], theta[:, -1], n_iter, gap)
@@ -297,6 +324,7 @@ def solve_penalized_heads(
     coef: Tensor,
     intercept: Tensor,
     row_weights: Tensor | None = None,
+    part: Part | None = None,
     spread: Tensor | None = None,
     factor: Tensor | None = None,
     n_rounds: int = 3,
@@ -311,7 +339,7 @@ def solve_penalized_heads(
 
     Parameters
     ----------
-    codes, targets, weights, blocks, coef, intercept, row_weights
+    codes, targets, weights, blocks, coef, intercept, row_weights, part
         As in :func:`solve_heads`; ``coef`` also sets the first round's weights.
     usage_weights : Tensor of shape (n_outputs,)
         See :func:`skdisentangle.penalties.output_weights`.
@@ -348,6 +376,7 @@ def solve_penalized_heads(
             coef=coef,
             intercept=intercept,
             row_weights=row_weights,
+            part=part,
             max_iter=max_iter,
             tol=tol,
         )

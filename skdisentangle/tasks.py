@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .distributed import ALONE, Ranks
 from .labels import Column, Labels
 from .losses import Block
 
@@ -140,6 +141,38 @@ def _make_task(
     return Task(column.name, index, kind, classes, none, left_out=reason)
 
 
+def _rescaled(
+    tasks: list[Task], labels: Labels, row_weight: NDArray[np.float64], ranks: Ranks
+) -> list[Task]:
+    """Regression tasks with the means and scales of the labels of all ranks."""
+    numbers = [t for t in tasks if t.type == "regression" and t.left_out is None]
+    there = [~labels.columns[task.index].missing for task in numbers]
+    values = [
+        labels.columns[task.index].values[here].astype(np.float64)
+        for task, here in zip(numbers, there, strict=True)
+    ]
+    weights = [row_weight[here] for here in there]
+
+    def total(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        out: NDArray[np.float64] = ranks.sum(
+            np.array([w @ part for w, part in zip(weights, parts, strict=True)])
+        )
+        return out
+
+    # In units of the largest value, as above.
+    units = ranks.largest(np.array([np.abs(v).max(initial=0.0) for v in values]))
+    values = [v / unit for v, unit in zip(values, units, strict=True)]
+    weight = total([np.ones_like(v) for v in values])
+    means = total(values) / weight
+    spread = total([(v - m) ** 2 for v, m in zip(values, means, strict=True)]) / weight
+    out = list(tasks)
+    for task, mean, scale in zip(
+        numbers, means * units, np.sqrt(spread) * units, strict=True
+    ):
+        out[task.index] = replace(task, mean=float(mean), scale=float(scale))
+    return out
+
+
 @dataclass(frozen=True)
 class TaskSet:
     """The tasks of a fit, and their order inside the solvers.
@@ -198,6 +231,7 @@ class TaskSet:
         sample_weight: NDArray[np.float64],
         classes: Sequence[Any] | None = None,
         stacklevel: int = 3,
+        ranks: Ranks = ALONE,
     ) -> TaskSet:
         """Type the tasks and lay out their outputs.
 
@@ -212,6 +246,8 @@ class TaskSet:
             All classes of each task, None for regression tasks.
         stacklevel : int, default=3
             From the warning to the line that it is to name; 0 for no warning.
+        ranks : Ranks, optional
+            Processes that have the other labels.
 
         Returns
         -------
@@ -228,11 +264,17 @@ class TaskSet:
             Once, naming the tasks that are left out.
         """
         types = _resolve_types(task_types, labels.names)
+        here = labels
+        if ranks.size > 1:
+            labels = here.of_all(ranks)
         tasks = []
         for j, column in enumerate(labels.columns):
             declared = None if classes is None else classes[j]
             if declared is None:
-                tasks.append(_make_task(column, j, types[j], sample_weight))
+                weight = sample_weight
+                if ranks.size > 1:
+                    weight = np.ones(len(column.values))  # of no account
+                tasks.append(_make_task(column, j, types[j], weight))
             else:
                 found = np.unique(np.asarray(declared))
                 kind = types[j] or ("binary" if len(found) <= 2 else "multiclass")
@@ -245,7 +287,9 @@ class TaskSet:
                 tasks.append(
                     Task(column.name, j, kind, found, slice(0, 0), left_out=reason)
                 )
-        return cls._lay_out(tasks, labels, stacklevel)
+        if ranks.size > 1:
+            tasks = _rescaled(tasks, here, sample_weight, ranks)
+        return cls._lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
 
     @classmethod
     def _lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:

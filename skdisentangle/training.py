@@ -36,8 +36,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .basis import change_outputs, last_linear, settled_basis, simplest_basis
+from .basis import Basis, change_outputs, last_linear, settled_basis, simplest_basis
 from .bilevel import implicit_gradient
+from .distributed import ALONE, Part, Ranks, Shard
 from .losses import Block, loss_values, residual, task_scores, tasks_to_outputs
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
@@ -149,6 +150,14 @@ class LabelTensors:
             None if self.row_weights is None else self.row_weights[index],
         )
 
+    def of_all(self, ranks: Ranks) -> LabelTensors:
+        """Labels of the rows of all ranks."""
+        return LabelTensors(
+            ranks.rows(self.targets),
+            None if self.weights is None else ranks.rows(self.weights),
+            None if self.row_weights is None else ranks.rows(self.row_weights),
+        )
+
 
 @dataclass(frozen=True)
 class Bilevel:
@@ -163,7 +172,8 @@ class Bilevel:
 class TrainingOptions:
     """Constants of a fit; names as in the estimator.
 
-    ``bilevel`` is None for the alternating solver.
+    ``bilevel`` is None for the alternating solver. ``ranks`` are the processes that the
+    rows are spread over.
     """
 
     blocks: Sequence[Block]
@@ -174,6 +184,7 @@ class TrainingOptions:
     spread: Tensor
     task_weights: Tensor
     bilevel: Bilevel | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass
@@ -231,6 +242,11 @@ class TrainingState:
             optimizer=optimizer,
         )
 
+    def copy_first(self, ranks: Ranks) -> None:
+        """Take body, heads and statistics of the first rank, bit by bit."""
+        own = [self.theta, self.mean, self.var, self.variance]
+        ranks.copy_first([*self.body.state_dict().values(), *own])
+
 
 @contextmanager
 def threads(n_threads: int) -> Iterator[None]:
@@ -244,10 +260,18 @@ def threads(n_threads: int) -> Iterator[None]:
 
 
 def standardise(
-    raw: Tensor, state: TrainingState, row_weights: Tensor | None
+    raw: Tensor,
+    state: TrainingState,
+    row_weights: Tensor | None,
+    part: Part | None = None,
 ) -> Tensor:
     """Standardise raw components over a batch, and keep running statistics."""
     momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
+    if part is not None:
+        codes, mean, var = part.standardise(raw, row_weights, EPS)
+        state.mean.lerp_(mean, momentum)
+        state.var.lerp_(var, momentum)
+        return codes
     if row_weights is None:
         # Not F.batch_norm: its running variance has another denominator, so that a fit
         # on repeated rows would differ from a weighted one.
@@ -271,6 +295,7 @@ def _outer_weights(
     labels: LabelTensors,
     state: TrainingState,
     options: TrainingOptions,
+    part: Part | None = None,
 ) -> Tensor:
     """Weight of each output in the gradient of the body; updates the variances."""
     n_regression = len(state.variance)
@@ -280,7 +305,8 @@ def _outer_weights(
     if labels.weights is not None:
         lost *= labels.weights[:, :n_regression]
     memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    state.variance.lerp_(lost.mean(0), memory)
+    mean = lost.mean(0) if part is None else part.mean(lost.sum(0))
+    state.variance.lerp_(mean, memory)
     outer = options.task_weights.clone()
     outer[:n_regression] /= state.variance + VARIANCE_FLOOR
     return outer
@@ -292,6 +318,7 @@ def _alternating(
     labels: LabelTensors,
     l1: Tensor,
     options: TrainingOptions,
+    part: Part | None,
 ) -> tuple[Tensor, Tensor]:
     """Move the heads; scores, and gradient in the codes, all on the same rows."""
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
@@ -304,11 +331,13 @@ def _alternating(
         l1,
         INNER_STEPS,
         labels.row_weights,
+        part,
     )
     scores = codes @ state.theta.T
     error = residual(scores.clone(), targets, weights, blocks)
-    error *= _outer_weights(scores, labels, state, options)
-    return scores, error @ state.theta[:, :-1] / len(codes)
+    error *= _outer_weights(scores, labels, state, options, part)
+    n_rows = len(codes) if part is None else part.n_rows
+    return scores, error @ state.theta[:, :-1] / n_rows
 
 
 def _bilevel(
@@ -384,6 +413,7 @@ def step(
     l1: Tensor,
     options: TrainingOptions,
     generator: torch.Generator,
+    part: Part | None = None,
 ) -> Tensor:
     """One step of heads and body on a batch.
 
@@ -398,22 +428,26 @@ def step(
     options : TrainingOptions
     generator : torch.Generator
         Draws tasks, where the options ask for it.
+    part : Part, optional
+        Of which batch these rows are a part, spread over processes.
 
     Returns
     -------
     Tensor of shape (n_rows, n_outputs)
         The scores of the batch, for the loss curve.
     """
-    codes = standardise(state.body(rows), state, labels.row_weights)
+    codes = standardise(state.body(rows), state, labels.row_weights, part)
     fixed = augment(codes.detach())
     if options.bilevel is None:
-        scores, slope = _alternating(state, fixed, labels, l1, options)
+        scores, slope = _alternating(state, fixed, labels, l1, options, part)
     else:
         scores, slope = _bilevel(
             state, fixed, labels, l1, options, options.bilevel, generator
         )
     state.optimizer.zero_grad()
     codes.backward(slope)
+    if part is not None:
+        part.ranks.sum_gradients(state.body)
     state.optimizer.step()
     state.n_steps += 1
     return scores
@@ -428,6 +462,7 @@ def _pass(
     options: TrainingOptions,
     generator: torch.Generator,
     set_rate: Callable[[float], None] | None = None,
+    shard: Shard | None = None,
 ) -> float:
     """Go through the batches once; return the mean loss over tasks and rows."""
     state.body.train()
@@ -436,15 +471,21 @@ def _pass(
     for number, index in enumerate(batches):
         if set_rate is not None:
             set_rate(number / len(batches))
-        batch = labels[index]
-        scores = step(state, rows[index], batch, l1, options, generator)
+        here, part = index, None
+        if shard is not None:
+            here, part = shard.here(index), Part(shard.ranks, len(index))
+        batch = labels[here]
+        scores = step(state, rows[here], batch, l1, options, generator, part)
         if number % LOSS_EVERY == 0:
             values = loss_values(scores, batch.targets, options.blocks)
             if batch.weights is not None:
                 values = values * batch.weights
-            total += values.mean() * len(index)
+            if shard is None:
+                total += values.mean() * len(index)
+            else:
+                total += values.sum() / values.shape[1]
             n_rows += len(index)
-    return float(total) / n_rows
+    return float(options.ranks.sum(total)) / n_rows
 
 
 def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
@@ -497,7 +538,7 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
-    seen = _count_labels(rows, labels)
+    seen = _count_labels(rows, labels, options.ranks)
     state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
@@ -508,35 +549,38 @@ def train_pass(
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
-def _sample(labels: LabelTensors) -> Tensor:
-    """Rows, evenly spaced, that stand for all."""
-    step = math.ceil(len(labels) / BASIS_ROWS)
-    return torch.arange(0, len(labels), step, device=labels.targets.device)
+def _sample(labels: LabelTensors, ranks: Ranks) -> Tensor:
+    """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
+    shard = ranks.shard(len(labels))
+    n_rows = len(labels) if shard is None else shard.n_rows
+    step = math.ceil(n_rows / BASIS_ROWS)
+    some = torch.arange(0, n_rows, step, device=labels.targets.device)
+    return some if shard is None else shard.here(some)
 
 
-def _count_labels(rows: Rows, labels: LabelTensors) -> Tensor:
+def _count_labels(rows: Rows, labels: LabelTensors, ranks: Ranks) -> Tensor:
     """Labels of each task; those of equal rows count once, like one of a larger weight.
 
-    Rows are taken for equal if one random projection of theirs is. If there are many
-    rows, a sample of them is counted.
+    Those of all ranks are counted. Rows are taken for equal if one random projection of
+    theirs is. If there are many rows, a sample of them is counted.
     """
-    some = _sample(labels)
+    some = _sample(labels, ranks)
     parts = []
     for index in some.split(CHUNK_ROWS // 4):
         part = rows[index].double()
         generator = torch.Generator().manual_seed(0)
         axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
         parts.append((part * axis.to(part.device)).sum(1))
-    projected = torch.cat(parts)
+    projected = ranks.rows(torch.cat(parts))
     decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
     groups, group = decimals.unique(return_inverse=True)
-    known = labels[some]
+    known = labels[some].of_all(ranks)
     there = torch.ones_like(known.targets)
     if known.weights is not None:
         there = (known.weights != 0).to(there)
     seen = there.new_zeros(len(groups), there.shape[1]).index_add_(0, group, there)
     count = (seen > 0).sum(0).clamp_min(1).to(there)
-    return count * len(labels) / len(some)
+    return count * ranks.count(len(labels)) / len(known)
 
 
 def change_basis(
@@ -570,10 +614,13 @@ def change_basis(
     layer = last_linear(state.body)
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
         return False
-    some = _sample(labels)
-    raw = _raw_components(state.body, rows, some).double()
-    share = labels.row_weights
-    share = raw.new_ones(len(raw)) if share is None else share[some].double()
+    ranks = options.ranks
+    some = _sample(labels, ranks)
+    # From here on each rank has the sample of all.
+    raw = ranks.rows(_raw_components(state.body, rows, some)).double()
+    known = labels[some].of_all(ranks)
+    share = known.row_weights
+    share = raw.new_ones(len(raw)) if share is None else share.double()
     share = share / share.sum()
     mean = share @ raw
     centred = raw - mean
@@ -582,30 +629,32 @@ def change_basis(
     correlation = (codes.T * share) @ codes
     if first or options.bilevel is not None:
         # The heads of the last batches, or of one small support, are ten times noisier.
-        codes, known = codes.to(state.theta), labels[some]
+        codes = codes.to(state.theta)
         _solve_all(state, codes, known, options, penalised=not first)
     coef = state.theta[:, :-1]
     if first:
-        basis = simplest_basis(
-            coef,
-            correlation,
-            output_weights(options.blocks, coef),
-            options.spread,
-            standard_errors(
-                augment(codes) @ state.theta.T,
-                known.targets,
-                known.weights,
-                options.blocks,
-                _count_labels(rows, labels) * len(some) / len(labels),
-                coef.shape[1],
-            ),
+        n_labels = _count_labels(rows, labels, ranks)
+        errors = standard_errors(
+            augment(codes) @ state.theta.T,
+            known.targets,
+            known.weights,
+            options.blocks,
+            n_labels * len(known) / ranks.count(len(labels)),
+            coef.shape[1],
         )
-    else:
-        basis = settled_basis(coef, correlation)
+
+    def choose() -> Basis | None:
+        if not first:
+            return settled_basis(coef.cpu(), correlation)
+        weights = output_weights(options.blocks, coef)
+        return simplest_basis(coef.cpu(), correlation, weights, options.spread, errors)
+
+    basis = ranks.first(choose)
     if basis is None:
         return False
-    change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), basis.transform)
-    state.theta = torch.cat([basis.coef, state.theta[:, -1:]], dim=1)
+    transform, new = basis.transform.to(coef), basis.coef.to(coef)
+    change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), transform)
+    state.theta = torch.cat([new, state.theta[:, -1:]], dim=1)
     state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
     state.based = True
     return True
@@ -673,10 +722,12 @@ def train(
     progress, best, stale = start, math.inf, 0
     n_epochs = max(1, round((1 - start) * max_iter))
     best_score, kept = -math.inf, None
+    shard = options.ranks.shard(len(labels))
+    n_rows = len(labels) if shard is None else shard.n_rows
     # Where all rows go into each step their order means nothing, but for the split.
-    in_order = batch_size >= len(labels) and options.bilevel is None
-    every_row = torch.arange(len(labels), device=state.theta.device)
-    state.n_labels = _count_labels(rows, labels)
+    in_order = batch_size >= n_rows and options.bilevel is None
+    every_row = torch.arange(n_rows, device=state.theta.device)
+    state.n_labels = _count_labels(rows, labels, options.ranks)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
@@ -687,10 +738,12 @@ def train(
         for epoch in range(1, n_epochs + 1):
             order = every_row
             if not in_order:
-                order = torch.randperm(len(labels), generator=generator).to(every_row)
+                order = torch.randperm(n_rows, generator=generator).to(every_row)
             batches = split_batches(order, batch_size)
             l1 = _l1(state, options, progress)
-            loss = _pass(state, rows, labels, batches, l1, options, generator, set_rate)
+            loss = _pass(
+                state, rows, labels, batches, l1, options, generator, set_rate, shard
+            )
             history.losses.append(loss)
             score = None if validate is None else validate(state)
             if score is not None:
@@ -719,6 +772,8 @@ def train(
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:
+        if shard is not None:
+            raise  # the others go on, and cannot finish without this one
         history.interrupted = True
     if kept is not None:
         _restore(state, kept)
@@ -768,7 +823,11 @@ def score_state(
     raw = _raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     scores = task_scores(
-        codes @ state.theta.T, labels.targets, labels.weights, options.blocks
+        codes @ state.theta.T,
+        labels.targets,
+        labels.weights,
+        options.blocks,
+        options.ranks,
     )
     return float(scores.nanmean())
 
@@ -788,15 +847,19 @@ def finish(
     rows, labels, options
         As in :func:`train`.
     """
+    ranks = options.ranks
     raw = _raw_components(state.body, rows)
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share
-    share = (share / share.sum()).double()
-    mean = share @ raw.double()
-    state.var = (share @ (raw.double() - mean).square()).to(raw)
+    share = (share / ranks.sum(share.sum())).double()
+    mean = ranks.sum(share @ raw.double())
+    state.var = ranks.sum(share @ (raw.double() - mean).square()).to(raw)
     state.mean = mean.to(raw)
     codes = (raw - state.mean) * (state.var + EPS).rsqrt()
-    _solve_all(state, codes, labels, options, penalised=True)
+    shard = ranks.shard(len(labels))
+    part = None if shard is None else Part(ranks, shard.n_rows)
+    _solve_all(state, codes, labels, options, penalised=True, part=part)
+    state.copy_first(ranks)
 
 
 def _solve_all(
@@ -806,6 +869,7 @@ def _solve_all(
     options: TrainingOptions,
     *,
     penalised: bool,
+    part: Part | None = None,
 ) -> None:
     """Solve for the heads on the codes of all rows, from the heads there are."""
     coef = state.theta[:, :-1]
@@ -821,6 +885,7 @@ def _solve_all(
         coef=coef,
         intercept=state.theta[:, -1],
         row_weights=labels.row_weights,
+        part=part,
         spread=options.spread,
         factor=_few_labels(state, options),
     )

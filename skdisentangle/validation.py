@@ -12,12 +12,14 @@ from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight
 
+from .distributed import Ranks
 from .tasks import TaskSet
 
 __all__ = [
     "layer_sizes",
     "learned_task_weights",
     "row_weights",
+    "row_weights_of_all",
     "split_rows",
     "thread_count",
     "torch_device",
@@ -71,6 +73,31 @@ def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] 
     if not weight.any():
         raise ValueError("sample_weight must hold a weight above zero; all are zero.")
     return None if np.ptp(weight) == 0 else weight
+
+
+def row_weights_of_all(
+    weight: NDArray[np.float64] | None,
+    sample_weight: ArrayLike | None,
+    n_rows: int,
+    ranks: Ranks,
+) -> NDArray[np.float64] | None:
+    """Weights of the rows here, or None if those of all ranks weigh the same.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows,) or None
+        As :func:`row_weights` gives them: None also if all here have another weight
+        than those elsewhere.
+    sample_weight : array-like or None
+        As the user gave them; None stands for 1.
+    n_rows : int
+    ranks : Ranks
+    """
+    if weight is None:
+        constant = 1.0 if sample_weight is None else np.max(np.asarray(sample_weight))
+        weight = np.full(n_rows, float(constant))
+    highest, lowest = ranks.largest(np.array([weight.max(), -weight.min()]))
+    return None if highest == -lowest else weight
 
 
 def learned_task_weights(

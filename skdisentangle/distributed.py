@@ -1,0 +1,452 @@
+"""Fit on several processes or machines, each of which holds some of the rows.
+
+Under ``torchrun``, every process runs the same script and gives :meth:`Ranks.fit` its own
+rows; all end with the same fitted estimator. The fit is that of one process on all rows,
+in the order of the ranks, but for rounding, however the rows are dealt out: batches are
+drawn from all of them, and each rank takes the part of a batch that it holds. Means and
+variances of the components, the curvature and the gradient of the heads, the residual
+variances and the gradient of the encoder are sums over rows, and are summed over ranks.
+Each rank then takes the same steps. Shards need not be of the same length.
+
+The gradients of the encoder are summed here, not by torch's ``DistributedDataParallel``:
+that object has to be gone before its process group ends, or the end may hang, and what
+holds it after an error is the error's own traceback. Besides, it averages over ranks where
+we need a sum over rows. The statistics of a batch have to be summed with gradients: what
+is missing otherwise is not rounding, the encoder goes elsewhere. The formula of that
+gradient is that of batch normalisation (Ioffe & Szegedy, "Batch normalization: accelerating
+deep network training by reducing internal covariate shift", ICML 2015), with weights.
+
+A rank that is killed, raises an error or does not answer within the timeout ends the fit
+of all others with an error that says so.
+
+This module also holds what the fit needs for that; alone, it does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["ALONE", "Part", "Ranks", "Shard", "joined", "process_group"]
+
+Thing = TypeVar("Thing")
+
+
+class Ranks:
+    """The processes of a fit, and this one's place among them.
+
+    Made by :func:`process_group`. Only :meth:`fit` is a matter of all ranks; whatever
+    else is called between, `transform` for one, concerns this process alone.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        Number of processes.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, timeout: float = 0.0) -> None:
+        self.rank = rank
+        self.size = size
+        self._timeout = timeout
+        self._group: dist.ProcessGroup | None = None
+        self._together = True
+
+    def __repr__(self) -> str:
+        return f"Ranks(rank={self.rank}, size={self.size})"
+
+    def fit(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        Y_tasks: Any = None,
+        sample_weight: Any = None,
+    ) -> Any:
+        """Fit an estimator on the rows of all ranks.
+
+        To be called by every rank, with the same parameters. What a fit leaves open
+        (seeds, without a ``random_state``; the weights of a module of the user's) is as
+        on rank 0.
+
+        Parameters
+        ----------
+        estimator : SparseSharedDisentangler
+            With ``solver="alternating"``, strengths that are numbers, and an encoder
+            without batch normalisation.
+        X, y, Y_tasks, sample_weight
+            As in :meth:`SparseSharedDisentangler.fit`: the rows of this rank, at least
+            two. ``sample_weight`` may be left out on some ranks, where it is 1.
+
+        Returns
+        -------
+        SparseSharedDisentangler
+            The estimator, fitted, the same on all ranks.
+
+        Raises
+        ------
+        ValueError
+            On all ranks, if the rows, labels or parameters of one are not as described,
+            or parameters, columns or tasks are not the same on all.
+        TypeError
+            If it is another estimator.
+        RuntimeError
+            If another rank was killed, failed, or did not answer within the timeout. The
+            estimator is then what it was before, and these ranks cannot fit any more.
+        """
+        if not getattr(estimator, "_fits_on_ranks", False):
+            raise TypeError(
+                "estimator must be a SparseSharedDisentangler, the only one that can be "
+                f"fitted on the rows of all ranks; got {type(estimator).__name__}."
+            )
+        if self.size == 1:
+            return estimator.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+        if not self._together:
+            raise RuntimeError(
+                f"Rank {self.rank} is alone since a fit ended with an error; start all "
+                "processes anew."
+            )
+        with ExitStack() as on_error:
+            on_error.callback(self._leave)
+            token = _JOINED.set(self)
+            try:
+                estimator.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+            except _OnAllRanksError as error:
+                on_error.pop_all()
+                raise error.error from error.error.__cause__
+            finally:
+                _JOINED.reset(token)
+            on_error.pop_all()
+        return estimator
+
+    # -- what the fit asks of the others; without any, nothing is changed ---------------
+
+    def sum(self, values: Any) -> Any:
+        """Sum over ranks of a tensor or float array, which may be overwritten."""
+        return self._reduce(values, "SUM")
+
+    def largest(self, values: Any) -> Any:
+        """Largest over ranks of each entry of a tensor or float array."""
+        return self._reduce(values, "MAX")
+
+    def mean(self, values: NDArray[np.float64]) -> Any:
+        """Mean over the rows of all ranks."""
+        if self.size == 1:
+            return values.mean(0)
+        return self.sum(values.sum(0)) / self.count(len(values))
+
+    def count(self, number: int) -> int:
+        """Sum over ranks of a number."""
+        return int(self.sum(np.array([float(number)]))[0])
+
+    def any(self, condition: bool) -> bool:
+        """Whether it is so on some rank."""
+        return bool(self.largest(np.array([float(condition)]))[0])
+
+    def gather(self, thing: Thing) -> list[Thing]:
+        """What each rank has, in their order."""
+        out: list[Any] = [thing] * self.size
+        if self.size > 1:
+            self._call(dist.all_gather_object, out, thing)
+        return out
+
+    def first(self, make: Callable[[], Thing]) -> Thing:
+        """What the first rank makes; tensors in it must be on the CPU."""
+        if self.size == 1:
+            return make()
+        out: list[Any] = [make() if self.rank == 0 else None]
+        self._call(dist.broadcast_object_list, out, src=0)
+        made: Thing = out[0]
+        return made
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Rows of all ranks, in their order."""
+        if self.size == 1:
+            return values
+        # Sums of zeros and rows: the ranks' numbers of rows need not be the same.
+        shard = Shard(self, *self._place(len(values)))
+        out = values.new_zeros(shard.n_rows, *values.shape[1:])
+        out[shard.first : shard.first + len(values)] = values
+        return self.sum(out)
+
+    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors by those of the first rank."""
+        if self.size > 1:
+            theirs = self.first(lambda: [tensor.detach().cpu() for tensor in tensors])
+            with torch.no_grad():
+                for tensor, first in zip(tensors, theirs, strict=True):
+                    tensor.copy_(first)
+
+    def sum_gradients(self, module: nn.Module) -> None:
+        """Sum the gradients of a module over ranks; none counts as zero."""
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.sum(torch.cat([g.flatten() for g in gradients]))
+        sizes = [g.numel() for g in gradients]
+        for gradient, part in zip(gradients, flat.split(sizes), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def together(self) -> AbstractContextManager[None]:
+        """Let all ranks fail if one does, in a block in which none asks the others."""
+        return nullcontext() if self.size == 1 else _Together(self)
+
+    def agree(self, facts: dict[str, Any]) -> None:
+        """Raise ValueError, on all ranks, unless facts are the same on all."""
+        if self.size == 1:
+            return
+        theirs = self.gather(facts)
+        for name, value in theirs[0].items():
+            for rank, other in enumerate(theirs):
+                if other[name] != value:
+                    raise _OnAllRanksError(
+                        ValueError(
+                            f"{name} must be the same on all ranks; got {value!r} on rank "
+                            f"0 and {other[name]!r} on rank {rank}."
+                        )
+                    )
+
+    def shard(self, n_rows: int) -> Shard | None:
+        """Place of this rank's rows among all; None if it holds all."""
+        return None if self.size == 1 else Shard(self, *self._place(n_rows))
+
+    def _place(self, n_rows: int) -> tuple[int, int, int]:
+        counts = self.gather(n_rows)
+        return sum(counts[: self.rank]), n_rows, sum(counts)
+
+    def _reduce(self, values: Any, operation: str) -> Any:
+        if self.size == 1:
+            return values
+        if isinstance(values, np.ndarray | np.floating):
+            out = torch.from_numpy(np.array(values, dtype=np.float64))
+            return self._reduce(out, operation).numpy()
+        values = values.contiguous()
+        self._call(dist.all_reduce, values, op=getattr(dist.ReduceOp, operation))
+        return values
+
+    def _call(self, collective: Callable[..., Any], *args: Any, **options: Any) -> None:
+        try:
+            collective(*args, group=self._group, **options)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"Rank {self.rank} of {self.size} lost another one, which was killed, "
+                f"raised an error of its own, or did not answer within the timeout of "
+                f"{self._timeout:g} s. See what the others said; then start all "
+                "processes anew."
+            ) from error
+
+    def _start(self) -> None:
+        """Open a group of our own: with our timeout, and ours to close."""
+        self._group = dist.new_group(timeout=timedelta(seconds=self._timeout))
+
+    def _leave(self) -> None:
+        """Close the connections: what others still ask of this rank fails at once."""
+        if self._group is not None:
+            dist.destroy_process_group(self._group)
+        self._group, self._together = None, False
+
+
+#: The ranks of a process that has no others.
+ALONE = Ranks()
+
+_JOINED: ContextVar[Ranks] = ContextVar("joined", default=ALONE)
+
+
+def joined() -> Ranks:
+    """The ranks that the fit which is going on is a matter of."""
+    return _JOINED.get()
+
+
+class _OnAllRanksError(Exception):
+    """Carries an error that all ranks raise, after which they are still together."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Together:
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        said = None if kind is None else f"{kind.__name__}: {error}"
+        for rank, other in enumerate(self._ranks.gather(said)):
+            if other is not None:
+                if isinstance(error, Exception):
+                    raise _OnAllRanksError(error) from error
+                if error is None:
+                    raise _OnAllRanksError(
+                        ValueError(f"Rank {rank} cannot take part in the fit. {other}")
+                    )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows of a rank, ``n_here`` from ``first`` on, among all ``n_rows``."""
+
+    ranks: Ranks
+    first: int
+    n_here: int
+    n_rows: int
+
+    def here(self, index: Any) -> Any:
+        """Those of some rows that are here, numbered from the first one here."""
+        inside = (index >= self.first) & (index < self.first + self.n_here)
+        return index[inside] - self.first
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a rank holds of a batch of ``n_rows``."""
+
+    ranks: Ranks
+    n_rows: int
+
+    def mean(self, total: Tensor) -> Tensor:
+        """Mean over the batch, of the sum over the rows that are here."""
+        out: Tensor = self.ranks.sum(total)
+        return out.div_(self.n_rows)
+
+    def standardise(
+        self, raw: Tensor, row_weights: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Components standardised over the batch, with their means and variances.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (n_rows_here, n_components)
+        row_weights : Tensor of shape (n_rows_here,) or None
+        eps : float
+            Added to the variances.
+
+        Returns
+        -------
+        codes : Tensor of shape (n_rows_here, n_components)
+            Gradients go through the means and variances, to all ranks.
+        mean, var : Tensor of shape (n_components,)
+        """
+        if row_weights is None:
+            row_weights = raw.new_ones(len(raw))
+        out: tuple[Tensor, Tensor, Tensor] = _Standardise.apply(
+            raw, row_weights, self.ranks, eps
+        )
+        return out
+
+
+class _Standardise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, raw: Tensor, row_weights: Tensor, ranks: Ranks, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sums = torch.cat([row_weights.sum().view(1), row_weights @ raw])
+        total, weighted = ranks.sum(sums).tensor_split([1])
+        mean = weighted / total
+        codes = raw - mean
+        var = ranks.sum(row_weights @ codes.square()) / total
+        inverse = (var + eps).rsqrt()
+        codes *= inverse
+        ctx.save_for_backward(codes, inverse, (row_weights / total).unsqueeze(1))
+        ctx.ranks = ranks
+        ctx.mark_non_differentiable(mean, var)
+        return codes, mean, var
+
+    @staticmethod
+    def backward(
+        ctx: Any, slope: Tensor, *_: Tensor
+    ) -> tuple[Tensor, None, None, None]:
+        codes, inverse, share = ctx.saved_tensors
+        sums = torch.stack([slope.sum(0), (slope * codes).sum(0)])
+        along_mean, along_scale = ctx.ranks.sum(sums)
+        back = slope - share * (along_mean + codes * along_scale)
+        return back * inverse, None, None, None
+
+
+@contextmanager
+def process_group(
+    *, timeout: float = 600.0, backend: str | None = None
+) -> Iterator[Ranks]:
+    """Join the processes that ``torchrun`` started.
+
+    Parameters
+    ----------
+    timeout : float, default=600.0
+        Seconds that a rank waits for the others at most, at the start and in each
+        exchange. More than the rank with the most rows needs to read and check them.
+    backend : str, default=None
+        Backend of torch.distributed, such as ``"gloo"``. None takes gloo for tensors on
+        the CPU and NCCL for those on a GPU. Not looked at where the process group of
+        torch.distributed is there already.
+
+    Yields
+    ------
+    Ranks
+        Without ``torchrun``, and outside of any process group, those of this process
+        alone, so that the same script runs there, too.
+
+    Raises
+    ------
+    ValueError
+        If the timeout is not above zero.
+    RuntimeError
+        If not all processes join within the timeout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> from skdisentangle.distributed import process_group
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(100, 4))
+    >>> with process_group(timeout=60) as ranks:
+    ...     mine = slice(ranks.rank, None, ranks.size)
+    ...     dis = SparseSharedDisentangler(2, random_state=0)
+    ...     dis = ranks.fit(dis, X[mine], X[mine, :3])
+    >>> dis.transform(X).shape
+    (100, 2)
+    """
+    if not timeout > 0:
+        raise ValueError(f"timeout must be above 0 seconds; got {timeout!r}.")
+    ours = not (dist.is_available() and dist.is_initialized())
+    if ours and "WORLD_SIZE" not in os.environ:
+        yield ALONE
+        return
+    if ours:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    try:
+        ranks = Ranks(dist.get_rank(), dist.get_world_size(), timeout)
+        ranks._start()
+        try:
+            yield ranks
+            # None is to leave while another has yet to get its answer.
+            if ranks._together:
+                ranks.gather(None)
+        finally:
+            ranks._leave()
+    finally:
+        if ours:
+            dist.destroy_process_group()
