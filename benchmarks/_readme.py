@@ -24,6 +24,7 @@ SUITES = (
     "new_tasks",
     "leakage",
     "metrics",
+    "extraction",
     "sprites",
 )
 
