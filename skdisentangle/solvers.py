@@ -25,7 +25,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .losses import LOSSES, Block, loss_values, residual, tasks_to_outputs
+from .losses import (
+    LOSSES,
+    Block,
+    block_residual,
+    block_scores,
+    loss_values,
+    residual,
+    split_heads,
+    split_labels,
+    tasks_to_outputs,
+)
 from .penalties import penalty_weights, soft_threshold
 
 __all__ = [
@@ -62,6 +72,7 @@ def curvature(
     weights: Tensor | None,
     blocks: Sequence[Block],
     row_weights: Tensor | None = None,
+    gram: Tensor | None = None,
 ) -> Tensor:
     """Upper bound on the curvature of each task's loss in its heads.
 
@@ -79,31 +90,33 @@ def curvature(
     blocks : sequence of Block
     row_weights : Tensor of shape (n_rows,), optional
         Positive; with them, a weighted fit takes the steps of one on repeated rows.
+    gram : Tensor of shape (n_components + 1, n_components + 1), optional
+        ``len(codes) * G``, if it is known.
 
     Returns
     -------
     Tensor of shape (n_outputs, 1)
     """
-    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-    gram = scaled.T @ codes / len(codes)
+    if gram is None:
+        scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+        gram = scaled.T @ codes
+    tiny = torch.finfo(gram.dtype).tiny
     # Scaled by its trace, no power of it overflows.
-    trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
-    gram = gram / trace
-    square = gram @ gram
-    largest = trace * (square @ square).norm() ** 0.25
-    parts = []
+    trace = gram.trace().clamp_min_(tiny)
+    square = gram / trace
+    square = square @ square
+    square = square @ square
+    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / len(codes))
+    if weights is None:
+        bound = largest.expand(blocks[-1].outputs.stop).clone()
+    else:
+        ratio = weights if row_weights is None else weights / row_weights.unsqueeze(1)
+        each = codes.square().sum(1).div_(len(codes)) @ weights
+        bound = tasks_to_outputs(torch.minimum(ratio.amax(0) * largest, each), blocks)
     for block in blocks:
-        if weights is None:
-            bound = largest.expand(block.n_tasks)
-        else:
-            part = weights[:, block.tasks]
-            ratio = part if row_weights is None else part / row_weights.unsqueeze(1)
-            bound = torch.minimum(
-                ratio.amax(0) * largest, codes.square().sum(1) @ part / len(codes)
-            )
-        bound = bound * LOSSES[block.type].curvature
-        parts.append(bound.repeat_interleave(block.n_classes))
-    return torch.cat(parts).clamp_min(torch.finfo(gram.dtype).tiny).unsqueeze(1)
+        if LOSSES[block.type].curvature != 1:
+            bound[block.outputs].mul_(LOSSES[block.type].curvature)
+    return bound.clamp_min_(tiny).unsqueeze(1)
 
 
 def gradient(
@@ -150,14 +163,32 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    bound = curvature(codes, weights, blocks, row_weights)
+    complete = weights is None and row_weights is None
+    gram = codes.T @ codes if complete else None
+    bound = curvature(codes, weights, blocks, row_weights, gram)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
+    labels = split_labels(targets, weights, blocks)
+    # The slope of a squared loss on complete labels needs the rows only once.
+    products = [
+        truth.T @ codes if complete and block.type == "regression" else None
+        for block, (truth, _) in zip(blocks, labels, strict=True)
+    ]
     for _ in range(n_steps):
-        slope = gradient(theta, codes, targets, weights, blocks)
-        theta = soft_threshold(theta.addcmul(step, slope, value=-1.0), threshold)
+        slopes = []
+        for own, block, (truth, weight), product in zip(
+            split_heads(theta, blocks), blocks, labels, products, strict=True
+        ):
+            if product is None or gram is None:
+                scores = block_scores(own, codes, block)
+                slopes.append(block_residual(scores, truth, weight, block).T @ codes)
+            else:
+                slopes.append(torch.addmm(product, own, gram, beta=-1))
+        slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes)
+        moved = theta.addcmul(step, slope, value=-1 / len(codes))
+        theta = soft_threshold(moved, threshold)
     return theta
 
 
