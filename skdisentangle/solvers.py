@@ -18,7 +18,7 @@ the intercept, and codes with a last column of ones, see :func:`augment`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +31,6 @@ from .losses import (
     block_residual,
     block_scores,
     loss_values,
-    residual,
     split_heads,
     split_labels,
     tasks_to_outputs,
@@ -127,8 +126,42 @@ def gradient(
     blocks: Sequence[Block],
 ) -> Tensor:
     """Gradient of each task's mean loss in its heads, shape of ``theta``."""
-    error = residual(codes @ theta.T, targets, weights, blocks)
-    return error.T @ codes / len(codes)
+    return _sums_of_slopes(codes, targets, weights, blocks)(theta) / len(codes)
+
+
+def _sums_of_slopes(
+    codes: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    gram: Tensor | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Gradient of each task's summed loss, as a function of the heads.
+
+    With ``gram``, which is ``codes.T @ codes``, that of a squared loss on complete labels
+    looks at the rows only once.
+    """
+    labels = split_labels(targets, weights, blocks)
+    products = [
+        None
+        if gram is None or weights is not None or block.type != "regression"
+        else truth.T @ codes
+        for block, (truth, _) in zip(blocks, labels, strict=True)
+    ]
+
+    def slopes(theta: Tensor) -> Tensor:
+        parts = []
+        for own, block, (truth, weight), product in zip(
+            split_heads(theta, blocks), blocks, labels, products, strict=True
+        ):
+            if product is None or gram is None:
+                scores = block_scores(own, codes, block)
+                parts.append(block_residual(scores, truth, weight, block).T @ codes)
+            else:
+                parts.append(torch.addmm(product, own, gram, beta=-1))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return slopes
 
 
 def proximal_steps(
@@ -163,31 +196,15 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    complete = weights is None and row_weights is None
-    gram = codes.T @ codes if complete else None
+    gram = codes.T @ codes if row_weights is None else None
     bound = curvature(codes, weights, blocks, row_weights, gram)
+    slopes = _sums_of_slopes(codes, targets, weights, blocks, gram)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
-    labels = split_labels(targets, weights, blocks)
-    # The slope of a squared loss on complete labels needs the rows only once.
-    products = [
-        truth.T @ codes if complete and block.type == "regression" else None
-        for block, (truth, _) in zip(blocks, labels, strict=True)
-    ]
     for _ in range(n_steps):
-        slopes = []
-        for own, block, (truth, weight), product in zip(
-            split_heads(theta, blocks), blocks, labels, products, strict=True
-        ):
-            if product is None or gram is None:
-                scores = block_scores(own, codes, block)
-                slopes.append(block_residual(scores, truth, weight, block).T @ codes)
-            else:
-                slopes.append(torch.addmm(product, own, gram, beta=-1))
-        slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes)
-        moved = theta.addcmul(step, slope, value=-1 / len(codes))
+        moved = theta.addcmul(step, slopes(theta), value=-1 / len(codes))
         theta = soft_threshold(moved, threshold)
     return theta
 
@@ -288,7 +305,9 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     rows = augment(codes)
-    step = curvature(rows, weights, blocks, row_weights).reciprocal()
+    gram = rows.T @ rows if row_weights is None else None
+    step = curvature(rows, weights, blocks, row_weights, gram).reciprocal()
+    slopes = _sums_of_slopes(rows, targets, weights, blocks, gram)
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -297,8 +316,7 @@ def solve_heads(
     ahead, pace = theta, codes.new_ones(n_tasks)
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        slope = gradient(ahead, rows, targets, weights, blocks)
-        new = soft_threshold(ahead - step * slope, threshold)
+        new = soft_threshold(ahead - step * (slopes(ahead) / len(rows)), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
         restart = pace.new_zeros(n_tasks).index_add_(0, owner, uphill) > 0
@@ -308,7 +326,7 @@ def solve_heads(
         ahead = new + momentum[owner].unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = gradient(theta, rows, targets, weights, blocks)
+            slope = slopes(theta) / len(rows)
             gap = float(optimality_gap(theta, slope, l1).max())
             if gap <= tol:
                 break
