@@ -25,6 +25,7 @@ SUITES = (
     "leakage",
     "metrics",
     "sprites",
+    "speed",
 )
 
 START = """# Benchmarks

@@ -37,8 +37,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from .basis import change_outputs, last_linear, settled_basis, simplest_basis
+from .basis import change_outputs, settled_basis, simplest_basis
 from .bilevel import implicit_gradient
+from .encoders import last_linear
 from .losses import (
     LOSSES,
     Block,
