@@ -280,7 +280,7 @@ def forward(
     max_rows = MAX_CPU_ROWS if device.type == "cpu" else MAX_CHUNK_ROWS
     with torch.no_grad():
         encoder = encoder.cast(device, dtype)
-        for rows in _chunks(*X.shape, max_rows=max_rows):
+        for rows in _chunks(X.shape[0], X.shape[1], max_rows):
             part: Any = X[rows]
             dense = part.toarray() if sparse.issparse(part) else part
             # torch wants memory that it may write to, in positive strides.
