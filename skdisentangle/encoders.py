@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _RNG_LOCK = threading.Lock()
+_LENT_LOCK = threading.Lock()
 
 #: Channels of the convolutions of ``encoder="conv"``; the last is used from there on.
 CONV_CHANNELS = (32, 64, 64)
@@ -104,23 +105,44 @@ class Encoder(nn.Module):
         return out
 
     @torch.no_grad()
-    def cast(self, device: torch.device, dtype: torch.dtype) -> Encoder:
-        """A copy for use only, moved and cast, that gives the same codes sooner.
+    def cast(
+        self, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Tensor], Tensor]:
+        """The same function of rows, for use only, on a device and in a precision.
 
-        The scaling of the components is taken into the body's last layer, if that is
-        plainly linear, in the precision of this encoder.
+        This encoder is not changed, and several threads may do so at once. Where all
+        layers are torch's own, the scaling of the components is taken into the last one,
+        if that is linear. Classes of the user's may not be made to be copied: they lend
+        their parameters for the time of a call.
         """
-        held = [*self.parameters(), *self.buffers()]
-        layer = last_linear(self.body)
+
+        def moved(values: Tensor) -> Tensor:
+            kind = dtype if values.is_floating_point() else values.dtype
+            return values.to(device, kind)
+
+        if not all(
+            type(m).__module__.startswith("torch.nn") for m in self.body.modules()
+        ):
+            named = (*self.named_parameters(), *self.named_buffers())
+            state = {name: moved(values) for name, values in named}
+
+            def lent(rows: Tensor) -> Tensor:
+                with _LENT_LOCK:
+                    out: Tensor = torch.func.functional_call(self, state, (rows,))
+                return out
+
+            return lent
         copied: dict[int, Any] = {}
+        layer = last_linear(self.body)
         if layer is not None and layer.bias is not None and not _is_tied(self, layer):
             weight, bias = self.components.folded(layer.weight, layer.bias)
-            copied[id(layer.weight)] = weight.to(device, dtype)
-            copied[id(layer.bias)] = bias.to(device, dtype)
+            copied[id(layer.weight)], copied[id(layer.bias)] = (
+                moved(weight),
+                moved(bias),
+            )
             copied[id(self.components)] = nn.Identity()
-        for values in held:
-            kind = dtype if values.is_floating_point() else values.dtype
-            copied.setdefault(id(values), values.to(device, kind))
+        for values in (*self.parameters(), *self.buffers()):
+            copied.setdefault(id(values), moved(values))
         return copy.deepcopy(self, copied)
 
 

@@ -263,7 +263,8 @@ def forward(
 ) -> NDArray[np.floating]:
     """Codes of X, chunk by chunk, computed in the precision of X.
 
-    The encoder is not changed: a copy of its parameters is cast and moved.
+    The encoder is not changed: a copy of its parameters is cast and moved. Several
+    threads may use one encoder at once.
 
     Parameters
     ----------
@@ -279,11 +280,11 @@ def forward(
     out = np.empty((X.shape[0], len(encoder.components.sign)), dtype=X.dtype)
     max_rows = MAX_CPU_ROWS if device.type == "cpu" else MAX_CHUNK_ROWS
     with torch.no_grad():
-        encoder = encoder.cast(device, dtype)
+        codes = encoder.cast(device, dtype)
         for rows in _chunks(X.shape[0], X.shape[1], max_rows):
             part: Any = X[rows]
             dense = part.toarray() if sparse.issparse(part) else part
             # torch wants memory that it may write to, in positive strides.
             values = torch.from_numpy(np.require(dense, requirements=["C", "W"]))
-            out[rows] = encoder(values.to(device)).cpu().numpy()
+            out[rows] = codes(values.to(device)).cpu().numpy()
     return out
