@@ -26,6 +26,7 @@ SUITES = (
     "metrics",
     "extraction",
     "sprites",
+    "speed",
 )
 
 START = """# Benchmarks

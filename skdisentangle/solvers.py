@@ -18,14 +18,23 @@ the intercept, and codes with a last column of ones, see :func:`augment`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .losses import LOSSES, Block, loss_values, residual, tasks_to_outputs
+from .losses import (
+    LOSSES,
+    Block,
+    block_residual,
+    block_scores,
+    loss_values,
+    split_heads,
+    split_labels,
+    tasks_to_outputs,
+)
 from .penalties import penalty_weights, soft_threshold
 
 __all__ = [
@@ -62,6 +71,7 @@ def curvature(
     weights: Tensor | None,
     blocks: Sequence[Block],
     row_weights: Tensor | None = None,
+    gram: Tensor | None = None,
 ) -> Tensor:
     """Upper bound on the curvature of each task's loss in its heads.
 
@@ -79,31 +89,33 @@ def curvature(
     blocks : sequence of Block
     row_weights : Tensor of shape (n_rows,), optional
         Positive; with them, a weighted fit takes the steps of one on repeated rows.
+    gram : Tensor of shape (n_components + 1, n_components + 1), optional
+        ``len(codes) * G``, if it is known.
 
     Returns
     -------
     Tensor of shape (n_outputs, 1)
     """
-    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-    gram = scaled.T @ codes / len(codes)
+    if gram is None:
+        scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+        gram = scaled.T @ codes
+    tiny = torch.finfo(gram.dtype).tiny
     # Scaled by its trace, no power of it overflows.
-    trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
-    gram = gram / trace
-    square = gram @ gram
-    largest = trace * (square @ square).norm() ** 0.25
-    parts = []
+    trace = gram.trace().clamp_min_(tiny)
+    square = gram / trace
+    square = square @ square
+    square = square @ square
+    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / len(codes))
+    if weights is None:
+        bound = largest.expand(blocks[-1].outputs.stop).clone()
+    else:
+        ratio = weights if row_weights is None else weights / row_weights.unsqueeze(1)
+        each = codes.square().sum(1).div_(len(codes)) @ weights
+        bound = tasks_to_outputs(torch.minimum(ratio.amax(0) * largest, each), blocks)
     for block in blocks:
-        if weights is None:
-            bound = largest.expand(block.n_tasks)
-        else:
-            part = weights[:, block.tasks]
-            ratio = part if row_weights is None else part / row_weights.unsqueeze(1)
-            bound = torch.minimum(
-                ratio.amax(0) * largest, codes.square().sum(1) @ part / len(codes)
-            )
-        bound = bound * LOSSES[block.type].curvature
-        parts.append(bound.repeat_interleave(block.n_classes))
-    return torch.cat(parts).clamp_min(torch.finfo(gram.dtype).tiny).unsqueeze(1)
+        if LOSSES[block.type].curvature != 1:
+            bound[block.outputs].mul_(LOSSES[block.type].curvature)
+    return bound.clamp_min_(tiny).unsqueeze(1)
 
 
 def gradient(
@@ -114,8 +126,42 @@ def gradient(
     blocks: Sequence[Block],
 ) -> Tensor:
     """Gradient of each task's mean loss in its heads, shape of ``theta``."""
-    error = residual(codes @ theta.T, targets, weights, blocks)
-    return error.T @ codes / len(codes)
+    return _sums_of_slopes(codes, targets, weights, blocks)(theta) / len(codes)
+
+
+def _sums_of_slopes(
+    codes: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    gram: Tensor | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Gradient of each task's summed loss, as a function of the heads.
+
+    With ``gram``, which is ``codes.T @ codes``, that of a squared loss on complete labels
+    looks at the rows only once.
+    """
+    labels = split_labels(targets, weights, blocks)
+    products = [
+        None
+        if gram is None or weights is not None or block.type != "regression"
+        else truth.T @ codes
+        for block, (truth, _) in zip(blocks, labels, strict=True)
+    ]
+
+    def slopes(theta: Tensor) -> Tensor:
+        parts = []
+        for own, block, (truth, weight), product in zip(
+            split_heads(theta, blocks), blocks, labels, products, strict=True
+        ):
+            if product is None or gram is None:
+                scores = block_scores(own, codes, block)
+                parts.append(block_residual(scores, truth, weight, block).T @ codes)
+            else:
+                parts.append(torch.addmm(product, own, gram, beta=-1))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return slopes
 
 
 def proximal_steps(
@@ -150,14 +196,16 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    bound = curvature(codes, weights, blocks, row_weights)
+    gram = codes.T @ codes if row_weights is None else None
+    bound = curvature(codes, weights, blocks, row_weights, gram)
+    slopes = _sums_of_slopes(codes, targets, weights, blocks, gram)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
     for _ in range(n_steps):
-        slope = gradient(theta, codes, targets, weights, blocks)
-        theta = soft_threshold(theta.addcmul(step, slope, value=-1.0), threshold)
+        moved = theta.addcmul(step, slopes(theta), value=-1 / len(codes))
+        theta = soft_threshold(moved, threshold)
     return theta
 
 
@@ -257,7 +305,9 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     rows = augment(codes)
-    step = curvature(rows, weights, blocks, row_weights).reciprocal()
+    gram = rows.T @ rows if row_weights is None else None
+    step = curvature(rows, weights, blocks, row_weights, gram).reciprocal()
+    slopes = _sums_of_slopes(rows, targets, weights, blocks, gram)
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -266,8 +316,7 @@ def solve_heads(
     ahead, pace = theta, codes.new_ones(n_tasks)
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        slope = gradient(ahead, rows, targets, weights, blocks)
-        new = soft_threshold(ahead - step * slope, threshold)
+        new = soft_threshold(ahead - step * (slopes(ahead) / len(rows)), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
         restart = pace.new_zeros(n_tasks).index_add_(0, owner, uphill) > 0
@@ -277,7 +326,7 @@ def solve_heads(
         ahead = new + momentum[owner].unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = gradient(theta, rows, targets, weights, blocks)
+            slope = slopes(theta) / len(rows)
             gap = float(optimality_gap(theta, slope, l1).max())
             if gap <= tol:
                 break
