@@ -24,7 +24,9 @@ SUITES = (
     "new_tasks",
     "leakage",
     "metrics",
+    "extraction",
     "sprites",
+    "speed",
 )
 
 START = """# Benchmarks

@@ -8,21 +8,18 @@ Problems and scores are those of the suite "method".
 
 from __future__ import annotations
 
-import argparse
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 
 from benchmarks import method
-from benchmarks._readme import machine, write_readme
+from benchmarks._runs import load, main
 from skdisentangle import basis, training
 
-RESULTS = Path(__file__).parent / "results" / "ablations.json"
+RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5003)
 
 CASES = (
@@ -160,42 +157,29 @@ Seeds from {seed}; {machine}.
 
 def section():
     """The part of the report, from the saved results."""
-    if not RESULTS.exists():
+    rows = load(RESULTS)
+    if not rows:
         return ""
-    saved = json.loads(RESULTS.read_text())
-    seeds = {r["seed"] for r in saved["results"]}
+    numbers = {r["seed"] for r in rows}
     return SECTION.format(
-        number=len(seeds),
-        seed=min(seeds),
-        machine=saved["machine"],
-        table=table(saved["results"]),
+        number=len(numbers),
+        seed=min(numbers),
+        machine=rows[-1]["machine"],
+        table=table(rows),
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument(
-        "--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS)
-    )
-    parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args()
-    whole = options.cases == list(CASES) and options.variants == list(VARIANTS)
-    jobs = (
-        delayed(run)(variant, case, seed)
-        for variant in options.variants
-        for case in options.cases
-        for seed in (range(*options.seeds) if options.seeds else REPORT_SEEDS)
-    )
-    results = Parallel(n_jobs=options.jobs, return_as="list")(jobs)
-    print(machine(), table(results), sep="\n\n")
-    if options.seeds is None and whole:
-        RESULTS.parent.mkdir(exist_ok=True)
-        content = {"machine": machine(), "results": results}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-        write_readme()
+def seeds(variant, case):
+    """Seeds of the report."""
+    return REPORT_SEEDS
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        RESULTS,
+        run,
+        {"variant": list(VARIANTS), "case": list(CASES)},
+        seeds,
+        table,
+    )

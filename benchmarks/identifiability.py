@@ -11,22 +11,19 @@ Factors that no task needs are left out of both.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.metrics import roc_auc_score
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._runs import load, main
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.inspection import identifiability_report
 from skdisentangle.inspection._identifiability import separating_tasks
 from skdisentangle.metrics import disentanglement_score
 
-RESULTS = Path(__file__).parent / "results" / "identifiability.json"
+RESULTS = Path(__file__).parent / "results" / "identifiability.jsonl"
 N_TRAIN, N_TEST = 4000, 2000
 
 #: Disentanglement from which on the factors count as found, and a looser mark.
@@ -195,38 +192,27 @@ Seeds from {seed}; {machine}.
 
 def section():
     """The part of the report, from the saved results."""
-    if not RESULTS.exists():
+    results = load(RESULTS)
+    if not results:
         return ""
-    saved = json.loads(RESULTS.read_text())
-    results = saved["results"]
     return SECTION.format(
         seed=min(r["seed"] for r in results),
-        machine=saved["machine"],
+        machine=results[-1]["machine"],
         table=table(results),
         summary=summary(results),
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args()
-    report = options.seeds is None and options.cases == list(CASES)
-    jobs = (
-        delayed(run)(case, seed)
-        for case in options.cases
-        for seed in (range(*options.seeds) if options.seeds else REPORT_SEEDS[case])
-    )
-    results = Parallel(n_jobs=options.jobs, return_as="list")(jobs)
-    print(machine(), table(results), summary(results), sep="\n\n")
-    if report:
-        RESULTS.parent.mkdir(exist_ok=True)
-        content = {"machine": machine(), "results": results}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-        write_readme()
+def shown(results):
+    return table(results) + "\n\n" + summary(results)
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        RESULTS,
+        run,
+        {"case": list(CASES)},
+        REPORT_SEEDS.__getitem__,
+        shown,
+    )

@@ -14,24 +14,21 @@ torch loop: the same body, batches, epochs and optimiser, with dense linear head
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingRegressor
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._runs import load, main
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.encoders import build_body
 
 N_TRAIN, N_TEST = 4000, 2000
-RESULTS = Path(__file__).parent / "results" / "recovery.json"
+RESULTS = Path(__file__).parent / "results" / "recovery.jsonl"
 
 #: Case: (number of components, options of the problem).
 CASES = {
@@ -221,33 +218,22 @@ What the table says of the limits: tasks must be many enough for their supports 
 
 def section():
     """The part of the report, from the saved results."""
-    saved = json.loads(RESULTS.read_text())
-    first = min(r["seed"] for r in saved["results"])
+    rows = load(RESULTS)
+    if not rows:
+        return ""
     return SECTION.format(
-        seed=first, machine=saved["machine"], table=table(saved["results"])
+        seed=min(r["seed"] for r in rows),
+        machine=rows[-1]["machine"],
+        table=table(rows),
     )
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "STOP"))
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args()
-    report = options.seeds is None and options.cases == list(CASES)
-    jobs = (
-        delayed(run)(case, seed)
-        for case in options.cases
-        for seed in (range(*options.seeds) if options.seeds else REPORT_SEEDS[case])
-    )
-    results = Parallel(n_jobs=options.jobs, return_as="list")(jobs)
-    print(machine(), table(results), sep="\n\n")
-    if report:
-        RESULTS.parent.mkdir(exist_ok=True)
-        content = {"machine": machine(), "results": results}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-        write_readme()
 
 
 if __name__ == "__main__":
-    main()
+    main(
+        __doc__,
+        RESULTS,
+        run,
+        {"case": list(CASES)},
+        REPORT_SEEDS.__getitem__,
+        table,
+    )

@@ -46,7 +46,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Basis", "change_outputs", "last_linear", "settled_basis", "simplest_basis"]
+__all__ = ["Basis", "change_outputs", "settled_basis", "simplest_basis"]
 
 FloatArray = NDArray[np.float64]
 
@@ -453,16 +453,6 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
     full = np.eye(n_components)
     full[np.ix_(chosen, chosen)] = transform
     return Basis(torch.from_numpy(full).to(coef), torch.from_numpy(new).to(coef))
-
-
-def last_linear(body: nn.Module) -> nn.Linear | None:
-    """The linear layer that a body ends in, if it plainly does and may be changed."""
-    while isinstance(body, nn.Sequential) and len(body):
-        body = body[-1]
-    # Not a subclass: its weight may be computed from something else.
-    if type(body) is nn.Linear and body.weight.requires_grad:
-        return body
-    return None
 
 
 @torch.no_grad()

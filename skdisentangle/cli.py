@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ._version import __version__
 
 __all__ = ["main"]
+
+#: Options of ``fit`` that are parameters of the estimator: type, and help.
+ESTIMATOR_OPTIONS: dict[str, tuple[Any, str]] = {
+    "n_components": (int, "number of components, or auto"),
+    "sparsity": (float, "strength that keeps each task to few components, or auto"),
+    "sharing": (float, "strength that keeps the tasks to few components, or auto"),
+    "max_iter": (int, "largest number of epochs, or auto"),
+    "batch_size": (int, "rows a step, or auto"),
+    "random_state": (int, "seed: the same one gives the same model"),
+    "n_jobs": (int, "number of threads; -1 takes all processors"),
+    "device": (str, "where torch computes"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,17 +37,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error that was said on the standard error.
+        Exit status: 0, or 1 after an error that was said on the standard error. Wrong
+        usage ends the process with status 2.
     """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"skdisentangle: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("skdisentangle: interrupted", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skdisentangle",
         description="Disentangled features, learned from many supervised tasks.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
+    for add in (_add_demo, _add_fit, _add_extract, _add_verify):
+        add(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo", help="learn features of handwritten digits, and compare them"
     )
+    demo.set_defaults(run=_demo)
     demo.add_argument(
         "--picture",
         type=Path,
@@ -43,15 +78,191 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument(
         "--quiet", action="store_true", help="do not print a line an epoch"
     )
-    options = parser.parse_args(arguments)
+
+
+def _add_fit(commands: Any) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="learn features from a table, and save the model",
+        description="Fit a SparseSharedDisentangler on a table that fits into memory, "
+        "and write it with joblib.dump.",
+    )
+    fit.set_defaults(run=_fit)
+    fit.add_argument(
+        "input", help="CSV, Parquet or Arrow file, or a folder of files of one kind"
+    )
+    fit.add_argument("model", type=Path, help="file to write, such as model.joblib")
+    fit.add_argument(
+        "--tasks",
+        nargs="+",
+        required=True,
+        metavar="COLUMN",
+        help="columns of labels; an empty cell means not labelled",
+    )
+    fit.add_argument(
+        "--features",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns to learn from (default: all but the tasks)",
+    )
+    fit.add_argument(
+        "--task-types",
+        nargs="+",
+        metavar="TYPE",
+        help="regression, binary or multiclass, for all tasks, or COLUMN=TYPE for some "
+        "(default: told from the labels)",
+    )
+    for name, (kind, text) in ESTIMATOR_OPTIONS.items():
+        fit.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_or_auto(kind) if "auto" in text else kind,
+            default=argparse.SUPPRESS,
+            help=f"{text} (default: that of SparseSharedDisentangler)",
+        )
+    fit.add_argument(
+        "--quiet", action="store_true", help="do not print a line an epoch"
+    )
+
+
+def _add_extract(commands: Any) -> None:
+    extract = commands.add_parser(
+        "extract",
+        help="write the features of a file of any size",
+        description="Write the features of all rows, in shards. Killed and run again, "
+        "it goes on, and ends in the same bits.",
+    )
+    extract.set_defaults(run=_extract)
+    extract.add_argument(
+        "model",
+        help="file written by fit or joblib.dump; load none from a source that you do "
+        "not trust, as it can run any code",
+    )
+    extract.add_argument(
+        "input",
+        help=".npy, CSV, Parquet or Arrow file, or a folder of files of one kind",
+    )
+    extract.add_argument("output", help="folder for the shards and their manifest")
+    extract.add_argument(
+        "--format",
+        choices=("npy", "csv", "parquet", "arrow"),
+        default="npy",
+        help="kind of the shards (default: %(default)s)",
+    )
+    extract.add_argument(
+        "--batch-size",
+        type=_or_auto(int),
+        default="auto",
+        help="rows that are transformed at a time (default: 16 MB of input)",
+    )
+    extract.add_argument(
+        "--rows-per-shard",
+        type=_or_auto(int),
+        default="auto",
+        help="(default: 32 MB of features)",
+    )
+    extract.add_argument("--quiet", action="store_true", help="do not show progress")
+
+
+def _add_verify(commands: Any) -> None:
+    verify = commands.add_parser(
+        "verify", help="check that extracted features are complete and unaltered"
+    )
+    verify.set_defaults(run=_verify)
+    verify.add_argument("output", help="folder that extract has written")
+    verify.add_argument("--model", help="file of the model that must have been used")
+    verify.add_argument("--input", help="input whose rows must have been read")
+
+
+def _or_auto(kind: Any) -> Any:
+    def read(text: str) -> Any:
+        return text if text == "auto" else kind(text)
+
+    read.__name__ = f"{kind.__name__} or auto"  # argparse shows it
+    return read
+
+
+def _demo(options: argparse.Namespace) -> None:
     from ._demo import run_demo
 
-    try:
-        run_demo(options.picture, sys.stdout, verbose=not options.quiet)
-    except OSError as error:
-        print(f"skdisentangle: {error}", file=sys.stderr)
-        return 1
-    return 0
+    run_demo(options.picture, sys.stdout, verbose=not options.quiet)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    import joblib
+
+    from ._files import replacing
+    from .disentangler import SparseSharedDisentangler
+    from .sources import read_table
+
+    folder = options.model.parent
+    if not os.access(folder, os.W_OK) or options.model.is_dir():
+        # said before the fit, not after
+        raise OSError(f"model: the file {str(options.model)!r} cannot be written.")
+    parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
+    dis = SparseSharedDisentangler(
+        **parameters,
+        task_types=_task_types(options.task_types, options.tasks),
+        verbose=not options.quiet,
+    )
+    X, Y_tasks = read_table(options.input, options.tasks, options.features)
+    dis.fit(X, Y_tasks)
+    dis.set_params(verbose=False)
+    with replacing(options.model) as file:
+        joblib.dump(dis, file)
+    n_learned = sum(task.left_out is None for task in dis.tasks_)
+    print(
+        f"{options.model}: {len(dis.active_components_)} components for {n_learned} tasks, "
+        f"learned from {X.shape[1]} columns and {len(X):,} rows"
+    )
+
+
+def _task_types(
+    given: Sequence[str] | None, tasks: Sequence[str]
+) -> str | dict[str, str] | None:
+    if given is None:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    pairs = [text.rpartition("=") for text in given]
+    types = {name: kind for name, _, kind in pairs}
+    for name, _, kind in pairs:
+        if name not in tasks:
+            raise ValueError(
+                "--task-types must be one type, or COLUMN=TYPE for columns among the "
+                f"tasks; got {name or kind!r}."
+            )
+    return types
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from .extraction import extract_features
+
+    manifest = extract_features(
+        options.model,
+        options.input,
+        options.output,
+        format=options.format,
+        batch_size=options.batch_size,
+        rows_per_shard=options.rows_per_shard,
+        verbose=not options.quiet,
+    )
+    print(f"{options.output}: {_summary(manifest)}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from .extraction import verify_features
+
+    manifest = verify_features(options.output, model=options.model, input=options.input)
+    print(f"{options.output}: {_summary(manifest)}, as they were written")
+
+
+def _summary(manifest: dict[str, Any]) -> str:
+    shards = manifest["shards"]
+    n_rows = sum(shard["rows"] for shard in shards)
+    return (
+        f"{len(manifest['features']['names'])} features of {n_rows:,} rows in "
+        f"{len(shards)} shard{'s' * (len(shards) != 1)}"
+    )
 
 
 if __name__ == "__main__":

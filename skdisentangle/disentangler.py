@@ -33,10 +33,10 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
-from .blocks import is_dask, transform_blocks
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
-from .distributed import ALONE, Ranks, joined
+from .dask_blocks import is_dask, transform_blocks
+from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders import (
     ComponentScaler,
     Encoder,
@@ -813,7 +813,10 @@ class SparseSharedDisentangler(
             As in :meth:`fit`; also if a label is none of its task's classes.
         AttributeError
             If ``sparsity`` or ``sharing`` is ``"auto"``.
+        RuntimeError
+            Inside of :func:`skdisentangle.distributed.process_group`.
         """
+        check_no_group("partial_fit")
         self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         first = not hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)

@@ -4,17 +4,16 @@ Under ``torchrun``, every process runs the same script and gives :meth:`Ranks.fi
 rows; all end with the same fitted estimator. The fit is that of one process on all rows,
 in the order of the ranks, but for rounding, however the rows are dealt out: batches are
 drawn from all of them, and each rank takes the part of a batch that it holds. Means and
-variances of the components, the curvature and the gradient of the heads, the residual
-variances and the gradient of the encoder are sums over rows, and are summed over ranks.
-Each rank then takes the same steps. Shards need not be of the same length.
+variances of the components, the sums that the heads are solved on, the residual variances
+and the gradient of the encoder are sums over rows, and are summed over ranks. Each rank
+then takes the same steps. Shards need not be of the same length.
 
 The gradients of the encoder are summed here, not by torch's ``DistributedDataParallel``:
 that object has to be gone before its process group ends, or the end may hang, and what
 holds it after an error is the error's own traceback. Besides, it averages over ranks where
-we need a sum over rows. The statistics of a batch have to be summed with gradients: what
-is missing otherwise is not rounding, the encoder goes elsewhere. The formula of that
-gradient is that of batch normalisation (Ioffe & Szegedy, "Batch normalization: accelerating
-deep network training by reducing internal covariate shift", ICML 2015), with weights.
+we need a sum over rows. The gradient through the statistics of a batch is of all ranks, too
+(:func:`skdisentangle.training.through_standardisation`): what is missing otherwise is not
+rounding, the encoder goes elsewhere.
 
 A rank that is killed, raises an error or does not answer within the timeout ends the fit
 of all others with an error that says so.
@@ -31,7 +30,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -39,7 +38,15 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["ALONE", "Part", "Ranks", "Shard", "joined", "process_group"]
+__all__ = [
+    "ALONE",
+    "Part",
+    "Ranks",
+    "Shard",
+    "check_no_group",
+    "joined",
+    "process_group",
+]
 
 Thing = TypeVar("Thing")
 
@@ -49,6 +56,7 @@ class Ranks:
 
     Made by :func:`process_group`. Only :meth:`fit` is a matter of all ranks; whatever
     else is called between, `transform` for one, concerns this process alone.
+    `partial_fit` is refused.
 
     Attributes
     ----------
@@ -191,17 +199,23 @@ class Ranks:
                 for tensor, first in zip(tensors, theirs, strict=True):
                     tensor.copy_(first)
 
+    def sum_each(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors of one dtype by their sums over ranks, in one message."""
+        if self.size > 1 and tensors:
+            flat = self.sum(torch.cat([tensor.flatten() for tensor in tensors]))
+            sizes = [tensor.numel() for tensor in tensors]
+            for tensor, total in zip(tensors, flat.split(sizes), strict=True):
+                tensor.copy_(total.view_as(tensor))
+
     def sum_gradients(self, module: nn.Module) -> None:
         """Sum the gradients of a module over ranks; none counts as zero."""
+        if self.size == 1:
+            return
         parameters = [p for p in module.parameters() if p.requires_grad]
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = self.sum(torch.cat([g.flatten() for g in gradients]))
-        sizes = [g.numel() for g in gradients]
-        for gradient, part in zip(gradients, flat.split(sizes), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        self.sum_each([p.grad for p in parameters if p.grad is not None])
 
     def together(self) -> AbstractContextManager[None]:
         """Let all ranks fail if one does, in a block in which none asks the others."""
@@ -273,6 +287,20 @@ def joined() -> Ranks:
     return _JOINED.get()
 
 
+_OPEN: ContextVar[Ranks] = ContextVar("open", default=ALONE)
+
+
+def check_no_group(method: str) -> None:
+    """Raise RuntimeError in a process group of several, where a method would be local."""
+    n_processes = _OPEN.get().size
+    if n_processes > 1:
+        raise RuntimeError(
+            f"{method} fits on the rows of one process, and must be called outside of "
+            f"process_group; it was called inside one of {n_processes} processes. Use "
+            "ranks.fit, which fits on the rows of all."
+        )
+
+
 class _OnAllRanksError(Exception):
     """Carries an error that all ranks raise, after which they are still together."""
 
@@ -320,70 +348,11 @@ class Shard:
         return index[inside] - self.first
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """What a rank holds of a batch of ``n_rows``."""
 
     ranks: Ranks
     n_rows: int
-
-    def mean(self, total: Tensor) -> Tensor:
-        """Mean over the batch, of the sum over the rows that are here."""
-        out: Tensor = self.ranks.sum(total)
-        return out.div_(self.n_rows)
-
-    def standardise(
-        self, raw: Tensor, row_weights: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Components standardised over the batch, with their means and variances.
-
-        Parameters
-        ----------
-        raw : Tensor of shape (n_rows_here, n_components)
-        row_weights : Tensor of shape (n_rows_here,) or None
-        eps : float
-            Added to the variances.
-
-        Returns
-        -------
-        codes : Tensor of shape (n_rows_here, n_components)
-            Gradients go through the means and variances, to all ranks.
-        mean, var : Tensor of shape (n_components,)
-        """
-        if row_weights is None:
-            row_weights = raw.new_ones(len(raw))
-        out: tuple[Tensor, Tensor, Tensor] = _Standardise.apply(
-            raw, row_weights, self.ranks, eps
-        )
-        return out
-
-
-class _Standardise(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, raw: Tensor, row_weights: Tensor, ranks: Ranks, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        sums = torch.cat([row_weights.sum().view(1), row_weights @ raw])
-        total, weighted = ranks.sum(sums).tensor_split([1])
-        mean = weighted / total
-        codes = raw - mean
-        var = ranks.sum(row_weights @ codes.square()) / total
-        inverse = (var + eps).rsqrt()
-        codes *= inverse
-        ctx.save_for_backward(codes, inverse, (row_weights / total).unsqueeze(1))
-        ctx.ranks = ranks
-        ctx.mark_non_differentiable(mean, var)
-        return codes, mean, var
-
-    @staticmethod
-    def backward(
-        ctx: Any, slope: Tensor, *_: Tensor
-    ) -> tuple[Tensor, None, None, None]:
-        codes, inverse, share = ctx.saved_tensors
-        sums = torch.stack([slope.sum(0), (slope * codes).sum(0)])
-        along_mean, along_scale = ctx.ranks.sum(sums)
-        back = slope - share * (along_mean + codes * along_scale)
-        return back * inverse, None, None, None
 
 
 @contextmanager
@@ -440,12 +409,14 @@ def process_group(
     try:
         ranks = Ranks(dist.get_rank(), dist.get_world_size(), timeout)
         ranks._start()
+        token = _OPEN.set(ranks)
         try:
             yield ranks
             # None is to leave while another has yet to get its answer.
             if ranks._together:
                 ranks.gather(None)
         finally:
+            _OPEN.reset(token)
             ranks._leave()
     finally:
         if ours:

@@ -25,10 +25,12 @@ __all__ = [
     "InputScaler",
     "build_body",
     "check_can_join",
+    "last_linear",
     "seeded",
 ]
 
 _RNG_LOCK = threading.Lock()
+_LENT_LOCK = threading.Lock()
 
 #: Channels of the convolutions of ``encoder="conv"``; the last is used from there on.
 CONV_CHANNELS = (32, 64, 64)
@@ -53,7 +55,7 @@ class InputScaler(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, rows: Tensor) -> Tensor:
-        return (rows - self.mean) * self.scale
+        return (rows - self.mean).mul_(self.scale)
 
 
 class ComponentScaler(nn.Module):
@@ -75,9 +77,17 @@ class ComponentScaler(nn.Module):
         self.register_buffer("order", torch.arange(n_components))
         self.register_buffer("sign", torch.ones(n_components))
 
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a linear layer that gives components, not raw values."""
+        gain = self.scale[self.order] * self.sign
+        shifted = (bias - self.mean)[self.order] * gain
+        return weight[self.order] * gain.unsqueeze(1), shifted + 0.0
+
     def forward(self, raw: Tensor) -> Tensor:
-        # Adding zero turns a negative zero into a plain one.
-        return ((raw - self.mean) * self.scale)[:, self.order] * self.sign + 0.0
+        centred = raw.index_select(1, self.order).sub_(self.mean[self.order])
+        gain = self.scale[self.order] * self.sign
+        # Adding to zero turns a negative zero into a plain one.
+        return torch.addcmul(centred.new_zeros(()), centred, gain)
 
 
 class Encoder(nn.Module):
@@ -94,6 +104,63 @@ class Encoder(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         out: Tensor = self.components(self.body(self.inputs(rows)))
         return out
+
+    @torch.no_grad()
+    def cast(
+        self, device: torch.device, dtype: torch.dtype
+    ) -> Callable[[Tensor], Tensor]:
+        """The same function of rows, for use only, on a device and in a precision.
+
+        This encoder is not changed, and several threads may do so at once. Where all
+        layers are torch's own, the scaling of the components is taken into the last one,
+        if that is linear. Classes of the user's may not be made to be copied: they lend
+        their parameters for the time of a call.
+        """
+
+        def moved(values: Tensor) -> Tensor:
+            kind = dtype if values.is_floating_point() else values.dtype
+            return values.to(device, kind)
+
+        if not all(
+            type(m).__module__.startswith("torch.nn") for m in self.body.modules()
+        ):
+            named = (*self.named_parameters(), *self.named_buffers())
+            state = {name: moved(values) for name, values in named}
+
+            def lent(rows: Tensor) -> Tensor:
+                with _LENT_LOCK:
+                    out: Tensor = torch.func.functional_call(self, state, (rows,))
+                return out
+
+            return lent
+        copied: dict[int, Any] = {}
+        layer = last_linear(self.body)
+        if layer is not None and layer.bias is not None and not _is_tied(self, layer):
+            weight, bias = self.components.folded(layer.weight, layer.bias)
+            copied[id(layer.weight)], copied[id(layer.bias)] = (
+                moved(weight),
+                moved(bias),
+            )
+            copied[id(self.components)] = nn.Identity()
+        for values in (*self.parameters(), *self.buffers()):
+            copied.setdefault(id(values), moved(values))
+        return copy.deepcopy(self, copied)
+
+
+def _is_tied(module: nn.Module, layer: nn.Linear) -> bool:
+    """Whether a layer's parameters have a second use in the module."""
+    uses = module.named_parameters(remove_duplicate=False)
+    return sum(p is layer.weight or p is layer.bias for _, p in uses) > 2
+
+
+def last_linear(body: nn.Module) -> nn.Linear | None:
+    """The linear layer that a body ends in, if it plainly does and may be changed."""
+    while isinstance(body, nn.Sequential) and len(body):
+        body = body[-1]
+    # Not a subclass: its weight may be computed from something else.
+    if type(body) is nn.Linear and body.weight.requires_grad:
+        return body
+    return None
 
 
 @contextmanager

@@ -32,12 +32,17 @@ __all__ = [
 CHUNK_VALUES = 2**21
 MAX_CHUNK_ROWS = 4096
 
+#: The same where they go through an encoder on a CPU, whose caches are small.
+MAX_CPU_ROWS = 1024
+
 #: A class rarer than this allows (about 1 in 100) is penalised as if it were not.
 MIN_SPREAD = 0.1
 
 
-def _chunks(n_rows: int, n_features: int) -> Iterator[slice]:
-    size = int(np.clip(CHUNK_VALUES // max(1, n_features), 16, MAX_CHUNK_ROWS))
+def _chunks(
+    n_rows: int, n_features: int, max_rows: int = MAX_CHUNK_ROWS
+) -> Iterator[slice]:
+    size = int(np.clip(CHUNK_VALUES // max(1, n_features), 16, max_rows))
     for start in range(0, n_rows, size):
         yield slice(start, min(n_rows, start + size))
 
@@ -277,7 +282,8 @@ def forward(
 ) -> NDArray[np.floating]:
     """Codes of X, chunk by chunk, computed in the precision of X.
 
-    The encoder is not changed: a copy of its parameters is cast and moved.
+    The encoder is not changed: a copy of its parameters is cast and moved. Several
+    threads may use one encoder at once.
 
     Parameters
     ----------
@@ -290,18 +296,14 @@ def forward(
     ndarray of shape (n_rows, n_components), of the dtype of X
     """
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-    state = {
-        name: value.to(device, dtype if value.is_floating_point() else value.dtype)
-        for name, value in (*encoder.named_parameters(), *encoder.named_buffers())
-    }
-    n_components = len(encoder.components.sign)
-    out = np.empty((X.shape[0], n_components), dtype=X.dtype)
+    out = np.empty((X.shape[0], len(encoder.components.sign)), dtype=X.dtype)
+    max_rows = MAX_CPU_ROWS if device.type == "cpu" else MAX_CHUNK_ROWS
     with torch.no_grad():
-        for rows in _chunks(*X.shape):
+        codes = encoder.cast(device, dtype)
+        for rows in _chunks(X.shape[0], X.shape[1], max_rows):
             part: Any = X[rows]
             dense = part.toarray() if sparse.issparse(part) else part
             # torch wants memory that it may write to, in positive strides.
             values = torch.from_numpy(np.require(dense, requirements=["C", "W"]))
-            codes = torch.func.functional_call(encoder, state, (values.to(device),))
-            out[rows] = codes.cpu().numpy()
+            out[rows] = codes(values.to(device)).cpu().numpy()
     return out

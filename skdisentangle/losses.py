@@ -27,15 +27,15 @@ __all__ = [
     "Block",
     "Loss",
     "hessian_product",
+    "block_residual",
+    "block_scores",
     "loss_values",
     "residual",
+    "split_heads",
+    "split_labels",
     "task_scores",
     "tasks_to_outputs",
 ]
-
-
-#: Classes beyond which torch's softmax over the last dimension is the faster one.
-MANY_CLASSES = 32
 
 
 class Loss(Protocol):
@@ -62,7 +62,7 @@ class SquaredLoss:
     curvature = 1.0
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
-        return (scores - targets).square().mul(0.5)
+        return (scores - targets).square_().mul_(0.5)
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sub_(targets)
@@ -79,7 +79,7 @@ class LogisticLoss:
     curvature = 0.25
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
-        return F.softplus(scores) - targets * scores
+        return F.softplus(scores).addcmul_(targets, scores, value=-1)
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sigmoid_().sub_(targets)
@@ -101,35 +101,34 @@ class SoftmaxLoss:
     curvature = 0.5
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
-        logits = scores.unflatten(1, (-1, n_classes))
-        picked = logits.gather(2, targets.long().unsqueeze(2)).squeeze(2)
-        return logits.logsumexp(2) - picked
+        logits = _by_class(scores, n_classes)
+        picked = logits.gather(1, targets.T.long().unsqueeze(1)).squeeze(1)
+        return (logits.logsumexp(1) - picked).T
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
-        probabilities = _softmax(scores.unflatten(1, (-1, n_classes)))
-        index = targets.long().unsqueeze(2)
+        logits = _by_class(scores, n_classes)
+        probabilities = logits.softmax(1)
+        index = targets.T.long().unsqueeze(1)
         probabilities.scatter_add_(
-            2, index, torch.full_like(index, -1, dtype=scores.dtype)
+            1, index, probabilities.new_full((), -1.0).expand_as(index)
         )
-        scores.copy_(probabilities.flatten(1))
+        logits.copy_(probabilities)
 
     def hessian_product_(
         self, direction: Tensor, scores: Tensor, n_classes: int
     ) -> None:
-        probabilities = _softmax(scores.unflatten(1, (-1, n_classes)))
-        change = direction.unflatten(1, (-1, n_classes))
-        mean = (probabilities * change).sum(2, keepdim=True)
+        probabilities = _by_class(scores, n_classes).softmax(1)
+        change = _by_class(direction, n_classes)
+        mean = (probabilities * change).sum(1, keepdim=True)
         change.sub_(mean).mul_(probabilities)
 
 
-def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over the last of three dimensions.
+def _by_class(scores: Tensor, n_classes: int) -> Tensor:
+    """View of shape (n_tasks, n_classes, n_rows).
 
-    Torch is several times slower over a short last dimension than over a middle one.
+    Torch is many times slower over a short last dimension than over a middle one.
     """
-    if logits.shape[2] > MANY_CLASSES:
-        return logits.softmax(2)
-    return logits.transpose(1, 2).contiguous().softmax(1).transpose(1, 2)
+    return scores.T.unflatten(0, (-1, n_classes))
 
 
 LOSSES: dict[str, Loss] = {
@@ -164,8 +163,26 @@ class Block:
         return self.tasks.stop - self.tasks.start
 
 
+def split_heads(theta: Tensor, blocks: Sequence[Block]) -> Sequence[Tensor]:
+    """Views of the rows of each block's heads."""
+    return theta.split_with_sizes([b.n_classes * b.n_tasks for b in blocks])
+
+
+def split_labels(
+    targets: Tensor, weights: Tensor | None, blocks: Sequence[Block]
+) -> Sequence[tuple[Tensor, Tensor | None]]:
+    """Views of the columns of each block's tasks: targets, and weights if there are any."""
+    sizes = [block.n_tasks for block in blocks]
+    truths = targets.split_with_sizes(sizes, 1)
+    if weights is None:
+        return [(truth, None) for truth in truths]
+    return list(zip(truths, weights.split_with_sizes(sizes, 1), strict=True))
+
+
 def tasks_to_outputs(values: Tensor, blocks: Sequence[Block]) -> Tensor:
     """Repeat a value per task, in the last dimension, for each of its outputs."""
+    if all(block.n_classes == 1 for block in blocks):
+        return values
     parts = [
         values[..., block.tasks].repeat_interleave(block.n_classes, dim=-1)
         for block in blocks
@@ -214,11 +231,36 @@ def residual(
     Tensor of shape (n_rows, n_outputs)
         ``scores``, holding the derivative.
     """
-    for block in blocks:
-        part = scores[:, block.outputs]
-        LOSSES[block.type].residual_(part, targets[:, block.tasks], block.n_classes)
-        if weights is not None:
-            _weigh_(part, weights[:, block.tasks], block.n_classes)
+    labels = split_labels(targets, weights, blocks)
+    for block, (truth, weight) in zip(blocks, labels, strict=True):
+        block_residual(scores[:, block.outputs], truth, weight, block)
+    return scores
+
+
+def block_scores(theta: Tensor, codes: Tensor, block: Block) -> Tensor:
+    """Scores of one block, in the memory layout in which its loss is fastest.
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_block_outputs, n_components + 1)
+        The block's heads.
+    codes : Tensor of shape (n_rows, n_components + 1)
+    block : Block
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_block_outputs)
+    """
+    return codes @ theta.T if block.n_classes == 1 else (theta @ codes.T).T
+
+
+def block_residual(
+    scores: Tensor, targets: Tensor, weights: Tensor | None, block: Block
+) -> Tensor:
+    """As :func:`residual`, of one block: all columns are its own."""
+    LOSSES[block.type].residual_(scores, targets, block.n_classes)
+    if weights is not None:
+        _weigh_(scores, weights, block.n_classes)
     return scores
 
 
@@ -258,7 +300,7 @@ def _weigh_(part: Tensor, weight: Tensor, n_classes: int) -> None:
     if n_classes == 1:
         part.mul_(weight)
     else:
-        part.unflatten(1, (-1, n_classes)).mul_(weight.unsqueeze(2))
+        _by_class(part, n_classes).mul_(weight.T.unsqueeze(1))
 
 
 def task_scores(

@@ -18,15 +18,24 @@ the intercept, and codes with a last column of ones, see :func:`augment`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .distributed import Part
-from .losses import LOSSES, Block, loss_values, residual, tasks_to_outputs
+from .distributed import ALONE, Part
+from .losses import (
+    LOSSES,
+    Block,
+    block_residual,
+    block_scores,
+    loss_values,
+    split_heads,
+    split_labels,
+    tasks_to_outputs,
+)
 from .penalties import penalty_weights, soft_threshold
 
 __all__ = [
@@ -58,16 +67,12 @@ def pad_weights(l1_weights: Tensor, blocks: Sequence[Block]) -> Tensor:
     return F.pad(l1_weights * scale, (0, 1))
 
 
-def _row_mean(total: Tensor, codes: Tensor, part: Part | None) -> Tensor:
-    """From a sum over the rows of codes to a mean, over all rows if these are a part."""
-    return total / len(codes) if part is None else part.mean(total)
-
-
 def curvature(
     codes: Tensor,
     weights: Tensor | None,
     blocks: Sequence[Block],
     row_weights: Tensor | None = None,
+    gram: Tensor | None = None,
     part: Part | None = None,
 ) -> Tensor:
     """Upper bound on the curvature of each task's loss in its heads.
@@ -86,6 +91,8 @@ def curvature(
     blocks : sequence of Block
     row_weights : Tensor of shape (n_rows,), optional
         Positive; with them, a weighted fit takes the steps of one on repeated rows.
+    gram : Tensor of shape (n_components + 1, n_components + 1), optional
+        ``n_rows * G``, if it is known.
     part : Part, optional
         Of which rows these are a part, spread over processes; here as below.
 
@@ -93,35 +100,29 @@ def curvature(
     -------
     Tensor of shape (n_outputs, 1)
     """
-    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-    gram = _row_mean(scaled.T @ codes, codes, part)
+    ranks, n_rows = part or (ALONE, len(codes))
+    if gram is None:
+        scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+        gram = ranks.sum(scaled.T @ codes)
+    tiny = torch.finfo(gram.dtype).tiny
     # Scaled by its trace, no power of it overflows.
-    trace = gram.diagonal().sum().clamp_min(torch.finfo(gram.dtype).tiny)
-    gram = gram / trace
-    square = gram @ gram
-    largest = trace * (square @ square).norm() ** 0.25
+    trace = gram.trace().clamp_min_(tiny)
+    square = gram / trace
+    square = square @ square
+    square = square @ square
+    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / n_rows)
     if weights is None:
-        n_tasks = sum(block.n_tasks for block in blocks)
-        bound = largest.expand(n_tasks)
+        bound = largest.expand(blocks[-1].outputs.stop).clone()
     else:
-        highest, size = [], []
-        for block in blocks:
-            weight = weights[:, block.tasks]
-            ratio = weight if row_weights is None else weight / row_weights.unsqueeze(1)
-            # A part of a batch may be empty.
-            highest.append(ratio.amax(0) if len(ratio) else ratio.sum(0))
-            size.append(codes.square().sum(1) @ weight)
-        most = torch.cat(highest)
-        if part is not None:
-            most = part.ranks.largest(most)
-        bound = torch.minimum(most * largest, _row_mean(torch.cat(size), codes, part))
-    parts = [
-        (bound[block.tasks] * LOSSES[block.type].curvature).repeat_interleave(
-            block.n_classes
-        )
-        for block in blocks
-    ]
-    return torch.cat(parts).clamp_min(torch.finfo(gram.dtype).tiny).unsqueeze(1)
+        ratio = weights if row_weights is None else weights / row_weights.unsqueeze(1)
+        each = ranks.sum(codes.square().sum(1).div_(n_rows) @ weights)
+        # A part of a batch may be empty.
+        most = ranks.largest(ratio.amax(0) if len(ratio) else ratio.sum(0))
+        bound = tasks_to_outputs(torch.minimum(most * largest, each), blocks)
+    for block in blocks:
+        if LOSSES[block.type].curvature != 1:
+            bound[block.outputs].mul_(LOSSES[block.type].curvature)
+    return bound.clamp_min_(tiny).unsqueeze(1)
 
 
 def gradient(
@@ -130,11 +131,48 @@ def gradient(
     targets: Tensor,
     weights: Tensor | None,
     blocks: Sequence[Block],
-    part: Part | None = None,
 ) -> Tensor:
     """Gradient of each task's mean loss in its heads, shape of ``theta``."""
-    error = residual(codes @ theta.T, targets, weights, blocks)
-    return _row_mean(error.T @ codes, codes, part)
+    return _sums_of_slopes(codes, targets, weights, blocks)(theta) / len(codes)
+
+
+def _sums_of_slopes(
+    codes: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    blocks: Sequence[Block],
+    gram: Tensor | None = None,
+    part: Part | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Gradient of each task's summed loss, as a function of the heads.
+
+    With ``gram``, which is ``codes.T @ codes`` of all rows, that of a squared loss on
+    complete labels looks at the rows only once.
+    """
+    ranks, _ = part or (ALONE, len(codes))
+    labels = split_labels(targets, weights, blocks)
+    products = [
+        None
+        if gram is None or weights is not None or block.type != "regression"
+        else ranks.sum(truth.T @ codes)
+        for block, (truth, _) in zip(blocks, labels, strict=True)
+    ]
+
+    def slopes(theta: Tensor) -> Tensor:
+        parts, of_rows = [], []
+        for own, block, (truth, weight), product in zip(
+            split_heads(theta, blocks), blocks, labels, products, strict=True
+        ):
+            if product is None or gram is None:
+                scores = block_scores(own, codes, block)
+                parts.append(block_residual(scores, truth, weight, block).T @ codes)
+                of_rows.append(parts[-1])
+            else:
+                parts.append(torch.addmm(product, own, gram, beta=-1))
+        ranks.sum_each(of_rows)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return slopes
 
 
 def proximal_steps(
@@ -172,14 +210,17 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    bound = curvature(codes, weights, blocks, row_weights, part)
+    ranks, n_rows = part or (ALONE, len(codes))
+    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
+    bound = curvature(codes, weights, blocks, row_weights, gram, part)
+    slopes = _sums_of_slopes(codes, targets, weights, blocks, gram, part)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1
     for _ in range(n_steps):
-        slope = gradient(theta, codes, targets, weights, blocks, part)
-        theta = soft_threshold(theta.addcmul(step, slope, value=-1.0), threshold)
+        moved = theta.addcmul(step, slopes(theta), value=-1 / n_rows)
+        theta = soft_threshold(moved, threshold)
     return theta
 
 
@@ -282,7 +323,10 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     rows = augment(codes)
-    step = curvature(rows, weights, blocks, row_weights, part).reciprocal()
+    ranks, n_rows = part or (ALONE, len(codes))
+    gram = ranks.sum(rows.T @ rows) if row_weights is None else None
+    step = curvature(rows, weights, blocks, row_weights, gram, part).reciprocal()
+    slopes = _sums_of_slopes(rows, targets, weights, blocks, gram, part)
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -291,8 +335,7 @@ def solve_heads(
     ahead, pace = theta, codes.new_ones(n_tasks)
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        slope = gradient(ahead, rows, targets, weights, blocks, part)
-        new = soft_threshold(ahead - step * slope, threshold)
+        new = soft_threshold(ahead - step * (slopes(ahead) / n_rows), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
         restart = pace.new_zeros(n_tasks).index_add_(0, owner, uphill) > 0
@@ -302,10 +345,9 @@ def solve_heads(
         ahead = new + momentum[owner].unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = gradient(theta, rows, targets, weights, blocks, part)
-            largest = optimality_gap(theta, slope, l1).max()
+            slope = slopes(theta) / n_rows
             # All ranks stop at once, whatever rounding says.
-            gap = float(largest if part is None else part.ranks.largest(largest))
+            gap = float(ranks.largest(optimality_gap(theta, slope, l1).max()))
             if gap <= tol:
                 break
     return HeadSolution(theta[:, :-1], theta[:, -1], n_iter, gap)

@@ -35,11 +35,23 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
-from .basis import Basis, change_outputs, last_linear, settled_basis, simplest_basis
+from .basis import Basis, change_outputs, settled_basis, simplest_basis
 from .bilevel import implicit_gradient
 from .distributed import ALONE, Part, Ranks, Shard
-from .losses import Block, loss_values, residual, task_scores, tasks_to_outputs
+from .encoders import last_linear
+from .losses import (
+    LOSSES,
+    Block,
+    block_residual,
+    block_scores,
+    residual,
+    split_heads,
+    split_labels,
+    task_scores,
+    tasks_to_outputs,
+)
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
     augment,
@@ -85,6 +97,9 @@ EPS = 1e-5
 
 #: Rows that go through the body at a time when the whole of X is looked at.
 CHUNK_ROWS = 4096
+
+#: Labels that are gathered for the next few batches at a time.
+GATHERED_LABELS = 2**18
 
 #: Memory of the running means of residual variances and of component statistics.
 MEMORY = 0.99
@@ -145,9 +160,9 @@ class LabelTensors:
 
     def __getitem__(self, index: Tensor | slice) -> LabelTensors:
         return LabelTensors(
-            self.targets[index],
-            None if self.weights is None else self.weights[index],
-            None if self.row_weights is None else self.row_weights[index],
+            _take(self.targets, index),
+            None if self.weights is None else _take(self.weights, index),
+            None if self.row_weights is None else _take(self.row_weights, index),
         )
 
     def of_all(self, ranks: Ranks) -> LabelTensors:
@@ -157,6 +172,24 @@ class LabelTensors:
             None if self.weights is None else ranks.rows(self.weights),
             None if self.row_weights is None else ranks.rows(self.row_weights),
         )
+
+    def split(self, sizes: Sequence[int]) -> list[LabelTensors]:
+        """Consecutive parts of so many rows."""
+        empty = [None] * len(sizes)
+        return [
+            LabelTensors(*parts)
+            for parts in zip(
+                self.targets.split(sizes),
+                empty if self.weights is None else self.weights.split(sizes),
+                empty if self.row_weights is None else self.row_weights.split(sizes),
+                strict=True,
+            )
+        ]
+
+
+def _take(values: Tensor, index: Tensor | slice) -> Tensor:
+    """Rows of a tensor; ``index_select`` is several times faster than indexing."""
+    return values[index] if isinstance(index, slice) else values.index_select(0, index)
 
 
 @dataclass(frozen=True)
@@ -233,6 +266,7 @@ class TrainingState:
             eps=ADAM_EPS,
             fused=theta.device.type in ("cpu", "cuda"),
         )
+        optimizer.zero_grad()  # a module of the user's may come with gradients
         return cls(
             body=body,
             theta=theta,
@@ -259,56 +293,101 @@ def threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _shares(codes: Tensor, row_weights: Tensor | None, part: Part | None) -> Tensor:
+    """Share of each row in the statistics of its batch, shape (n_rows, 1)."""
+    ranks, n_rows = part or (ALONE, len(codes))
+    if row_weights is None:
+        return codes.new_full((len(codes), 1), 1 / n_rows)
+    return (row_weights / ranks.sum(row_weights.sum())).unsqueeze(1)
+
+
 def standardise(
     raw: Tensor,
     state: TrainingState,
     row_weights: Tensor | None,
     part: Part | None = None,
-) -> Tensor:
-    """Standardise raw components over a batch, and keep running statistics."""
+) -> tuple[Tensor, Tensor]:
+    """Standardise raw components over a batch, and keep running statistics.
+
+    With ``part``, over all of the batch of which these rows are a part.
+
+    Returns
+    -------
+    codes : Tensor of shape (n_rows, n_components)
+    scale : Tensor of shape (n_components,)
+        One over the standard deviations, for :func:`through_standardisation`.
+    """
     momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    if part is not None:
-        codes, mean, var = part.standardise(raw, row_weights, EPS)
-        state.mean.lerp_(mean, momentum)
-        state.var.lerp_(var, momentum)
-        return codes
-    if row_weights is None:
+    if row_weights is None and part is None:
         # Not F.batch_norm: its running variance has another denominator, so that a fit
         # on repeated rows would differ from a weighted one.
-        codes, mean, inverse = torch.native_batch_norm(
+        codes, mean, scale = torch.native_batch_norm(
             raw, None, None, None, None, True, momentum, EPS
         )
-        state.mean.lerp_(mean.detach(), momentum)
-        state.var.lerp_(inverse.detach().square().reciprocal() - EPS, momentum)
-        return codes
-    share = (row_weights / row_weights.sum()).unsqueeze(1)
-    mean = (share * raw).sum(0)
-    centred = raw - mean
-    var = (share * centred.square()).sum(0)
-    state.mean.lerp_(mean.detach(), momentum)
-    state.var.lerp_(var.detach(), momentum)
-    return centred * (var + EPS).rsqrt()
+        var = scale.pow(-2).sub_(EPS)
+    else:
+        ranks = ALONE if part is None else part.ranks
+        share = _shares(raw, row_weights, part)
+        mean = ranks.sum((share * raw).sum(0))
+        centred = raw - mean
+        var = ranks.sum((share * centred.square()).sum(0))
+        scale = (var + EPS).rsqrt()
+        codes = centred * scale
+    state.mean.lerp_(mean, momentum)
+    state.var.lerp_(var, momentum)
+    return codes, scale
+
+
+def through_standardisation(
+    slope: Tensor,
+    codes: Tensor,
+    scale: Tensor,
+    row_weights: Tensor | None,
+    part: Part | None = None,
+) -> Tensor:
+    """Gradient in the raw components, from that in the codes; both (n_rows, n_components).
+
+    Mean and variance take in all rows: what a shift or a stretch of a component would do
+    to the loss is taken away (Ioffe & Szegedy, "Batch normalization", ICML 2015).
+    """
+    ranks, _ = part or (ALONE, len(codes))
+    shift, stretch = slope.sum(0), (slope * codes).sum(0)
+    ranks.sum_each([shift, stretch])
+    if row_weights is None and part is None:
+        each = 1 / len(codes)
+        slope = slope.addcmul(codes, stretch, value=-each).sub_(shift, alpha=each)
+    else:
+        share = _shares(codes, row_weights, part)
+        slope = slope - share * (shift + codes * stretch)
+    return slope.mul_(scale)
+
+
+def _squared_errors(
+    scores: Tensor, labels: LabelTensors, n_regression: int, part: Part | None = None
+) -> Tensor:
+    """Mean squared error of each regression task; these come first."""
+    ranks, n_rows = part or (ALONE, len(scores))
+    error = scores[:, :n_regression] - labels.targets[:, :n_regression]
+    if labels.weights is None:
+        lost = torch.linalg.vector_norm(error, dim=0).square_()
+    else:
+        lost = error.square_().mul_(labels.weights[:, :n_regression]).sum(0)
+    return ranks.sum(lost).div_(n_rows)
 
 
 def _outer_weights(
-    scores: Tensor,
-    labels: LabelTensors,
-    state: TrainingState,
-    options: TrainingOptions,
-    part: Part | None = None,
+    errors: Tensor, state: TrainingState, options: TrainingOptions
 ) -> Tensor:
-    """Weight of each output in the gradient of the body; updates the variances."""
-    n_regression = len(state.variance)
-    if n_regression == 0:
+    """Weight of each output in the gradient of the body; updates the variances.
+
+    ``errors`` are those of the batch, mean squared, of each regression task.
+    """
+    if len(errors) == 0:
         return options.task_weights
-    lost = (scores[:, :n_regression] - labels.targets[:, :n_regression]).square_()
-    if labels.weights is not None:
-        lost *= labels.weights[:, :n_regression]
     memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    mean = lost.mean(0) if part is None else part.mean(lost.sum(0))
-    state.variance.lerp_(mean, memory)
+    state.variance.lerp_(errors, memory)
     outer = options.task_weights.clone()
-    outer[:n_regression] /= state.variance + VARIANCE_FLOOR
+    outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
     return outer
 
 
@@ -319,8 +398,8 @@ def _alternating(
     l1: Tensor,
     options: TrainingOptions,
     part: Part | None,
-) -> tuple[Tensor, Tensor]:
-    """Move the heads; scores, and gradient in the codes, all on the same rows."""
+) -> Tensor:
+    """Move the heads; gradient in the codes, on the same rows."""
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
     state.theta = proximal_steps(
         state.theta,
@@ -333,11 +412,21 @@ def _alternating(
         labels.row_weights,
         part,
     )
-    scores = codes @ state.theta.T
-    error = residual(scores.clone(), targets, weights, blocks)
-    error *= _outer_weights(scores, labels, state, options, part)
+    known = split_labels(targets, weights, blocks)
+    scores = [
+        block_scores(own, codes, block)
+        for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
+    ]
+    lost = _squared_errors(scores[0], labels, len(state.variance), part)
     n_rows = len(codes) if part is None else part.n_rows
-    return scores, error @ state.theta[:, :-1] / n_rows
+    outer = _outer_weights(lost, state, options).div(n_rows)
+    heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
+    slope = torch.zeros_like(codes[:, :-1])
+    for block, score, (truth, weight), own in zip(
+        blocks, scores, known, heads, strict=True
+    ):
+        slope.addmm_(block_residual(score, truth, weight, block), own)
+    return slope
 
 
 def _bilevel(
@@ -348,7 +437,7 @@ def _bilevel(
     options: TrainingOptions,
     settings: Bilevel,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Move the heads on the first rows; gradient in the codes of the others' loss.
 
     Heads of all tasks move, whichever are drawn: solved together they cost little more,
@@ -371,7 +460,8 @@ def _bilevel(
     scores = codes @ state.theta.T
     query = labels[n_support:]
     error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
-    outer = _outer_weights(scores[n_support:], query, state, options)
+    errors = _squared_errors(scores[n_support:], query, len(state.variance))
+    outer = _outer_weights(errors, state, options)
     n_tasks = labels.targets.shape[1]
     if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
         drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
@@ -403,7 +493,7 @@ def _bilevel(
         )
     else:
         through = slope.new_zeros(n_support, slope.shape[1])
-    return scores, torch.cat([through, slope])
+    return torch.cat([through, slope])
 
 
 def step(
@@ -433,24 +523,60 @@ def step(
 
     Returns
     -------
-    Tensor of shape (n_rows, n_outputs)
-        The scores of the batch, for the loss curve.
+    Tensor of shape (n_rows, n_components + 1)
+        The augmented codes of the batch, for the loss curve.
     """
-    codes = standardise(state.body(rows), state, labels.row_weights, part)
-    fixed = augment(codes.detach())
-    if options.bilevel is None:
-        scores, slope = _alternating(state, fixed, labels, l1, options, part)
-    else:
-        scores, slope = _bilevel(
-            state, fixed, labels, l1, options, options.bilevel, generator
-        )
-    state.optimizer.zero_grad()
-    codes.backward(slope)
-    if part is not None:
-        part.ranks.sum_gradients(state.body)
-    state.optimizer.step()
+    raw = state.body(rows)
+    # The heads need no autograd, and their small operations are a fifth faster without.
+    with torch.inference_mode():
+        codes, scale = standardise(raw.detach(), state, labels.row_weights, part)
+        fixed = augment(codes)
+        if options.bilevel is None:
+            slope = _alternating(state, fixed, labels, l1, options, part)
+        else:
+            slope = _bilevel(
+                state, fixed, labels, l1, options, options.bilevel, generator
+            )
+        slope = through_standardisation(slope, codes, scale, labels.row_weights, part)
+    state.theta = state.theta.clone()  # a tensor like any other again
+    raw.backward(slope)
+    options.ranks.sum_gradients(state.body)
+    _descend(state.optimizer)
     state.n_steps += 1
-    return scores
+    return fixed
+
+
+def _descend(optimizer: torch.optim.Optimizer) -> None:
+    """One step of Adam, which takes the gradients with it.
+
+    ``Optimizer.step`` and ``zero_grad`` would do the same, but what they do around it
+    takes more time than the step itself. The first step of a parameter is left to them.
+    """
+    group = optimizer.param_groups[0]
+    moving = [p for p in group["params"] if p.grad is not None]
+    if all(p in optimizer.state for p in moving):
+        states = [optimizer.state[p] for p in moving]
+        with torch.no_grad():
+            adam(
+                moving,
+                [p.grad for p in moving],
+                [held["exp_avg"] for held in states],
+                [held["exp_avg_sq"] for held in states],
+                [],
+                [held["step"] for held in states],
+                fused=group["fused"],
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+            )
+    else:
+        optimizer.step()
+    for parameter in moving:
+        parameter.grad = None
 
 
 def _pass(
@@ -468,22 +594,16 @@ def _pass(
     state.body.train()
     total = torch.zeros((), dtype=l1.dtype, device=l1.device)
     n_rows = 0
-    for number, index in enumerate(batches):
+    here = batches if shard is None else [shard.here(index) for index in batches]
+    for number, (index, (held, batch)) in enumerate(
+        zip(batches, _gathered(rows, labels, here), strict=True)
+    ):
         if set_rate is not None:
             set_rate(number / len(batches))
-        here, part = index, None
-        if shard is not None:
-            here, part = shard.here(index), Part(shard.ranks, len(index))
-        batch = labels[here]
-        scores = step(state, rows[here], batch, l1, options, generator, part)
+        part = None if shard is None else Part(shard.ranks, len(index))
+        codes = step(state, held, batch, l1, options, generator, part)
         if number % LOSS_EVERY == 0:
-            values = loss_values(scores, batch.targets, options.blocks)
-            if batch.weights is not None:
-                values = values * batch.weights
-            if shard is None:
-                total += values.mean() * len(index)
-            else:
-                total += values.sum() / values.shape[1]
+            total += _loss(state, codes, batch, options, len(index)) * len(index)
             n_rows += len(index)
     return float(options.ranks.sum(total)) / n_rows
 
@@ -493,6 +613,40 @@ def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None
     if state.n_labels is None:
         return None
     return tasks_to_outputs(few_labels_factor(state.n_labels), options.blocks)
+
+
+def _loss(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    options: TrainingOptions,
+    n_rows: int,
+) -> Tensor:
+    """Loss of some rows in the mean over the rows of a batch and tasks."""
+    blocks, targets = options.blocks, labels.targets
+    known = split_labels(targets, labels.weights, blocks)
+    total = codes.new_zeros(())
+    for block, own, (truth, weight) in zip(
+        blocks, split_heads(state.theta, blocks), known, strict=True
+    ):
+        scores = block_scores(own, codes, block)
+        values = LOSSES[block.type].value(scores, truth, block.n_classes)
+        total += (values if weight is None else values.mul_(weight)).sum()
+    return total / (n_rows * targets.shape[1])
+
+
+def _gathered(
+    rows: Rows, labels: LabelTensors, batches: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, LabelTensors]]:
+    """Rows and labels of each batch, gathered for a few batches at a time."""
+    n_rows = min(CHUNK_ROWS, GATHERED_LABELS // labels.targets.shape[1])
+    at_once = max(1, n_rows // max(1, *map(len, batches)))
+    for first in range(0, len(batches), at_once):
+        some = batches[first : first + at_once]
+        sizes = [len(index) for index in some]
+        index = torch.cat(list(some))
+        held = _take(rows, index) if isinstance(rows, Tensor) else rows[index]
+        yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
 
 
 def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:

@@ -10,10 +10,10 @@ from skdisentangle import basis as basis_module
 from skdisentangle.basis import (
     _medians,
     change_outputs,
-    last_linear,
     settled_basis,
     simplest_basis,
 )
+from skdisentangle.encoders import last_linear
 
 
 def sparse_heads(seed=0, n_outputs=80, n_components=5):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import sys
 
+import joblib
+import numpy as np
 import pytest
 
 from skdisentangle import __version__
@@ -54,3 +56,93 @@ def test_version_and_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2
+
+
+@pytest.fixture
+def table(tmp_path):
+    pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
+    frame["size"] = frame["a"]
+    frame["kind"] = np.where(frame["b"] > 0, "round", "square")
+    frame.loc[::5, "kind"] = None
+    frame["one of three"] = np.digitize(frame["c"], [-0.5, 0.5])
+    return frame
+
+
+FIT = ["--n-components", "4", "--max-iter", "30", "--random-state", "0", "--quiet"]
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
+    source, model = str(tmp_path / f"rows.{kind}"), str(tmp_path / "model.joblib")
+    if kind == "csv":
+        table.to_csv(source, index=False)
+    else:
+        table.to_parquet(source)
+    tasks = ["--tasks", "size", "kind", "one of three"]
+    types = ["--task-types", "one of three=regression"]
+    assert main(["fit", source, model, *tasks, *types, *FIT]) == 0
+    dis = joblib.load(model)
+    assert [(t.name, t.type) for t in dis.tasks_] == [
+        ("size", "regression"),
+        ("kind", "binary"),
+        ("one of three", "regression"),
+    ]
+    assert list(dis.tasks_[1].classes) == ["round", "square"]
+    assert dis.get_params()["n_components"] == 4
+    assert not dis.verbose
+    assert "learned from 3 columns and 120 rows" in capsys.readouterr().out
+
+    output = str(tmp_path / "features")
+    assert main(["extract", model, source, output, "--rows-per-shard", "50"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{output}: 4 features of 120 rows in 3 shards\n"
+    assert "120 rows" in said.err
+    features = [np.load(tmp_path / "features" / f"part-00000{i}.npy") for i in range(3)]
+    expected = dis.transform(table[["a", "b", "c"]])
+    np.testing.assert_allclose(np.concatenate(features), expected, rtol=1e-12)
+
+    check = ["verify", output, "--model", model, "--input", source]
+    assert main(check) == 0
+    (tmp_path / "features" / "part-000001.npy").unlink()
+    assert main(check) == 1
+    assert "part-000001.npy is missing" in capsys.readouterr().err
+
+
+def test_a_fit_that_cannot_be(tmp_path, table, capsys):
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "model.joblib")
+    table.to_csv(source, index=False)
+    np.save(tmp_path / "rows.npy", np.zeros((3, 2)))
+    for arguments, said in [
+        ([source, model, "--tasks", "nope"], "lacks the columns 'nope'"),
+        ([source, model, "--tasks", "size"], "'kind' must hold numbers"),
+        ([source, model, "--tasks", *table.columns], "no column is left"),
+        ([source, model, "--tasks", "a", "--features", "a"], "asked for twice"),
+        ([source, model, "--tasks", "a", "--task-types", "b=binary"], "got 'b'"),
+        ([source, str(tmp_path / "no" / "m"), "--tasks", "a"], "cannot be written"),
+        ([str(tmp_path / "no.csv"), model, "--tasks", "a"], "no file or folder"),
+        ([str(tmp_path / "rows.npy"), model, "--tasks", "a"], "must be a table"),
+    ]:
+        assert main(["fit", *arguments, *FIT]) == 1
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "model.joblib").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "rows.csv", "model.joblib"],
+        ["fit", "rows.csv", "model.joblib", "--tasks", "a", "--sparsity", "much"],
+        ["extract", "model.joblib", "rows.csv"],
+        ["extract", "model.joblib", "rows.csv", "out", "--format", "zip"],
+        ["verify"],
+    ],
+)
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: skdisentangle" in capsys.readouterr().err

@@ -104,6 +104,7 @@ def test_work_of_a_worker_that_was_killed_is_done_again(client):
     assert_as_alone(run(make_search(dies_once), client))
 
 
+@pytest.mark.slow
 def test_transform_on_other_processes(client):
     da = pytest.importorskip("dask.array")
     X, Y, _ = make_problem(n_samples=200)
@@ -113,6 +114,7 @@ def test_transform_on_other_processes(client):
     np.testing.assert_allclose(codes, dis.transform(X), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_every_worker_ends_in_an_error(client):
     # The second is for the rows, which were lost with the last worker.
     errors = (distributed.KilledWorker, distributed.client.FutureCancelledError)

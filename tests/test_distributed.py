@@ -21,7 +21,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from skdisentangle import SparseSharedDisentangler
-from skdisentangle.distributed import ALONE, Part, process_group
+from skdisentangle.distributed import process_group
 from skdisentangle.encoders import check_can_join
 from skdisentangle.labels import Column
 from skdisentangle.model_selection import SparseSharedDisentanglerCV
@@ -97,11 +97,11 @@ def run(job, timeout=20.0):
     return results
 
 
-def problem(n_samples=200):
+def problem(n_samples=200, missing=0.2):
     """Rows; labels of which some are missing; weights."""
     X, Y, _ = make_problem(n_samples=n_samples)
     rng = np.random.default_rng(0)
-    Y[rng.random(Y.shape) < 0.2] = np.nan
+    Y[rng.random(Y.shape) < missing] = np.nan
     return X, Y, rng.integers(1, 4, len(X)).astype(float)
 
 
@@ -133,12 +133,14 @@ def assert_same(one, other, **tolerance):
         np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
 
 
-#: Parameters, whether rows have weights, rows of the first rank.
+#: Parameters, share of labels that are missing, whether rows have weights, rows of the
+#: first rank.
 CASES = {
-    "missing labels": ({"early_stopping": True, "tol": 0}, False, 20),
-    "weights": ({"class_weight": "balanced", "n_components": "auto"}, True, 3),
-    "convolutions": (
+    "missing labels": ({"early_stopping": True, "tol": 0}, 0.2, False, 20),
+    "weights": ({"class_weight": "balanced", "n_components": "auto"}, 0.2, True, 3),
+    "all labels": (
         {"encoder": "conv", "input_shape": (1, 2, 4), "penalty": "l1"},
+        0.0,
         False,
         150,
     ),
@@ -147,33 +149,39 @@ CASES = {
 
 def fit_all(ranks):
     """Each case, in double precision; then in single precision, in batches."""
-    X, Y, weight = problem()
     out = {}
-    for name, (params, weighted, cut) in CASES.items():
+    for name, (params, missing, weighted, cut) in CASES.items():
+        X, Y, weight = problem(missing=missing)
         mine = slice(0, cut) if ranks.rank == 0 else slice(cut, None)
         estimator = make(max_iter=20, **params)
         given = weight[mine] if weighted else None
         assert ranks.fit(estimator, X[mine], Y[mine], sample_weight=given) is estimator
         out[name] = fitted(estimator)
     # Of a batch of 40 rows the first rank mostly holds one, or none.
+    X, Y, _ = problem()
     mine = slice(0, 5) if ranks.rank == 0 else slice(5, None)
     estimator = make(max_iter=12, batch_size=40, warm_start=True)
     ranks.fit(estimator, X[mine], Y_tasks=Y[mine])
     ranks.fit(estimator.set_params(max_iter=2), X[mine], Y_tasks=Y[mine])
     out["batches"] = fitted(estimator)
-    return out
+    return out, caught(make().partial_fit, X, Y)
 
 
 @pytest.fixture(scope="module")
-def results():
+def ran():
     return run(fit_all)
+
+
+@pytest.fixture(scope="module")
+def results(ran):
+    return [found for found, _ in ran]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_find_what_one_process_finds(results, name):
-    params, weighted, _ = CASES[name]
-    X, Y, weight = problem()
+    params, missing, weighted, _ = CASES[name]
+    X, Y, weight = problem(missing=missing)
     alone = make(max_iter=20, **params)
     alone.fit(X, Y, sample_weight=weight if weighted else None)
     for result in results:
@@ -200,6 +208,12 @@ def test_all_ranks_end_with_the_same_bits(results):
         assert bits == results[1][name][0], name
         for key, value in seen.items():
             np.testing.assert_array_equal(value, results[1][name][1][key])
+
+
+def test_partial_fit_is_refused(ran):
+    for _, error in ran:
+        assert error.startswith("RuntimeError: partial_fit fits on the rows of one")
+        assert "inside one of 2 processes. Use ranks.fit" in error
 
 
 def caught(function, *args, **kwargs):
@@ -246,6 +260,7 @@ def fit_wrongly(ranks):
     return out
 
 
+@pytest.mark.slow
 def test_what_one_rank_gets_wrong_is_said_on_all():
     first, second = run(fit_wrongly)
     for name, words in {
@@ -324,7 +339,10 @@ def fit_slow(ranks):
     ("job", "timeout", "other"),
     [
         (fit_killed, 50.0, None),
-        (fit_slow, 6.0, "RuntimeError: Rank 1 of 2 lost another one"),
+        pytest.param(
+            *(fit_slow, 6.0, "RuntimeError: Rank 1 of 2 lost another one"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_rank_that_is_lost_ends_the_fit(job, timeout, other):
@@ -345,6 +363,7 @@ def test_batch_normalisation_is_refused():
         check_can_join(torch.nn.Sequential(torch.nn.BatchNorm1d(5)))
 
 
+@pytest.mark.slow
 def test_the_example_under_torchrun():
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if sys.platform == "linux":
@@ -377,18 +396,6 @@ def test_timeout_must_be_above_zero():
         process_group(timeout=0),
     ):
         pass
-
-
-def test_gradient_of_the_standardisation():
-    """As autograd takes it, with one process that holds the whole batch."""
-    generator = torch.Generator().manual_seed(0)
-    raw = torch.randn(6, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    weights = torch.rand(6, generator=generator, dtype=torch.float64)
-
-    def codes(raw):
-        return Part(ALONE, 6).standardise(raw, weights, 1e-5)[0]
-
-    torch.autograd.gradcheck(codes, (raw,))
 
 
 def test_distinct_labels_of_ranks_are_merged():

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from skdisentangle.encoders import ComponentScaler, build_body, seeded
+from skdisentangle.encoders import (
+    ComponentScaler,
+    Encoder,
+    InputScaler,
+    build_body,
+    seeded,
+)
 
 OPTIONS = {
     "n_features": 12,
@@ -126,3 +132,77 @@ def test_seeded_restores_after_an_error():
         torch.rand(1)
         raise RuntimeError("boom")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def fitted_encoder(body, n_components=4):
+    """With scales, order and signs that all matter."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = InputScaler(
+        torch.randn(6, generator=generator).double(), 1 + torch.arange(6.0).double()
+    )
+    components = ComponentScaler(n_components)
+    components.mean = torch.randn(n_components, generator=generator).double()
+    components.scale = 0.5 + torch.rand(n_components, generator=generator).double()
+    components.order = torch.tensor([2, 0, 3, 1])
+    components.sign = torch.tensor([1.0, -1.0, 0.0, 1.0]).double()
+    return Encoder(inputs, body.double(), components).eval()
+
+
+class _Own(torch.nn.Module):
+    """A class of the user's, whose copies are not what it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 4)
+
+    def __deepcopy__(self, memo):
+        return _Own()
+
+    def forward(self, rows):
+        return self.layer(rows).tanh()
+
+
+def _tied():
+    layer, last = torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)
+    last.weight = layer.weight
+    return torch.nn.Sequential(layer, last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "body",
+    [
+        torch.nn.Linear(6, 4),
+        torch.nn.Sequential(
+            torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4)
+        ),
+        torch.nn.Linear(6, 4, bias=False),
+        torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Tanh()),
+        _Own(),
+    ],
+    ids=["linear", "mlp", "no bias", "no last linear layer", "own class"],
+)
+def test_a_cast_encoder_gives_the_same_codes(body, dtype):
+    encoder = fitted_encoder(body)
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    rows = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        expected = encoder(rows)
+        codes = encoder.cast(torch.device("cpu"), dtype)(rows.to(dtype))
+    assert codes.dtype == dtype
+    torch.testing.assert_close(codes, expected.to(dtype), rtol=1e-5, atol=1e-5)
+    # A component that is switched off is a plain zero.
+    assert not codes[:, 2].any()
+    assert not codes[:, 2].signbit().any()
+    after = encoder.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
+
+
+def test_tied_layers_are_cast_as_they_are():
+    encoder = fitted_encoder(_tied(), 6)
+    encoder.components.order = torch.tensor([5, 4, 3, 2, 1, 0])
+    encoder.components.sign = torch.tensor([1.0, -1.0, 0.0, 1.0, 1.0, -1.0]).double()
+    rows = torch.randn(20, 6, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        codes = encoder.cast(torch.device("cpu"), torch.float64)(rows)
+        torch.testing.assert_close(codes, encoder(rows))

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import Lasso, LogisticRegression
 
 from skdisentangle.losses import Block
+from skdisentangle.penalties import soft_threshold
 from skdisentangle.solvers import (
     augment,
     curvature,
@@ -255,6 +256,32 @@ def test_proximal_steps_go_downhill_to_the_solution():
     assert np.all(np.diff(values) <= 1e-12)
     best = solve_heads(z, t, w, blocks, l1, max_iter=20000, tol=1e-10)
     np.testing.assert_allclose(theta[:, :-1], best.coef, atol=1e-3)
+
+
+def test_sums_over_rows_do_for_squared_losses():
+    """Steps and solutions of complete labels are those of weights of one."""
+    rng = np.random.default_rng(8)
+    codes = make_codes(rng)
+    blocks = [
+        Block("regression", slice(0, 2), slice(0, 2)),
+        Block("binary", slice(2, 3), slice(2, 3)),
+    ]
+    targets = [make_targets(rng, codes, k) for k in ("regression", "regression")]
+    targets = np.column_stack([*targets, make_targets(rng, codes, "binary")])
+    z, t = torch.from_numpy(codes), torch.from_numpy(targets)
+    ones, l1 = torch.ones_like(t), torch.full((3, 7), 0.05).double()
+    found = [solve_heads(z, t, w, blocks, l1) for w in (None, ones)]
+    torch.testing.assert_close(found[0].coef, found[1].coef)
+    start, padded = torch.ones(3, 8).double(), pad_weights(l1, blocks)
+    # On the same steps: the bound of unweighted rows is the smaller one.
+    rows = augment(z)
+    step = curvature(rows, None, blocks).reciprocal()
+    naive = start
+    for _ in range(2):
+        moved = naive - step * gradient(naive, rows, t, ones, blocks)
+        naive = soft_threshold(moved, step * padded)
+    found = proximal_steps(start, rows, t, None, blocks, padded, 2)
+    torch.testing.assert_close(found, naive)
 
 
 def test_heads_of_a_task_without_labels_stay():

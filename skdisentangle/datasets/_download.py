@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch, check_scalar
 
+from .._files import replacing
 from .._random import RandomState, check_rng
 from ._tasks import check_size
 
@@ -353,21 +353,6 @@ def encode_factors(
     """Classes of each factor, shape (n_samples, n_factors), and their sorted values."""
     pairs = [np.unique(column, return_inverse=True) for column in target.T]
     return np.column_stack([c for _, c in pairs]), [values for values, _ in pairs]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that becomes `path` if all goes well, and vanishes if not.
-
-    Several processes may do this at once: the last one wins.
-    """
-    temporary = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def cached_arrays(

@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+__all__ = ["is_temporary", "remove_temporary", "replacing"]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `path` if all goes well, and vanishes if not.
+
+    It is on the disk before it gets its name, so that `path` is whole even after a
+    failure of power. Several processes may do this at once: the last one wins. What a
+    process that was killed leaves behind, :func:`remove_temporary` removes.
+    """
+    # hidden, so that no reader of the folder takes it for data
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # writes do not say where
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether this is a temporary file of :func:`replacing`."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", path.name) is not None
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the temporary files of killed processes; none may be at work there."""
+    for path in folder.iterdir():
+        if is_temporary(path):
+            path.unlink()
