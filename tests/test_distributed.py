@@ -153,7 +153,7 @@ def fit_all(ranks):
     for name, (params, missing, weighted, cut) in CASES.items():
         X, Y, weight = problem(missing=missing)
         mine = slice(0, cut) if ranks.rank == 0 else slice(cut, None)
-        estimator = make(max_iter=20, **params)
+        estimator = make(max_iter=12, **params)
         given = weight[mine] if weighted else None
         assert ranks.fit(estimator, X[mine], Y[mine], sample_weight=given) is estimator
         out[name] = fitted(estimator)
@@ -182,7 +182,7 @@ def results(ran):
 def test_two_ranks_find_what_one_process_finds(results, name):
     params, missing, weighted, _ = CASES[name]
     X, Y, weight = problem(missing=missing)
-    alone = make(max_iter=20, **params)
+    alone = make(max_iter=12, **params)
     alone.fit(X, Y, sample_weight=weight if weighted else None)
     for result in results:
         assert_same(result[name][1], fitted(alone)[1], rtol=1e-6, atol=1e-8)
