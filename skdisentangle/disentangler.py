@@ -33,16 +33,18 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
+from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body, seeded
 from .heads import SparseTaskHead
 from .inputs import (
+    CompactLabels,
     EncodedLabels,
     InputMoments,
+    encode_labels,
     forward,
     label_weights,
-    output_spread,
     standardised_rows,
     unscaled,
 )
@@ -55,7 +57,7 @@ from .training import (
     EPS,
     Bilevel,
     History,
-    LabelTensors,
+    LabelRows,
     Rows,
     TrainingOptions,
     TrainingState,
@@ -477,7 +479,10 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Sparse for the encoders ``"linear"`` and ``"mlp"`` only.
+            Sparse for the encoders ``"linear"`` and ``"mlp"`` only. May be larger than
+            memory: a memory map, an array of h5py or zarr, or another with ``shape``,
+            ``dtype`` and rows by slices. More than 2**24 values are read in pieces,
+            and shuffled in blocks of neighbouring rows; see ``docs/scale.md``.
         y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
             Task labels, unless ``Y_tasks`` is given. NaN, None and NA mean "not
             labelled".
@@ -582,14 +587,14 @@ class SparseSharedDisentangler(
             dtype = torch.float64
         like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
-        self._spread = self._output_spread(encoded)
+        self._spread = encoded.spread(self._task_set)
         options = self._options(like)
         state = TrainingState.start(*self._begin(like, again), options)
-        train_rows = standardised_rows(X[rows_in], self._inputs, like)
+        train_rows = standardised_rows(X, self._inputs, like, rows_in)
         train_labels = encoded.tensors(rows_in, like)
         validate = None
         if held_back is not None:
-            kept_rows = standardised_rows(X[held_back], self._inputs, like)
+            kept_rows = standardised_rows(X, self._inputs, like, held_back)
             kept_labels = encoded.tensors(held_back, like)
 
             def validate(state: TrainingState) -> float:
@@ -750,7 +755,7 @@ class SparseSharedDisentangler(
             self._setup(X, labels, weight, False, int(body_seed), classes)
         encoded = self._encode(labels, weight)
         if first:
-            self._spread = self._output_spread(encoded)
+            self._spread = encoded.spread(self._task_set)
         else:
             self._moments = copy.copy(self._moments)
             self._moments.update(X, np.ones(X.shape[0]) if weight is None else weight)
@@ -793,6 +798,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            May be larger than memory, as in :meth:`fit`; it is read in pieces.
 
         Returns
         -------
@@ -1002,13 +1008,17 @@ class SparseSharedDisentangler(
         return X, labels, weight
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
-        return validate_data(
+        """Array or CSR matrix of checked rows; LazyRows of a large array."""
+        X = lazy_if_large(X)
+        lazy = isinstance(X, LazyRows)
+        checked = validate_data(
             self,
-            X,
+            X.head() if lazy else X,
             accept_sparse="csr" if self.encoder in ("linear", "mlp") else False,
             dtype=[np.float64, np.float32],
             **options,
         )
+        return X if lazy else lazy_if_large(checked)
 
     def _setup(
         self,
@@ -1062,13 +1072,9 @@ class SparseSharedDisentangler(
 
     def _encode(
         self, labels: Labels, weight: NDArray[np.float64] | None
-    ) -> EncodedLabels:
-        task_set = self._task_set
-        targets, labelled = task_set.encode(labels)
-        balance = task_set.n_classes() if self.class_weight == "balanced" else None
-        weights = label_weights(labelled, weight, targets, balance)
-        return EncodedLabels(
-            targets, weights, None if weight is None else weight / weight.mean()
+    ) -> EncodedLabels | CompactLabels:
+        return encode_labels(
+            self._task_set, labels, weight, self.class_weight == "balanced"
         )
 
     def _budget(self, n_rows: int) -> tuple[int, int]:
@@ -1082,12 +1088,6 @@ class SparseSharedDisentangler(
         n_batches = math.ceil(n_rows / batch_size)
         n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
         return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
-
-    def _output_spread(self, encoded: EncodedLabels) -> NDArray[np.float64]:
-        tasks = self._task_set
-        return output_spread(
-            encoded.targets, encoded.weights, tasks.n_classes(), tasks.multiclass()
-        )
 
     def _options(self, like: torch.Tensor) -> TrainingOptions:
         blocks = self._task_set.blocks
@@ -1147,7 +1147,7 @@ class SparseSharedDisentangler(
         self,
         state: TrainingState,
         rows: Rows,
-        labels: LabelTensors,
+        labels: LabelRows,
         options: TrainingOptions,
     ) -> None:
         """Exact statistics and heads over the training rows; then hold them."""

@@ -36,12 +36,12 @@ def _is_missing(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """Labels of one task: values, where they are missing, and what they are."""
+    """Labels of one task: values, what they are, and where they are missing."""
 
     name: str
     values: NDArray[Any]
-    missing: NDArray[np.bool_]
     categorical: bool
+    mask: NDArray[np.bool_] | None
 
     @classmethod
     def read(cls, name: str, values: NDArray[Any], categorical: bool = False) -> Column:
@@ -79,7 +79,15 @@ class Column:
                 f"Y_tasks: task {name!r} holds infinite labels (inf). Use finite "
                 "numbers, and NaN for a missing label."
             )
-        return cls(name, values, missing, categorical)
+        return cls(name, values, categorical, missing if values.dtype == "O" else None)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Whether a label is missing, of shape (n_rows,).
+
+        Held for objects only, which take long to look at: numbers may be many.
+        """
+        return _missing(self.values) if self.mask is None else self.mask
 
     def infer_type(self) -> str:
         present = self.values[~self.missing]
@@ -122,8 +130,12 @@ class Labels:
     def take(self, rows: NDArray[np.intp]) -> Labels:
         """Labels of some rows."""
         columns = [
-            replace(c, values=c.values[rows], missing=c.missing[rows])
-            for c in self.columns
+            replace(
+                column,
+                values=column.values[rows],
+                mask=None if column.mask is None else column.mask[rows],
+            )
+            for column in self.columns
         ]
         return replace(self, columns=columns)
 

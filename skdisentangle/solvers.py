@@ -18,8 +18,10 @@ the intercept, and codes with a last column of ones, see :func:`augment`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +41,7 @@ from .penalties import penalty_weights, soft_threshold
 
 __all__ = [
     "HeadSolution",
+    "Sliceable",
     "augment",
     "curvature",
     "gradient",
@@ -49,7 +52,25 @@ __all__ = [
     "solve_heads",
     "solve_penalized_heads",
     "standard_errors",
+    "sum_tensors",
 ]
+
+
+#: Scores (rows times outputs), at the most, of which :func:`solve_heads` holds all at once,
+#: and of a part of the rows where they are more. Small parts stay in the cache.
+WHOLE_VALUES, PART_VALUES = 2**21, 2**18
+
+
+class Sliceable(Protocol):
+    """A tensor, or what gives the rows of one when it is sliced."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __getitem__(self, rows: slice) -> Tensor: ...
 
 
 def augment(codes: Tensor) -> Tensor:
@@ -238,6 +259,76 @@ def optimality_gap(theta: Tensor, slope: Tensor, l1: Tensor) -> Tensor:
     return torch.where(theta == 0, at_zero, away).amax(1)
 
 
+def sum_tensors(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors of equal shape, one at a time; of a single one, itself."""
+    return functools.reduce(Tensor.add, parts)
+
+
+_Part = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+
+def _bound_and_slopes(
+    codes: Tensor,
+    targets: Sliceable,
+    weights: Sliceable | None,
+    row_weights: Tensor | None,
+    blocks: Sequence[Block],
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Bound on the curvature, and gradient of each task's summed loss, over all rows.
+
+    Many rows are looked at in parts, so that no temporary is as long as they are.
+    """
+    n_rows, width = len(codes), max(blocks[-1].outputs.stop, codes.shape[1] + 1)
+    size = n_rows
+    if n_rows * width > WHOLE_VALUES:
+        size = max(1, PART_VALUES // width)
+
+    def parts() -> Iterator[_Part]:
+        for start in range(0, n_rows, size):
+            rows = slice(start, min(n_rows, start + size))
+            yield (
+                augment(codes[rows]),
+                targets[rows],
+                None if weights is None else weights[rows],
+                None if row_weights is None else row_weights[rows],
+            )
+
+    if size == n_rows:
+        own, truth, weight, row_weight = next(parts())
+        gram = own.T @ own if row_weights is None else None
+        bound = curvature(own, weight, blocks, row_weight, gram)
+        return bound, _sums_of_slopes(own, truth, weight, blocks, gram)
+    if weights is not None:
+        # The mean of bounds of the parts' curvatures bounds that of their mean.
+        bound = sum_tensors(
+            curvature(own, weight, blocks, row_weight) * (len(own) / n_rows)
+            for own, _, weight, row_weight in parts()
+        )
+        return bound, lambda theta: sum_tensors(
+            _sums_of_slopes(own, truth, weight, blocks)(theta)
+            for own, truth, weight, _ in parts()
+        )
+    # Of squared losses only sums over rows are needed; regression tasks come first.
+    gram = sum_tensors(own.T @ own for own, *_ in parts())
+    n_squared = sum(b.n_tasks for b in blocks if b.type == "regression")
+    others = [block for block in blocks if block.type != "regression"]
+    product = sum_tensors(truth[:, :n_squared].T @ own for own, truth, *_ in parts())
+
+    def slopes(theta: Tensor) -> Tensor:
+        found = torch.addmm(product, theta[:n_squared], gram, beta=-1)
+        if others:
+            rest = sum_tensors(
+                _sums_of_slopes(own, truth[:, n_squared:], None, others)(
+                    theta[n_squared:]
+                )
+                for own, truth, *_ in parts()
+            )
+            found = torch.cat([found, rest])
+        return found
+
+    return curvature(codes, None, blocks, gram=gram), slopes
+
+
 @dataclass(frozen=True)
 class HeadSolution:
     """Heads for given codes.
@@ -260,8 +351,8 @@ class HeadSolution:
 
 def solve_heads(
     codes: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
+    targets: Sliceable,
+    weights: Sliceable | None,
     blocks: Sequence[Block],
     l1_weights: Tensor,
     *,
@@ -279,9 +370,9 @@ def solve_heads(
     Parameters
     ----------
     codes : Tensor of shape (n_rows, n_components)
-    targets : Tensor of shape (n_rows, n_tasks)
+    targets : Tensor (or Sliceable) of shape (n_rows, n_tasks)
         See :mod:`skdisentangle.losses`.
-    weights : Tensor of shape (n_rows, n_tasks) or None
+    weights : Tensor (or Sliceable) of shape (n_rows, n_tasks) or None
         Weight of each row for each task, zero where it is not labelled. Of mean one
         over the rows, they make the loss a weighted mean. None weighs all by one.
     blocks : sequence of Block
@@ -304,10 +395,8 @@ def solve_heads(
         coef = torch.zeros_like(l1_weights)
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
-    rows = augment(codes)
-    gram = rows.T @ rows if row_weights is None else None
-    step = curvature(rows, weights, blocks, row_weights, gram).reciprocal()
-    slopes = _sums_of_slopes(rows, targets, weights, blocks, gram)
+    bound, slopes = _bound_and_slopes(codes, targets, weights, row_weights, blocks)
+    step = bound.reciprocal()
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -316,7 +405,7 @@ def solve_heads(
     ahead, pace = theta, codes.new_ones(n_tasks)
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        new = soft_threshold(ahead - step * (slopes(ahead) / len(rows)), threshold)
+        new = soft_threshold(ahead - step * (slopes(ahead) / len(codes)), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
         restart = pace.new_zeros(n_tasks).index_add_(0, owner, uphill) > 0
@@ -326,7 +415,7 @@ def solve_heads(
         ahead = new + momentum[owner].unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = slopes(theta) / len(rows)
+            slope = slopes(theta) / len(codes)
             gap = float(optimality_gap(theta, slope, l1).max())
             if gap <= tol:
                 break
@@ -335,8 +424,8 @@ def solve_heads(
 
 def solve_penalized_heads(
     codes: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
+    targets: Sliceable,
+    weights: Sliceable | None,
     blocks: Sequence[Block],
     usage_weights: Tensor,
     *,

@@ -31,7 +31,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -53,23 +53,32 @@ from .losses import (
 )
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
+    Sliceable,
     augment,
     curvature,
     pad_weights,
     proximal_steps,
     solve_penalized_heads,
     standard_errors,
+    sum_tensors,
 )
 
 __all__ = [
     "History",
+    "Batches",
+    "LabelRows",
     "LabelTensors",
     "Rows",
+    "RowsInBlocks",
     "TrainingOptions",
     "TrainingState",
     "change_basis",
     "finish",
+    "gather",
+    "n_batches",
     "score_state",
+    "shuffled_batches",
+    "split_batches",
     "threads",
     "train",
     "train_pass",
@@ -99,6 +108,11 @@ CHUNK_ROWS = 4096
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
+#: And values of standardised rows, at the most, where they are not in memory.
+CHUNK_VALUES = 2**25
+
+#: Values of raw components in the statistics at the end of a fit.
+PART_VALUES = 2**19
 
 #: Memory of the running means of residual variances and of component statistics.
 MEMORY = 0.99
@@ -131,9 +145,51 @@ PARTIAL_FIT_STEPS = 1000
 class Rows(Protocol):
     """Rows of standardised inputs, gathered by index."""
 
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class BatchesInParts(Protocol):
+    """Row numbers of the batches of a pass, of which some can be had together."""
+
+    def __len__(self) -> int: ...
+
+    def parts(self) -> Iterator[Sequence[Tensor]]: ...
+
+
+Batches = Sequence[Tensor] | BatchesInParts
+
+
+@runtime_checkable
+class RowsInBlocks(Rows, Protocol):
+    """Rows that can be gathered by index, but are better had in an order of their own."""
+
+    @property
+    def chunk_rows(self) -> int: ...
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Batches: ...
+
+
+class LabelRows(Protocol):
+    """Labels of rows, which become tensors when some rows are asked for."""
+
+    @property
+    def targets(self) -> Sliceable: ...
+
+    @property
+    def weights(self) -> Sliceable | None: ...
+
+    @property
+    def row_weights(self) -> Tensor | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor | slice) -> LabelTensors: ...
 
 
 @dataclass(frozen=True)
@@ -159,9 +215,9 @@ class LabelTensors:
 
     def __getitem__(self, index: Tensor | slice) -> LabelTensors:
         return LabelTensors(
-            _take(self.targets, index),
-            None if self.weights is None else _take(self.weights, index),
-            None if self.row_weights is None else _take(self.row_weights, index),
+            gather(self.targets, index),
+            None if self.weights is None else gather(self.weights, index),
+            None if self.row_weights is None else gather(self.row_weights, index),
         )
 
     def split(self, sizes: Sequence[int]) -> list[LabelTensors]:
@@ -178,7 +234,7 @@ class LabelTensors:
         ]
 
 
-def _take(values: Tensor, index: Tensor | slice) -> Tensor:
+def gather(values: Tensor, index: Tensor | slice) -> Tensor:
     """Rows of a tensor; ``index_select`` is several times faster than indexing."""
     return values[index] if isinstance(index, slice) else values.index_select(0, index)
 
@@ -534,8 +590,8 @@ def _descend(optimizer: torch.optim.Optimizer) -> None:
 def _pass(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
-    batches: Sequence[Tensor],
+    labels: LabelRows,
+    batches: Batches,
     l1: Tensor,
     options: TrainingOptions,
     generator: torch.Generator,
@@ -579,17 +635,19 @@ def _loss(
 
 
 def _gathered(
-    rows: Rows, labels: LabelTensors, batches: Sequence[Tensor]
+    rows: Rows, labels: LabelRows, batches: Batches
 ) -> Iterator[tuple[Tensor, LabelTensors]]:
     """Rows and labels of each batch, gathered for a few batches at a time."""
-    n_rows = min(CHUNK_ROWS, GATHERED_LABELS // labels.targets.shape[1])
-    at_once = max(1, n_rows // len(batches[0]))
-    for first in range(0, len(batches), at_once):
-        some = batches[first : first + at_once]
-        sizes = [len(index) for index in some]
-        index = torch.cat(list(some))
-        held = _take(rows, index) if isinstance(rows, Tensor) else rows[index]
-        yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
+    n_rows = min(_chunk_rows(rows), GATHERED_LABELS // labels.targets.shape[1])
+    parts = batches.parts() if isinstance(batches, BatchesInParts) else [batches]
+    for part in parts:
+        at_once = max(1, n_rows // len(part[0]))
+        for first in range(0, len(part), at_once):
+            some = part[first : first + at_once]
+            sizes = [len(index) for index in some]
+            index = torch.cat(list(some))
+            held = gather(rows, index) if isinstance(rows, Tensor) else rows[index]
+            yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
 
 
 def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
@@ -612,16 +670,33 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
     return pad_weights(weights, options.blocks)
 
 
+def n_batches(n_rows: int, batch_size: int) -> int:
+    """Batches of nearly equal size, none of a single row."""
+    return max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
+
+
 def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut a permutation into batches of nearly equal size, none of a single row."""
-    n_batches = max(1, min(math.ceil(len(order) / batch_size), len(order) // 2))
-    return list(order.tensor_split(n_batches))
+    """Cut a permutation into batches."""
+    return list(order.tensor_split(n_batches(len(order), batch_size)))
+
+
+def shuffled_batches(
+    rows: Rows | RowsInBlocks, batch_size: int, generator: torch.Generator, like: Tensor
+) -> Batches:
+    """Batches of all rows in random order, each row in one of them.
+
+    Rows that are not in memory say themselves in which order they can be had.
+    """
+    if isinstance(rows, RowsInBlocks):
+        return rows.batches(batch_size, generator)
+    order = torch.randperm(len(rows), generator=generator).to(like.device)
+    return split_batches(order, batch_size)
 
 
 def train_pass(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     batch_size: int,
@@ -640,19 +715,18 @@ def train_pass(
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
         change_basis(state, rows, labels, options, first=True)
-    order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
     l1 = _l1(state, options, progress)
-    batches = split_batches(order, batch_size)
+    batches = shuffled_batches(rows, batch_size, generator, state.theta)
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
-def _sample(labels: LabelTensors) -> Tensor:
+def _sample(labels: LabelRows) -> Tensor:
     """Rows, evenly spaced, that stand for all."""
     step = math.ceil(len(labels) / BASIS_ROWS)
     return torch.arange(0, len(labels), step, device=labels.targets.device)
 
 
-def _count_labels(rows: Rows, labels: LabelTensors) -> Tensor:
+def _count_labels(rows: Rows, labels: LabelRows) -> Tensor:
     """Labels of each task; those of equal rows count once, like one of a larger weight.
 
     Rows are taken for equal if one random projection of theirs is. If there are many
@@ -660,7 +734,7 @@ def _count_labels(rows: Rows, labels: LabelTensors) -> Tensor:
     """
     some = _sample(labels)
     parts = []
-    for index in some.split(CHUNK_ROWS // 4):
+    for index in some.split(max(1, _chunk_rows(rows) // 4)):
         part = rows[index].double()
         generator = torch.Generator().manual_seed(0)
         axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
@@ -680,7 +754,7 @@ def _count_labels(rows: Rows, labels: LabelTensors) -> Tensor:
 def change_basis(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     first: bool,
@@ -762,7 +836,7 @@ class History:
 def train(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     batch_size: int,
@@ -813,7 +887,7 @@ def train(
     best_score, kept = -math.inf, None
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= len(labels) and options.bilevel is None
-    every_row = torch.arange(len(labels), device=state.theta.device)
+    every_row = torch.arange(len(labels) if in_order else 0, device=state.theta.device)
     state.n_labels = _count_labels(rows, labels)
 
     def set_rate(share: float) -> None:
@@ -823,10 +897,9 @@ def train(
 
     try:
         for epoch in range(1, n_epochs + 1):
-            order = every_row
+            batches: Batches = [every_row]
             if not in_order:
-                order = torch.randperm(len(labels), generator=generator).to(every_row)
-            batches = split_batches(order, batch_size)
+                batches = shuffled_batches(rows, batch_size, generator, state.theta)
             l1 = _l1(state, options, progress)
             loss = _pass(state, rows, labels, batches, l1, options, generator, set_rate)
             history.losses.append(loss)
@@ -894,25 +967,41 @@ def _raw_components(body: nn.Module, rows: Rows, which: Tensor | None = None) ->
     """Raw components of all rows, or of those given, in evaluation mode."""
     body.eval()
     which = torch.arange(len(rows)) if which is None else which
+    out: Tensor | None = None
+    start = 0
     with torch.no_grad():
-        parts = [body(rows[index]) for index in which.split(CHUNK_ROWS)]
-    return torch.cat(parts)
+        for index in which.split(_chunk_rows(rows)):
+            part = body(rows[index])
+            if out is None:
+                out = part.new_empty(len(which), part.shape[1])
+            out[start : start + len(part)] = part
+            start += len(part)
+    assert out is not None
+    return out
+
+
+def _chunk_rows(rows: Rows | RowsInBlocks) -> int:
+    """Rows to look at together."""
+    if isinstance(rows, RowsInBlocks):
+        return rows.chunk_rows
+    return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
 
 
 def score_state(
-    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
 ) -> float:
     """Mean over tasks of R2 or accuracy, with the running statistics."""
     raw = _raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
+    known = labels[:]
     scores = task_scores(
-        codes @ state.theta.T, labels.targets, labels.weights, options.blocks
+        codes @ state.theta.T, known.targets, known.weights, options.blocks
     )
     return float(scores.nanmean())
 
 
 def finish(
-    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
 ) -> None:
     """Replace running statistics and moving heads by those of all rows.
 
@@ -930,17 +1019,22 @@ def finish(
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share
     share = (share / share.sum()).double()
-    mean = share @ raw.double()
-    state.var = (share @ (raw.double() - mean).square()).to(raw)
-    state.mean = mean.to(raw)
-    codes = (raw - state.mean) * (state.var + EPS).rsqrt()
+    # In parts, and in place: all rows in double precision would be more than the rest.
+    size = max(1, PART_VALUES // raw.shape[1])
+    parts = list(zip(share.split(size), raw.split(size), strict=True))
+    mean = sum_tensors(weight @ part.double() for weight, part in parts)
+    var = sum_tensors(
+        weight @ (part.double() - mean).square() for weight, part in parts
+    )
+    state.mean, state.var = mean.to(raw), var.to(raw)
+    codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
     _solve_all(state, codes, labels, options, penalised=True)
 
 
 def _solve_all(
     state: TrainingState,
     codes: Tensor,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     penalised: bool,
