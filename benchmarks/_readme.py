@@ -27,6 +27,7 @@ SUITES = (
     "extraction",
     "sprites",
     "speed",
+    "memory",
 )
 
 START = """# Benchmarks

@@ -33,6 +33,7 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
+from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
 from .dask_blocks import is_dask, transform_blocks
@@ -47,11 +48,12 @@ from .encoders import (
 )
 from .heads import SparseTaskHead
 from .inputs import (
+    CompactLabels,
     EncodedLabels,
     InputMoments,
+    encode_labels,
     forward,
     label_weights,
-    output_spread,
     standardised_rows,
     unscaled,
 )
@@ -64,7 +66,7 @@ from .training import (
     EPS,
     Bilevel,
     History,
-    LabelTensors,
+    LabelRows,
     Rows,
     TrainingOptions,
     TrainingState,
@@ -490,7 +492,10 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Sparse for the encoders ``"linear"`` and ``"mlp"`` only.
+            Sparse for the encoders ``"linear"`` and ``"mlp"`` only. May be larger than
+            memory: a memory map, an array of h5py or zarr, or another with ``shape``,
+            ``dtype`` and rows by slices. More than 2**24 values are read in pieces,
+            and shuffled in blocks of neighbouring rows; see ``docs/scale.md``.
         y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
             Task labels, unless ``Y_tasks`` is given. NaN, None and NA mean "not
             labelled".
@@ -527,6 +532,7 @@ class SparseSharedDisentangler(
             )
             if ranks.size > 1:
                 self._check_can_join()
+                X = np.asarray(X) if isinstance(X, LazyRows) else X
         if ranks.size > 1:
             self._agree(X, labels, again, ranks)
             weight = row_weights_of_all(weight, sample_weight, X.shape[0], ranks)
@@ -652,17 +658,17 @@ class SparseSharedDisentangler(
             dtype = torch.float64
         like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
-        self._spread = self._output_spread(encoded, ranks)
+        self._spread = encoded.spread(self._task_set, ranks)
         options = self._options(like, ranks)
         state = TrainingState.start(*self._begin(like, again), options)
         if ranks.size > 1:
             check_can_join(state.body)
         state.copy_first(ranks)
-        train_rows = standardised_rows(X[rows_in], self._inputs, like)
+        train_rows = standardised_rows(X, self._inputs, like, rows_in)
         train_labels = encoded.tensors(rows_in, like)
         validate = None
         if held_back is not None:
-            kept_rows = standardised_rows(X[held_back], self._inputs, like)
+            kept_rows = standardised_rows(X, self._inputs, like, held_back)
             kept_labels = encoded.tensors(held_back, like)
 
             def validate(state: TrainingState) -> float:
@@ -826,7 +832,7 @@ class SparseSharedDisentangler(
             self._setup(X, labels, weight, False, int(body_seed), classes)
         encoded = self._encode(labels, weight)
         if first:
-            self._spread = self._output_spread(encoded)
+            self._spread = encoded.spread(self._task_set)
         else:
             self._moments = copy.copy(self._moments)
             self._moments.update(X, np.ones(X.shape[0]) if weight is None else weight)
@@ -870,6 +876,7 @@ class SparseSharedDisentangler(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Or a Dask array or data frame, which is transformed lazily, block by block.
+            May be larger than memory, as in :meth:`fit`; it is read in pieces.
 
         Returns
         -------
@@ -1084,13 +1091,17 @@ class SparseSharedDisentangler(
         return X, labels, weight
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
-        return validate_data(
+        """Array or CSR matrix of checked rows; LazyRows of a large array."""
+        X = lazy_if_large(X)
+        lazy = isinstance(X, LazyRows)
+        checked = validate_data(
             self,
-            X,
+            X.head() if lazy else X,
             accept_sparse="csr" if self.encoder in ("linear", "mlp") else False,
             dtype=[np.float64, np.float32],
             **options,
         )
+        return X if lazy else lazy_if_large(checked)
 
     def _setup(
         self,
@@ -1149,13 +1160,9 @@ class SparseSharedDisentangler(
         labels: Labels,
         weight: NDArray[np.float64] | None,
         ranks: Ranks = ALONE,
-    ) -> EncodedLabels:
-        task_set = self._task_set
-        targets, labelled = task_set.encode(labels)
-        balance = task_set.n_classes() if self.class_weight == "balanced" else None
-        weights = label_weights(labelled, weight, targets, balance, ranks)
-        return EncodedLabels(
-            targets, weights, None if weight is None else weight / ranks.mean(weight)
+    ) -> EncodedLabels | CompactLabels:
+        return encode_labels(
+            self._task_set, labels, weight, self.class_weight == "balanced", ranks
         )
 
     def _budget(self, n_rows: int) -> tuple[int, int]:
@@ -1169,18 +1176,6 @@ class SparseSharedDisentangler(
         n_batches = math.ceil(n_rows / batch_size)
         n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
         return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
-
-    def _output_spread(
-        self, encoded: EncodedLabels, ranks: Ranks = ALONE
-    ) -> NDArray[np.float64]:
-        tasks = self._task_set
-        return output_spread(
-            encoded.targets,
-            encoded.weights,
-            tasks.n_classes(),
-            tasks.multiclass(),
-            ranks,
-        )
 
     def _options(self, like: torch.Tensor, ranks: Ranks = ALONE) -> TrainingOptions:
         blocks = self._task_set.blocks
@@ -1241,7 +1236,7 @@ class SparseSharedDisentangler(
         self,
         state: TrainingState,
         rows: Rows,
-        labels: LabelTensors,
+        labels: LabelRows,
         options: TrainingOptions,
     ) -> None:
         """Exact statistics and heads over the training rows; then hold them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,27 @@ from scipy import sparse
 from sklearn.utils.sparsefuncs import mean_variance_axis
 from torch import Tensor
 
+from .blocks import (
+    MAX_CHUNK_ROWS,
+    BlockRows,
+    LazyRows,
+    chunks,
+    standardise_into,
+)
 from .distributed import ALONE, Ranks
 from .encoders import Encoder, InputScaler
-from .training import LabelTensors
+from .labels import Labels
+from .tasks import TaskSet
+from .training import LabelTensors, gather
 
 __all__ = [
+    "MANY_LABELS",
+    "CompactLabels",
+    "CompactTensors",
     "EncodedLabels",
     "InputMoments",
     "SparseRows",
+    "encode_labels",
     "forward",
     "label_weights",
     "output_spread",
@@ -28,23 +40,14 @@ __all__ = [
     "unscaled",
 ]
 
-#: Values of X that a chunk holds at the most, so that memory does not grow with n.
-CHUNK_VALUES = 2**21
-MAX_CHUNK_ROWS = 4096
+#: Labels (rows times tasks) beyond which they are held in single precision only.
+MANY_LABELS = 2**22
 
-#: The same where they go through an encoder on a CPU, whose caches are small.
+#: Rows of a chunk that goes through an encoder on a CPU, whose caches are small.
 MAX_CPU_ROWS = 1024
 
 #: A class rarer than this allows (about 1 in 100) is penalised as if it were not.
 MIN_SPREAD = 0.1
-
-
-def _chunks(
-    n_rows: int, n_features: int, max_rows: int = MAX_CHUNK_ROWS
-) -> Iterator[slice]:
-    size = int(np.clip(CHUNK_VALUES // max(1, n_features), 16, max_rows))
-    for start in range(0, n_rows, size):
-        yield slice(start, min(n_rows, start + size))
 
 
 class InputMoments:
@@ -79,11 +82,11 @@ class InputMoments:
 
     def update(
         self,
-        X: NDArray[np.floating],
+        X: Any,
         weight: NDArray[np.float64],
         ranks: Ranks = ALONE,
     ) -> None:
-        """Take in rows of X, dense or CSR, with their weights, of all ranks."""
+        """Take in rows of X, dense, lazy or CSR, with their weights, of all ranks."""
         if ranks.size > 1:
             here = InputMoments(X.shape[1])
             here.update(X, weight)
@@ -94,8 +97,8 @@ class InputMoments:
             mean, var = mean_variance_axis(X.astype(np.float64), axis=0, weights=weight)
             self._merge(float(weight.sum()), mean, var)
             return
-        for rows in _chunks(*X.shape):
-            part, w = X[rows].astype(np.float64), weight[rows]
+        for rows in chunks(X):
+            part, w = np.asarray(X[rows], dtype=np.float64), weight[rows]
             total = float(w.sum())
             if total > 0:
                 mean = w @ part / total
@@ -155,11 +158,217 @@ class EncodedLabels:
             None if self.row_weights is None else put(self.row_weights),
         )
 
+    def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
+        """See :func:`output_spread`."""
+        return output_spread(
+            self.targets,
+            self.weights,
+            task_set.n_classes(),
+            task_set.multiclass(),
+            ranks,
+        )
+
+
+@dataclass(frozen=True)
+class CompactLabels:
+    """The same for many rows and tasks, in four bytes a label.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (n_rows, n_tasks)
+        Targets; NaN stands for a missing label.
+    factors : ndarray of shape (n_tasks, n_classes), or None
+        Weight of a label of each class for a row of weight one. A single column if
+        classes do not matter. None if all weights are one.
+    row_weights : ndarray of shape (n_rows,) or None
+    spreads : ndarray of shape (n_outputs,)
+        See :func:`output_spread`.
+    """
+
+    values: NDArray[np.float32]
+    factors: NDArray[np.float64] | None
+    row_weights: NDArray[np.float64] | None
+    spreads: NDArray[np.float64]
+
+    @classmethod
+    def encode(
+        cls,
+        task_set: TaskSet,
+        labels: Labels,
+        weight: NDArray[np.float64] | None,
+        balanced: bool,
+    ) -> CompactLabels:
+        """Encode labels one task at a time."""
+        n_classes, multiclass = task_set.n_classes(), task_set.multiclass()
+        n_tasks, n_rows = len(n_classes), labels.n_rows
+        width = int(n_classes.max()) if balanced else 1
+        values = np.empty((n_rows, n_tasks), dtype=np.float32)
+        factors = np.ones((n_tasks, max(1, width)))
+        share = None if weight is None else weight / weight.mean()
+        plain, spreads = True, []
+        for task in range(n_tasks):
+            target, labelled = task_set.encode_task(task, labels)
+            target, labelled = target[:, np.newaxis], labelled[:, np.newaxis]
+            this = slice(task, task + 1)
+            weights = label_weights(
+                labelled, weight, target, n_classes[this] if balanced else None
+            )
+            if weights is not None:
+                plain = False
+                # The weight of a label over that of its row is the same in all of a class.
+                there = np.flatnonzero(labelled)
+                kind = np.zeros(len(there), dtype=np.intp)
+                if balanced and n_classes[task] > 0:
+                    kind = target[there, 0].astype(np.intp)
+                each = 1.0 if share is None else share[there]
+                factors[task, kind] = weights[there, 0] / each
+                if n_classes[task] == 0:
+                    factors[task] = factors[task, 0]
+            spreads.append(
+                output_spread(target, weights, n_classes[this], multiclass[this])
+            )
+            values[:, task] = np.where(labelled, target, np.nan)[:, 0]
+        return cls(
+            values,
+            None if plain else factors,
+            share,
+            np.concatenate(spreads),
+        )
+
+    def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
+        """See :func:`output_spread`."""
+        return self.spreads
+
+    def tensors(self, rows: NDArray[np.intp] | slice, like: Tensor) -> CompactTensors:
+        """Those of some rows, as ``like`` in type and device."""
+
+        def put(values: NDArray[np.floating] | None) -> Tensor | None:
+            return None if values is None else torch.from_numpy(values).to(like)
+
+        values = put(self.values)
+        assert values is not None
+        chosen = None
+        if not isinstance(rows, slice):
+            chosen = torch.from_numpy(rows).to(like.device)
+        return CompactTensors(values, put(self.factors), put(self.row_weights), chosen)
+
+
+@dataclass(frozen=True)
+class CompactTensors:
+    """Labels as in :class:`CompactLabels`; targets and weights are made when asked for.
+
+    ``chosen`` are the rows that are meant, None for all.
+    """
+
+    values: Tensor
+    factors: Tensor | None
+    all_row_weights: Tensor | None
+    chosen: Tensor | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        n_rows = len(self.values) if self.chosen is None else len(self.chosen)
+        return n_rows, self.values.shape[1]
+
+    @property
+    def targets(self) -> _MadeTargets:
+        return _MadeTargets(self)
+
+    @property
+    def weights(self) -> _MadeWeights | None:
+        return None if self.factors is None else _MadeWeights(self)
+
+    @property
+    def row_weights(self) -> Tensor | None:
+        every = self.all_row_weights
+        return every if every is None or self.chosen is None else every[self.chosen]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor | slice) -> LabelTensors:
+        every, weights = self.all_row_weights, self.weights
+        return LabelTensors(
+            self.targets[index],
+            None if weights is None else weights[index],
+            None if every is None else every[self.which(index)],
+        )
+
+    def which(self, index: Tensor | slice) -> Tensor | slice:
+        """Rows of ``values``."""
+        return index if self.chosen is None else self.chosen[index]
+
+
+class _MadeTargets:
+    def __init__(self, labels: CompactTensors) -> None:
+        self._labels = labels
+        self.shape = labels.shape
+        self.device = labels.values.device
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        part = gather(self._labels.values, self._labels.which(index))
+        return part if self._labels.factors is None else part.nan_to_num(nan=0.0)
+
+
+class _MadeWeights:
+    def __init__(self, labels: CompactTensors) -> None:
+        self._labels = labels
+        self.shape = labels.shape
+        self.device = labels.values.device
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        rows, factors = self._labels.which(index), self._labels.factors
+        assert factors is not None
+        part = gather(self._labels.values, rows)
+        weights = (~part.isnan()).to(part)
+        if factors.shape[1] == 1:
+            weights *= factors[:, 0]
+        else:
+            # Of a task without classes all factors are the same.
+            kind = part.nan_to_num(nan=0.0).long().clamp_(0, factors.shape[1] - 1)
+            task = torch.arange(len(factors), device=part.device)
+            weights *= factors[task, kind]
+        if self._labels.all_row_weights is not None:
+            weights *= self._labels.all_row_weights[rows].unsqueeze(1)
+        return weights
+
+
+def encode_labels(
+    task_set: TaskSet,
+    labels: Labels,
+    weight: NDArray[np.float64] | None,
+    balanced: bool,
+    ranks: Ranks = ALONE,
+) -> EncodedLabels | CompactLabels:
+    """Targets and weights of the learned tasks, compact if they are many.
+
+    Where several ranks have rows they are not, as each would have to know of the others'.
+
+    Parameters
+    ----------
+    task_set : TaskSet
+    labels : Labels
+    weight : ndarray of shape (n_rows,) or None
+    balanced : bool
+        Whether the classes of a task weigh the same.
+    """
+    if ranks.size == 1 and labels.n_rows * len(task_set.learned) > MANY_LABELS:
+        task_set.check(labels)
+        return CompactLabels.encode(task_set, labels, weight, balanced)
+    targets, labelled = task_set.encode(labels)
+    weights = label_weights(
+        labelled, weight, targets, task_set.n_classes() if balanced else None, ranks
+    )
+    return EncodedLabels(
+        targets, weights, None if weight is None else weight / ranks.mean(weight)
+    )
+
 
 class SparseRows:
     """Rows of a CSR matrix, made dense and standardised batch by batch."""
 
     def __init__(self, X: sparse.csr_array, inputs: InputScaler, like: Tensor) -> None:
+        self.shape = X.shape
         self._X = X
         self._inputs = inputs
         self._like = like
@@ -168,25 +377,31 @@ class SparseRows:
         return int(self._X.shape[0])
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        rows = torch.from_numpy(self._X[index.cpu().numpy()].toarray())
-        out: Tensor = self._inputs(rows.double()).to(self._like)
+        out = self._like.new_empty(len(index), self.shape[1])
+        standardise_into(out, self._X[index.cpu().numpy()], self._inputs)
         return out
 
 
 def standardised_rows(
-    X: NDArray[np.floating] | sparse.csr_array, inputs: InputScaler, like: Tensor
-) -> Tensor | SparseRows:
-    """Rows of X, standardised in double precision, as ``like`` in type and device.
+    X: NDArray[np.floating] | sparse.csr_array | LazyRows,
+    inputs: InputScaler,
+    like: Tensor,
+    which: slice | NDArray[np.intp] = slice(None),
+) -> Tensor | SparseRows | BlockRows:
+    """Rows of X, or those given, standardised in double precision, as ``like`` in type and device.
 
-    Dense rows are held in memory, which is moved to the device once; sparse rows are
-    made dense batch by batch.
+    Dense rows are held in memory, which is moved to the device once; sparse and lazy
+    rows are made dense and read batch by batch. Lazy rows that are few are held, too.
     """
     if sparse.issparse(X):
-        return SparseRows(X, inputs, like)
-    out = torch.empty(X.shape, dtype=like.dtype)
-    for rows in _chunks(*X.shape):
-        part = torch.from_numpy(X[rows].astype(np.float64))
-        out[rows] = inputs(part).to(like.dtype)
+        return SparseRows(X[which], inputs, like)
+    if isinstance(X, LazyRows):
+        X, which = X[which], slice(None)
+        if not X.fits_buffer:
+            return BlockRows(X, inputs, like)
+    n_rows = X.shape[0] if isinstance(which, slice) else len(which)
+    out = torch.empty(n_rows, X.shape[1], dtype=like.dtype)
+    standardise_into(out, X, inputs, which)
     return out.to(like.device)
 
 
@@ -277,7 +492,7 @@ def output_spread(
 
 def forward(
     encoder: Encoder,
-    X: NDArray[np.floating] | sparse.csr_array,
+    X: NDArray[np.floating] | sparse.csr_array | LazyRows,
     device: torch.device,
 ) -> NDArray[np.floating]:
     """Codes of X, chunk by chunk, computed in the precision of X.
@@ -288,7 +503,7 @@ def forward(
     Parameters
     ----------
     encoder : Encoder
-    X : ndarray or CSR matrix of shape (n_rows, n_features)
+    X : ndarray, LazyRows or CSR matrix of shape (n_rows, n_features)
     device : torch.device
 
     Returns
@@ -300,7 +515,7 @@ def forward(
     max_rows = MAX_CPU_ROWS if device.type == "cpu" else MAX_CHUNK_ROWS
     with torch.no_grad():
         codes = encoder.cast(device, dtype)
-        for rows in _chunks(X.shape[0], X.shape[1], max_rows):
+        for rows in chunks(X, max_rows):
             part: Any = X[rows]
             dense = part.toarray() if sparse.issparse(part) else part
             # torch wants memory that it may write to, in positive strides.

@@ -42,12 +42,12 @@ def _is_number(dtype: Any) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """Labels of one task: values, where they are missing, and what they are."""
+    """Labels of one task: values, what they are, and where they are missing."""
 
     name: str
     values: NDArray[Any]
-    missing: NDArray[np.bool_]
     categorical: bool
+    mask: NDArray[np.bool_] | None
 
     @classmethod
     def read(cls, name: str, values: NDArray[Any], categorical: bool = False) -> Column:
@@ -85,14 +85,22 @@ class Column:
                 f"Y_tasks: task {name!r} holds infinite labels (inf). Use finite "
                 "numbers, and NaN for a missing label."
             )
-        return cls(name, values, missing, categorical)
+        return cls(name, values, categorical, missing if values.dtype == "O" else None)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Whether a label is missing, of shape (n_rows,).
+
+        Held for objects only, which take long to look at: numbers may be many.
+        """
+        return _missing(self.values) if self.mask is None else self.mask
 
     def distinct(self) -> Column:
         """The labels that say what the column is: all classes, or that there are none."""
         found = np.unique(self.values[~self.missing])
         if found.dtype.kind == "f" and np.any(found % 1 != 0):
             found = np.unique([found[0], found[-1], found[found % 1 != 0][0]])
-        return replace(self, values=found, missing=np.zeros(len(found), dtype=bool))
+        return replace(self, values=found, mask=None)
 
     @property
     def _kind(self) -> str | None:
@@ -117,8 +125,7 @@ class Column:
             )
         some = [column for column in columns if len(column.values)] or columns[:1]
         values = np.unique(np.concatenate([column.values for column in some]))
-        missing = np.zeros(len(values), dtype=bool)
-        return cls(name, values, missing, any(column.categorical for column in some))
+        return cls(name, values, any(column.categorical for column in some), None)
 
     def infer_type(self) -> str:
         present = self.values[~self.missing]
@@ -167,8 +174,12 @@ class Labels:
     def take(self, rows: NDArray[np.intp]) -> Labels:
         """Labels of some rows."""
         columns = [
-            replace(c, values=c.values[rows], missing=c.missing[rows])
-            for c in self.columns
+            replace(
+                column,
+                values=column.values[rows],
+                mask=None if column.mask is None else column.mask[rows],
+            )
+            for column in self.columns
         ]
         return replace(self, columns=columns)
 

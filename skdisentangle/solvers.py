@@ -18,8 +18,10 @@ the intercept, and codes with a last column of ones, see :func:`augment`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +42,7 @@ from .penalties import penalty_weights, soft_threshold
 
 __all__ = [
     "HeadSolution",
+    "Sliceable",
     "augment",
     "curvature",
     "gradient",
@@ -50,7 +53,25 @@ __all__ = [
     "solve_heads",
     "solve_penalized_heads",
     "standard_errors",
+    "sum_tensors",
 ]
+
+
+#: Scores (rows times outputs), at the most, of which :func:`solve_heads` holds all at once,
+#: and of a part of the rows where they are more. Small parts stay in the cache.
+WHOLE_VALUES, PART_VALUES = 2**21, 2**18
+
+
+class Sliceable(Protocol):
+    """A tensor, or what gives the rows of one when it is sliced."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __getitem__(self, rows: slice) -> Tensor: ...
 
 
 def augment(codes: Tensor) -> Tensor:
@@ -253,6 +274,80 @@ def optimality_gap(theta: Tensor, slope: Tensor, l1: Tensor) -> Tensor:
     return torch.where(theta == 0, at_zero, away).amax(1)
 
 
+def sum_tensors(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors of equal shape, one at a time; of a single one, itself."""
+    return functools.reduce(Tensor.add, parts)
+
+
+_Part = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+
+def _bound_and_slopes(
+    codes: Tensor,
+    targets: Sliceable,
+    weights: Sliceable | None,
+    row_weights: Tensor | None,
+    blocks: Sequence[Block],
+    ranks_part: Part | None = None,
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Bound on the curvature, and gradient of each task's summed loss, over all rows.
+
+    Many rows of one process are looked at in parts, so that no temporary is as long as
+    they are.
+    """
+    n_rows, width = len(codes), max(blocks[-1].outputs.stop, codes.shape[1] + 1)
+    size = n_rows
+    if ranks_part is None and n_rows * width > WHOLE_VALUES:
+        size = max(1, PART_VALUES // width)
+
+    def parts() -> Iterator[_Part]:
+        for start in range(0, n_rows, size):
+            rows = slice(start, min(n_rows, start + size))
+            yield (
+                augment(codes[rows]),
+                targets[rows],
+                None if weights is None else weights[rows],
+                None if row_weights is None else row_weights[rows],
+            )
+
+    if size == n_rows:
+        own, truth = augment(codes), targets[:]
+        weight = None if weights is None else weights[:]
+        ranks = ALONE if ranks_part is None else ranks_part.ranks
+        gram = ranks.sum(own.T @ own) if row_weights is None else None
+        bound = curvature(own, weight, blocks, row_weights, gram, ranks_part)
+        return bound, _sums_of_slopes(own, truth, weight, blocks, gram, ranks_part)
+    if weights is not None:
+        # The mean of bounds of the parts' curvatures bounds that of their mean.
+        bound = sum_tensors(
+            curvature(own, weight, blocks, row_weight) * (len(own) / n_rows)
+            for own, _, weight, row_weight in parts()
+        )
+        return bound, lambda theta: sum_tensors(
+            _sums_of_slopes(own, truth, weight, blocks)(theta)
+            for own, truth, weight, _ in parts()
+        )
+    # Of squared losses only sums over rows are needed; regression tasks come first.
+    gram = sum_tensors(own.T @ own for own, *_ in parts())
+    n_squared = sum(b.n_tasks for b in blocks if b.type == "regression")
+    others = [block for block in blocks if block.type != "regression"]
+    product = sum_tensors(truth[:, :n_squared].T @ own for own, truth, *_ in parts())
+
+    def slopes(theta: Tensor) -> Tensor:
+        found = torch.addmm(product, theta[:n_squared], gram, beta=-1)
+        if others:
+            rest = sum_tensors(
+                _sums_of_slopes(own, truth[:, n_squared:], None, others)(
+                    theta[n_squared:]
+                )
+                for own, truth, *_ in parts()
+            )
+            found = torch.cat([found, rest])
+        return found
+
+    return curvature(codes, None, blocks, gram=gram), slopes
+
+
 @dataclass(frozen=True)
 class HeadSolution:
     """Heads for given codes.
@@ -275,8 +370,8 @@ class HeadSolution:
 
 def solve_heads(
     codes: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
+    targets: Sliceable,
+    weights: Sliceable | None,
     blocks: Sequence[Block],
     l1_weights: Tensor,
     *,
@@ -295,9 +390,9 @@ def solve_heads(
     Parameters
     ----------
     codes : Tensor of shape (n_rows, n_components)
-    targets : Tensor of shape (n_rows, n_tasks)
+    targets : Tensor (or Sliceable) of shape (n_rows, n_tasks)
         See :mod:`skdisentangle.losses`.
-    weights : Tensor of shape (n_rows, n_tasks) or None
+    weights : Tensor (or Sliceable) of shape (n_rows, n_tasks) or None
         Weight of each row for each task, zero where it is not labelled. Of mean one
         over the rows, they make the loss a weighted mean. None weighs all by one.
     blocks : sequence of Block
@@ -322,11 +417,11 @@ def solve_heads(
         coef = torch.zeros_like(l1_weights)
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
-    rows = augment(codes)
     ranks, n_rows = part or (ALONE, len(codes))
-    gram = ranks.sum(rows.T @ rows) if row_weights is None else None
-    step = curvature(rows, weights, blocks, row_weights, gram, part).reciprocal()
-    slopes = _sums_of_slopes(rows, targets, weights, blocks, gram, part)
+    bound, slopes = _bound_and_slopes(
+        codes, targets, weights, row_weights, blocks, part
+    )
+    step = bound.reciprocal()
     threshold = step * l1
     n_tasks = targets.shape[1]
     owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
@@ -355,8 +450,8 @@ def solve_heads(
 
 def solve_penalized_heads(
     codes: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
+    targets: Sliceable,
+    weights: Sliceable | None,
     blocks: Sequence[Block],
     usage_weights: Tensor,
     *,

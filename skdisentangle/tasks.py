@@ -379,23 +379,32 @@ class TaskSet:
             If a label is none of its task's classes.
         """
         self.check(labels)
-        targets = np.zeros((labels.n_rows, len(self.learned)))
-        labelled = np.zeros(targets.shape, dtype=bool)
-        for number, index in enumerate(self.learned):
-            task, column = self.tasks[index], labels.columns[index]
-            here = ~column.missing
-            labelled[:, number] = here
-            present = column.values[here]
-            if task.classes is None:
-                if column.categorical and len(present):
-                    raise ValueError(
-                        f"Y_tasks: task {task.name!r} is a regression task; got the "
-                        f"label {present.tolist()[0]!r}."
-                    )
-                value = (present.astype(np.float64) - task.mean) / task.scale
-            else:
-                value = _class_indices(task, present, unseen_ok)
-            targets[here, number] = value
+        targets = np.empty((labels.n_rows, len(self.learned)))
+        labelled = np.empty(targets.shape, dtype=bool)
+        for number in range(len(self.learned)):
+            targets[:, number], labelled[:, number] = self.encode_task(
+                number, labels, unseen_ok=unseen_ok
+            )
+        return targets, labelled
+
+    def encode_task(
+        self, number: int, labels: Labels, *, unseen_ok: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The same for one learned task, by its number in the order of the solvers."""
+        index = self.learned[number]
+        task, column = self.tasks[index], labels.columns[index]
+        labelled = ~column.missing
+        present = column.values[labelled]
+        targets = np.zeros(labels.n_rows)
+        if task.classes is not None:
+            targets[labelled] = _class_indices(task, present, unseen_ok)
+            return targets, labelled
+        if column.categorical and len(present):
+            raise ValueError(
+                f"Y_tasks: task {task.name!r} is a regression task; got the "
+                f"label {present.tolist()[0]!r}."
+            )
+        targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
         return targets, labelled
 
     def decode(self, columns: Sequence[NDArray[Any]]) -> Any:

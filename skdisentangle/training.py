@@ -31,7 +31,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -54,23 +54,32 @@ from .losses import (
 )
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
+    Sliceable,
     augment,
     curvature,
     pad_weights,
     proximal_steps,
     solve_penalized_heads,
     standard_errors,
+    sum_tensors,
 )
 
 __all__ = [
     "History",
+    "Batches",
+    "LabelRows",
     "LabelTensors",
     "Rows",
+    "RowsInBlocks",
     "TrainingOptions",
     "TrainingState",
     "change_basis",
     "finish",
+    "gather",
+    "n_batches",
     "score_state",
+    "shuffled_batches",
+    "split_batches",
     "threads",
     "train",
     "train_pass",
@@ -100,6 +109,11 @@ CHUNK_ROWS = 4096
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
+#: And values of standardised rows, at the most, where they are not in memory.
+CHUNK_VALUES = 2**25
+
+#: Values of raw components in the statistics at the end of a fit.
+PART_VALUES = 2**19
 
 #: Memory of the running means of residual variances and of component statistics.
 MEMORY = 0.99
@@ -132,9 +146,51 @@ PARTIAL_FIT_STEPS = 1000
 class Rows(Protocol):
     """Rows of standardised inputs, gathered by index."""
 
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class BatchesInParts(Protocol):
+    """Row numbers of the batches of a pass, of which some can be had together."""
+
+    def __len__(self) -> int: ...
+
+    def parts(self) -> Iterator[Sequence[Tensor]]: ...
+
+
+Batches = Sequence[Tensor] | BatchesInParts
+
+
+@runtime_checkable
+class RowsInBlocks(Rows, Protocol):
+    """Rows that can be gathered by index, but are better had in an order of their own."""
+
+    @property
+    def chunk_rows(self) -> int: ...
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Batches: ...
+
+
+class LabelRows(Protocol):
+    """Labels of rows, which become tensors when some rows are asked for."""
+
+    @property
+    def targets(self) -> Sliceable: ...
+
+    @property
+    def weights(self) -> Sliceable | None: ...
+
+    @property
+    def row_weights(self) -> Tensor | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor | slice) -> LabelTensors: ...
 
 
 @dataclass(frozen=True)
@@ -160,9 +216,9 @@ class LabelTensors:
 
     def __getitem__(self, index: Tensor | slice) -> LabelTensors:
         return LabelTensors(
-            _take(self.targets, index),
-            None if self.weights is None else _take(self.weights, index),
-            None if self.row_weights is None else _take(self.row_weights, index),
+            gather(self.targets, index),
+            None if self.weights is None else gather(self.weights, index),
+            None if self.row_weights is None else gather(self.row_weights, index),
         )
 
     def of_all(self, ranks: Ranks) -> LabelTensors:
@@ -187,7 +243,7 @@ class LabelTensors:
         ]
 
 
-def _take(values: Tensor, index: Tensor | slice) -> Tensor:
+def gather(values: Tensor, index: Tensor | slice) -> Tensor:
     """Rows of a tensor; ``index_select`` is several times faster than indexing."""
     return values[index] if isinstance(index, slice) else values.index_select(0, index)
 
@@ -582,8 +638,8 @@ def _descend(optimizer: torch.optim.Optimizer) -> None:
 def _pass(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
-    batches: Sequence[Tensor],
+    labels: LabelRows,
+    batches: Batches,
     l1: Tensor,
     options: TrainingOptions,
     generator: torch.Generator,
@@ -594,17 +650,20 @@ def _pass(
     state.body.train()
     total = torch.zeros((), dtype=l1.dtype, device=l1.device)
     n_rows = 0
-    here = batches if shard is None else [shard.here(index) for index in batches]
-    for number, (index, (held, batch)) in enumerate(
-        zip(batches, _gathered(rows, labels, here), strict=True)
-    ):
+    here, sizes = batches, None
+    if shard is not None:
+        assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
+        here = [shard.here(index) for index in batches]
+        sizes = [len(index) for index in batches]
+    for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
         if set_rate is not None:
             set_rate(number / len(batches))
-        part = None if shard is None else Part(shard.ranks, len(index))
+        size = len(held) if sizes is None else sizes[number]
+        part = None if shard is None else Part(shard.ranks, size)
         codes = step(state, held, batch, l1, options, generator, part)
         if number % LOSS_EVERY == 0:
-            total += _loss(state, codes, batch, options, len(index)) * len(index)
-            n_rows += len(index)
+            total += _loss(state, codes, batch, options, size) * size
+            n_rows += size
     return float(options.ranks.sum(total)) / n_rows
 
 
@@ -636,17 +695,19 @@ def _loss(
 
 
 def _gathered(
-    rows: Rows, labels: LabelTensors, batches: Sequence[Tensor]
+    rows: Rows, labels: LabelRows, batches: Batches
 ) -> Iterator[tuple[Tensor, LabelTensors]]:
     """Rows and labels of each batch, gathered for a few batches at a time."""
-    n_rows = min(CHUNK_ROWS, GATHERED_LABELS // labels.targets.shape[1])
-    at_once = max(1, n_rows // max(1, *map(len, batches)))
-    for first in range(0, len(batches), at_once):
-        some = batches[first : first + at_once]
-        sizes = [len(index) for index in some]
-        index = torch.cat(list(some))
-        held = _take(rows, index) if isinstance(rows, Tensor) else rows[index]
-        yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
+    n_rows = min(_chunk_rows(rows), GATHERED_LABELS // labels.targets.shape[1])
+    parts = batches.parts() if isinstance(batches, BatchesInParts) else [batches]
+    for part in parts:
+        at_once = max(1, n_rows // max(1, *map(len, part)))
+        for first in range(0, len(part), at_once):
+            some = part[first : first + at_once]
+            sizes = [len(index) for index in some]
+            index = torch.cat(list(some))
+            held = gather(rows, index) if isinstance(rows, Tensor) else rows[index]
+            yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
 
 
 def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
@@ -669,16 +730,37 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
     return pad_weights(weights, options.blocks)
 
 
+def n_batches(n_rows: int, batch_size: int) -> int:
+    """Batches of nearly equal size, none of a single row."""
+    return max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
+
+
 def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut a permutation into batches of nearly equal size, none of a single row."""
-    n_batches = max(1, min(math.ceil(len(order) / batch_size), len(order) // 2))
-    return list(order.tensor_split(n_batches))
+    """Cut a permutation into batches."""
+    return list(order.tensor_split(n_batches(len(order), batch_size)))
+
+
+def shuffled_batches(
+    rows: Rows | RowsInBlocks,
+    n_rows: int,
+    batch_size: int,
+    generator: torch.Generator,
+    like: Tensor,
+) -> Batches:
+    """Batches of all rows, of all ranks, in random order, each row in one of them.
+
+    Rows that are not in memory say themselves in which order they can be had.
+    """
+    if isinstance(rows, RowsInBlocks):
+        return rows.batches(batch_size, generator)
+    order = torch.randperm(n_rows, generator=generator).to(like.device)
+    return split_batches(order, batch_size)
 
 
 def train_pass(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     batch_size: int,
@@ -697,13 +779,12 @@ def train_pass(
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
         change_basis(state, rows, labels, options, first=True)
-    order = torch.randperm(len(labels), generator=generator).to(state.theta.device)
     l1 = _l1(state, options, progress)
-    batches = split_batches(order, batch_size)
+    batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
-def _sample(labels: LabelTensors, ranks: Ranks) -> Tensor:
+def _sample(labels: LabelRows, ranks: Ranks) -> Tensor:
     """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
     shard = ranks.shard(len(labels))
     n_rows = len(labels) if shard is None else shard.n_rows
@@ -712,7 +793,7 @@ def _sample(labels: LabelTensors, ranks: Ranks) -> Tensor:
     return some if shard is None else shard.here(some)
 
 
-def _count_labels(rows: Rows, labels: LabelTensors, ranks: Ranks) -> Tensor:
+def _count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
     """Labels of each task; those of equal rows count once, like one of a larger weight.
 
     Those of all ranks are counted. Rows are taken for equal if one random projection of
@@ -720,7 +801,7 @@ def _count_labels(rows: Rows, labels: LabelTensors, ranks: Ranks) -> Tensor:
     """
     some = _sample(labels, ranks)
     parts = []
-    for index in some.split(CHUNK_ROWS // 4):
+    for index in some.split(max(1, _chunk_rows(rows) // 4)):
         part = rows[index].double()
         generator = torch.Generator().manual_seed(0)
         axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
@@ -740,7 +821,7 @@ def _count_labels(rows: Rows, labels: LabelTensors, ranks: Ranks) -> Tensor:
 def change_basis(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     first: bool,
@@ -827,7 +908,7 @@ class History:
 def train(
     state: TrainingState,
     rows: Rows,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     batch_size: int,
@@ -880,7 +961,7 @@ def train(
     n_rows = len(labels) if shard is None else shard.n_rows
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= n_rows and options.bilevel is None
-    every_row = torch.arange(n_rows, device=state.theta.device)
+    every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
     state.n_labels = _count_labels(rows, labels, options.ranks)
 
     def set_rate(share: float) -> None:
@@ -890,10 +971,11 @@ def train(
 
     try:
         for epoch in range(1, n_epochs + 1):
-            order = every_row
+            batches: Batches = [every_row]
             if not in_order:
-                order = torch.randperm(n_rows, generator=generator).to(every_row)
-            batches = split_batches(order, batch_size)
+                batches = shuffled_batches(
+                    rows, n_rows, batch_size, generator, state.theta
+                )
             l1 = _l1(state, options, progress)
             loss = _pass(
                 state, rows, labels, batches, l1, options, generator, set_rate, shard
@@ -965,21 +1047,37 @@ def _raw_components(body: nn.Module, rows: Rows, which: Tensor | None = None) ->
     """Raw components of all rows, or of those given, in evaluation mode."""
     body.eval()
     which = torch.arange(len(rows)) if which is None else which
+    out: Tensor | None = None
+    start = 0
     with torch.no_grad():
-        parts = [body(rows[index]) for index in which.split(CHUNK_ROWS)]
-    return torch.cat(parts)
+        for index in which.split(_chunk_rows(rows)):
+            part = body(rows[index])
+            if out is None:
+                out = part.new_empty(len(which), part.shape[1])
+            out[start : start + len(part)] = part
+            start += len(part)
+    assert out is not None
+    return out
+
+
+def _chunk_rows(rows: Rows | RowsInBlocks) -> int:
+    """Rows to look at together."""
+    if isinstance(rows, RowsInBlocks):
+        return rows.chunk_rows
+    return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
 
 
 def score_state(
-    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
 ) -> float:
     """Mean over tasks of R2 or accuracy, with the running statistics."""
     raw = _raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
+    known = labels[:]
     scores = task_scores(
         codes @ state.theta.T,
-        labels.targets,
-        labels.weights,
+        known.targets,
+        known.weights,
         options.blocks,
         options.ranks,
     )
@@ -987,7 +1085,7 @@ def score_state(
 
 
 def finish(
-    state: TrainingState, rows: Rows, labels: LabelTensors, options: TrainingOptions
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
 ) -> None:
     """Replace running statistics and moving heads by those of all rows.
 
@@ -1006,10 +1104,15 @@ def finish(
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share
     share = (share / ranks.sum(share.sum())).double()
-    mean = ranks.sum(share @ raw.double())
-    state.var = ranks.sum(share @ (raw.double() - mean).square()).to(raw)
-    state.mean = mean.to(raw)
-    codes = (raw - state.mean) * (state.var + EPS).rsqrt()
+    # In parts, and in place: all rows in double precision would be more than the rest.
+    size = max(1, PART_VALUES // raw.shape[1])
+    parts = list(zip(share.split(size), raw.split(size), strict=True))
+    mean = ranks.sum(sum_tensors(weight @ part.double() for weight, part in parts))
+    var = sum_tensors(
+        weight @ (part.double() - mean).square() for weight, part in parts
+    )
+    state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
+    codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
     shard = ranks.shard(len(labels))
     part = None if shard is None else Part(ranks, shard.n_rows)
     _solve_all(state, codes, labels, options, penalised=True, part=part)
@@ -1019,7 +1122,7 @@ def finish(
 def _solve_all(
     state: TrainingState,
     codes: Tensor,
-    labels: LabelTensors,
+    labels: LabelRows,
     options: TrainingOptions,
     *,
     penalised: bool,

@@ -5,12 +5,19 @@ import pytest
 import torch
 from scipy import sparse
 
+from skdisentangle import inputs
 from skdisentangle.inputs import (
+    CompactLabels,
     InputMoments,
+    encode_labels,
     label_weights,
     output_spread,
     standardised_rows,
 )
+from skdisentangle.labels import Labels
+from skdisentangle.tasks import TaskSet
+
+from .conftest import make_problem
 
 
 def make_rows(seed=0, n_rows=5000, n_features=6):
@@ -75,6 +82,19 @@ def test_sparse_rows_equal_dense_rows():
     torch.testing.assert_close(lazy[index], dense[index])
 
 
+def test_some_rows_of_dense_and_sparse_ones():
+    X, weight = make_rows(n_rows=50)
+    moments = InputMoments(6)
+    moments.update(X, weight)
+    scaler, like = moments.scaler(50), torch.empty(0)
+    which = np.array([3, 1, 40])
+    expected = standardised_rows(X, scaler, like)[which]
+    dense = standardised_rows(X, scaler, like, which)
+    torch.testing.assert_close(dense, expected, rtol=0, atol=0)
+    few = standardised_rows(sparse.csr_array(X), scaler, like, which)
+    torch.testing.assert_close(few[torch.arange(3)], expected)
+
+
 def test_label_weights():
     labelled = np.array([[True, True], [True, False], [True, True], [True, True]])
     targets = np.array([[0.0, 0.3], [0.0, 0.0], [0.0, 0.1], [1.0, 0.2]])
@@ -102,3 +122,34 @@ def test_output_spread():
     rare = np.zeros((10_000, 1))
     rare[0] = 1
     assert output_spread(rare, None, np.array([2]), np.array([False])) == [0.1]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_compact_labels_are_the_labels(balanced, weighted, missing, monkeypatch):
+    _, Y, _ = make_problem(n_tasks=7)
+    rng = np.random.default_rng(0)
+    Y[rng.random(Y.shape) < missing] = np.nan
+    weight = rng.uniform(0.1, 5, size=300) if weighted else None
+    labels = Labels.read(Y)
+    task_set = TaskSet.build(labels, task_types=None, sample_weight=np.ones(300))
+    like = torch.empty(0)
+    plain = encode_labels(task_set, labels, weight, balanced)
+    monkeypatch.setattr(inputs, "MANY_LABELS", 7 * 300 - 1)
+    compact = encode_labels(task_set, labels, weight, balanced)
+    assert isinstance(compact, CompactLabels)
+    assert compact.values.dtype == np.float32
+    np.testing.assert_allclose(compact.spread(task_set), plain.spread(task_set))
+    shuffled = rng.permutation(300)[:90]
+    for rows in (slice(None), shuffled):
+        one, two = plain.tensors(rows, like), compact.tensors(rows, like)
+        assert len(one) == len(two)
+        for index in (slice(3, 50), torch.tensor([80, 2, 3]), slice(None)):
+            for name in ("targets", "weights", "row_weights"):
+                expected, made = getattr(one, name), getattr(two, name)
+                assert (expected is None) == (made is None)
+                if expected is not None:
+                    torch.testing.assert_close(made[index], expected[index])
+                    part = getattr(two[index], name)
+                    torch.testing.assert_close(part, expected[index])

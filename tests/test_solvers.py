@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 from sklearn.linear_model import Lasso, LogisticRegression
 
+from skdisentangle import solvers
 from skdisentangle.losses import Block
 from skdisentangle.penalties import soft_threshold
 from skdisentangle.solvers import (
@@ -238,6 +239,21 @@ def test_row_weights_give_the_step_of_repeated_rows():
     once = curvature(augment(torch.from_numpy(codes)), w.unsqueeze(1), blocks, w)
     many = augment(torch.from_numpy(codes.repeat(repeats, axis=0)))
     torch.testing.assert_close(once, curvature(many, None, blocks))
+
+
+@pytest.mark.parametrize("how", ["all", "both"])
+def test_rows_in_parts_give_the_same_heads(how, monkeypatch):
+    rng = np.random.default_rng(8)
+    codes = make_codes(rng)
+    weights = make_weights(rng, len(codes), how)
+    targets = make_targets(rng, codes, "multiclass")
+    l1 = np.full((3, 7), 0.02)
+    whole, _ = solve("multiclass", codes, targets, weights, l1)
+    monkeypatch.setattr(solvers, "WHOLE_VALUES", 0)
+    monkeypatch.setattr(solvers, "PART_VALUES", 50 * 8)  # 50, 50 and 20 rows
+    in_parts, _ = solve("multiclass", codes, targets, weights, l1)
+    np.testing.assert_allclose(in_parts.coef, whole.coef, atol=1e-6)
+    np.testing.assert_allclose(in_parts.intercept, whole.intercept, atol=1e-6)
 
 
 def test_proximal_steps_go_downhill_to_the_solution():

@@ -253,6 +253,17 @@ def test_on_epoch_can_end_the_fit():
     assert len(history.losses) == 7
 
 
+def test_statistics_of_parts_are_those_of_all_rows(monkeypatch):
+    ends = []
+    weights = torch.arange(200).double() % 3 + 0.5
+    for part_values in (training.PART_VALUES, 4 * 70):
+        monkeypatch.setattr(training, "PART_VALUES", part_values)
+        rows, targets, options, state = make()
+        finish(state, rows, LabelTensors(targets, None, weights), options)
+        ends.append((state.mean, state.var, state.theta))
+    torch.testing.assert_close(*ends)
+
+
 @pytest.mark.parametrize(
     ("n_rows", "size"), [(10, 3), (9, 2), (3, 2), (2, 2), (5, 100)]
 )
