@@ -37,6 +37,7 @@ __all__ = [
     "split_labels",
     "task_scores",
     "tasks_to_outputs",
+    "weighted",
 ]
 
 
@@ -272,18 +273,13 @@ def block_expected(scores: Tensor, weights: Tensor | None, block: Block) -> Tens
     Less :func:`block_encoded` they are the derivative of the weighted losses.
     """
     expected = LOSSES[block.type].expected_(scores, block.n_classes)
-    if weights is not None:
-        _weigh_(expected, weights, block.n_classes)
-    return expected
+    return weighted(expected, weights, block)
 
 
 def block_encoded(targets: Tensor, weights: Tensor | None, block: Block) -> Tensor:
     """Weighted targets of one block, with a column an output."""
     encoded = LOSSES[block.type].encoded(targets, block.n_classes)
-    if weights is not None:
-        encoded = encoded.clone()
-        _weigh_(encoded, weights, block.n_classes)
-    return encoded
+    return encoded if weights is None else weighted(encoded.clone(), weights, block)
 
 
 def block_scores(theta: Tensor, codes: Tensor, block: Block) -> Tensor:
@@ -308,9 +304,14 @@ def block_residual(
 ) -> Tensor:
     """As :func:`residual`, of one block: all columns are its own."""
     LOSSES[block.type].residual_(scores, targets, block.n_classes)
+    return weighted(scores, weights, block)
+
+
+def weighted(values: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Multiply the outputs of a block, in place, by the weights of their tasks."""
     if weights is not None:
-        _weigh_(scores, weights, block.n_classes)
-    return scores
+        _weigh_(values, weights, block.n_classes)
+    return values
 
 
 def hessian_product(
