@@ -451,6 +451,7 @@ def peers(kind, n_features, n_tasks, n_epochs, batch_size):
                 batch_size=batch_size,
                 iterator_train__shuffle=True,
                 train_split=None,
+                predict_nonlinearity=None,
                 verbose=0,
             ).fit(X, Y)
 
@@ -669,8 +670,8 @@ to do at times, so that the first is what to go by. One thread each.
 The bare loop has the same network, batches, epochs and fused Adam, features standardised by
 batch and plain linear heads; rows are gathered for several batches at once, and the
 gradients of the losses written by hand instead of left to autograd: it is the fastest that
-we can write. Half of the tasks are regressions and half binary, except as a case says. "An epoch" is the median one; the whole fit has
-validation, choice of the basis and exact heads besides. Its number of epochs is the default.
+we can write. Half of the tasks are regressions and half binary, except as a case says.
+"An epoch" is the median one; the whole fit has validation, choice of the basis and exact heads besides. Its number of epochs is the default.
 
 {epoch}
 
