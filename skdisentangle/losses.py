@@ -27,6 +27,8 @@ __all__ = [
     "Block",
     "Loss",
     "hessian_product",
+    "block_encoded",
+    "block_expected",
     "block_residual",
     "block_scores",
     "loss_values",
@@ -35,6 +37,7 @@ __all__ = [
     "split_labels",
     "task_scores",
     "tasks_to_outputs",
+    "weighted",
 ]
 
 
@@ -46,6 +49,12 @@ class Loss(Protocol):
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         """Loss per row and task, shape (n_rows, n_tasks)."""
+
+    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
+        """What encoded targets are expected to be; the scores may be overwritten."""
+
+    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
+        """Targets with a column an output; the derivative is the expected less them."""
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         """Overwrite the scores, shape (n_rows, n_outputs), by the derivative."""
@@ -64,6 +73,12 @@ class SquaredLoss:
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         return (scores - targets).square_().mul_(0.5)
 
+    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
+        return scores
+
+    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
+        return targets
+
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sub_(targets)
 
@@ -80,6 +95,12 @@ class LogisticLoss:
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         return F.softplus(scores).addcmul_(targets, scores, value=-1)
+
+    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
+        return scores.sigmoid_()
+
+    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
+        return targets
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sigmoid_().sub_(targets)
@@ -104,6 +125,15 @@ class SoftmaxLoss:
         logits = _by_class(scores, n_classes)
         picked = logits.gather(1, targets.T.long().unsqueeze(1)).squeeze(1)
         return (logits.logsumexp(1) - picked).T
+
+    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
+        return _by_class(scores, n_classes).softmax(1).flatten(0, 1).T
+
+    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
+        n_rows, n_tasks = targets.shape
+        codes = targets.new_zeros(n_tasks, n_classes, n_rows)
+        codes.scatter_(1, targets.T.long().unsqueeze(1), 1.0)
+        return codes.flatten(0, 1).T
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         logits = _by_class(scores, n_classes)
@@ -237,6 +267,21 @@ def residual(
     return scores
 
 
+def block_expected(scores: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Weighted expected targets of one block; the scores may be overwritten.
+
+    Less :func:`block_encoded` they are the derivative of the weighted losses.
+    """
+    expected = LOSSES[block.type].expected_(scores, block.n_classes)
+    return weighted(expected, weights, block)
+
+
+def block_encoded(targets: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Weighted targets of one block, with a column an output."""
+    encoded = LOSSES[block.type].encoded(targets, block.n_classes)
+    return encoded if weights is None else weighted(encoded.clone(), weights, block)
+
+
 def block_scores(theta: Tensor, codes: Tensor, block: Block) -> Tensor:
     """Scores of one block, in the memory layout in which its loss is fastest.
 
@@ -259,9 +304,14 @@ def block_residual(
 ) -> Tensor:
     """As :func:`residual`, of one block: all columns are its own."""
     LOSSES[block.type].residual_(scores, targets, block.n_classes)
+    return weighted(scores, weights, block)
+
+
+def weighted(values: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Multiply the outputs of a block, in place, by the weights of their tasks."""
     if weights is not None:
-        _weigh_(scores, weights, block.n_classes)
-    return scores
+        _weigh_(values, weights, block.n_classes)
+    return values
 
 
 def hessian_product(

@@ -31,6 +31,8 @@ from .distributed import ALONE, Part
 from .losses import (
     LOSSES,
     Block,
+    block_encoded,
+    block_expected,
     block_residual,
     block_scores,
     loss_values,
@@ -167,29 +169,41 @@ def _sums_of_slopes(
 ) -> Callable[[Tensor], Tensor]:
     """Gradient of each task's summed loss, as a function of the heads.
 
-    With ``gram``, which is ``codes.T @ codes`` of all rows, that of a squared loss on
-    complete labels looks at the rows only once.
+    What classes have to do with it is summed over the rows once. With ``gram``, which is
+    ``codes.T @ codes`` of all rows, nothing of a squared loss on complete labels needs
+    the rows.
     """
     ranks, _ = part or (ALONE, len(codes))
     labels = split_labels(targets, weights, blocks)
-    products = [
-        None
-        if gram is None or weights is not None or block.type != "regression"
-        else ranks.sum(truth.T @ codes)
-        for block, (truth, _) in zip(blocks, labels, strict=True)
+    by_gram = [
+        gram is not None and weights is None and block.type == "regression"
+        for block in blocks
     ]
+    known: list[Tensor | None] = []
+    for quick, block, (truth, weight) in zip(by_gram, blocks, labels, strict=True):
+        told = None
+        if quick:
+            told = ranks.sum(truth.T @ codes)
+        elif block.n_classes > 1:
+            # Of these rows only: it is summed over ranks with what it is taken from.
+            told = block_encoded(truth, weight, block).T @ codes
+        known.append(told)
 
     def slopes(theta: Tensor) -> Tensor:
         parts, of_rows = [], []
-        for own, block, (truth, weight), product in zip(
-            split_heads(theta, blocks), blocks, labels, products, strict=True
+        for own, block, (truth, weight), told, quick in zip(
+            split_heads(theta, blocks), blocks, labels, known, by_gram, strict=True
         ):
-            if product is None or gram is None:
-                scores = block_scores(own, codes, block)
+            if quick and gram is not None and told is not None:
+                parts.append(torch.addmm(told, own, gram, beta=-1))
+                continue
+            scores = block_scores(own, codes, block)
+            if told is None:
                 parts.append(block_residual(scores, truth, weight, block).T @ codes)
-                of_rows.append(parts[-1])
             else:
-                parts.append(torch.addmm(product, own, gram, beta=-1))
+                expected = block_expected(scores, weight, block)
+                parts.append(torch.addmm(told, expected.T, codes, beta=-1))
+            of_rows.append(parts[-1])
         ranks.sum_each(of_rows)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 

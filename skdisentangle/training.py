@@ -51,6 +51,7 @@ from .losses import (
     split_labels,
     task_scores,
     tasks_to_outputs,
+    weighted,
 )
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .solvers import (
@@ -419,16 +420,17 @@ def through_standardisation(
 
 
 def _squared_errors(
-    scores: Tensor, labels: LabelTensors, n_regression: int, part: Part | None = None
+    errors: Tensor,
+    weights: Tensor | None,
+    n_regression: int,
+    part: Part | None = None,
 ) -> Tensor:
     """Mean squared error of each regression task; these come first."""
-    ranks, n_rows = part or (ALONE, len(scores))
-    error = scores[:, :n_regression] - labels.targets[:, :n_regression]
-    if labels.weights is None:
-        lost = torch.linalg.vector_norm(error, dim=0).square_()
-    else:
-        lost = error.square_().mul_(labels.weights[:, :n_regression]).sum(0)
-    return ranks.sum(lost).div_(n_rows)
+    ranks, n_rows = part or (ALONE, len(errors))
+    square = errors[:, :n_regression].square()
+    if weights is not None:
+        square.mul_(weights[:, :n_regression])
+    return ranks.sum(square.sum(0)).div_(n_rows)
 
 
 def _outer_weights(
@@ -473,15 +475,19 @@ def _alternating(
         block_scores(own, codes, block)
         for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
     ]
-    lost = _squared_errors(scores[0], labels, len(state.variance), part)
+    errors = [
+        block_residual(score, truth, None, block)
+        for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
+    ]
+    lost = _squared_errors(errors[0], weights, len(state.variance), part)
     n_rows = len(codes) if part is None else part.n_rows
     outer = _outer_weights(lost, state, options).div(n_rows)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = torch.zeros_like(codes[:, :-1])
-    for block, score, (truth, weight), own in zip(
-        blocks, scores, known, heads, strict=True
+    for error, block, (_, weight), own in zip(
+        errors, blocks, known, heads, strict=True
     ):
-        slope.addmm_(block_residual(score, truth, weight, block), own)
+        slope.addmm_(weighted(error, weight, block), own)
     return slope
 
 
@@ -516,8 +522,10 @@ def _bilevel(
     scores = codes @ state.theta.T
     query = labels[n_support:]
     error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
-    errors = _squared_errors(scores[n_support:], query, len(state.variance))
-    outer = _outer_weights(errors, state, options)
+    n_regression = len(state.variance)
+    lost = scores[n_support:, :n_regression] - query.targets[:, :n_regression]
+    lost = _squared_errors(lost, query.weights, n_regression)
+    outer = _outer_weights(lost, state, options)
     n_tasks = labels.targets.shape[1]
     if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
         drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]

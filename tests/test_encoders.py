@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -206,3 +208,20 @@ def test_tied_layers_are_cast_as_they_are():
     with torch.no_grad():
         codes = encoder.cast(torch.device("cpu"), torch.float64)(rows)
         torch.testing.assert_close(codes, encoder(rows))
+
+
+@pytest.mark.parametrize("body", [torch.nn.Linear(6, 4), _Own()], ids=["torch", "own"])
+def test_threads_may_cast_one_encoder_at_once(body):
+    encoder = fitted_encoder(body)
+    rows = torch.randn(500, 6, generator=torch.Generator().manual_seed(0))
+
+    def codes(number):
+        dtype = (torch.float32, torch.float64)[number % 2]
+        with torch.no_grad():
+            return encoder.cast(torch.device("cpu"), dtype)(rows.to(dtype))
+
+    alone = [codes(0), codes(1)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(codes, range(40)))
+    for number, found in enumerate(together):
+        assert torch.equal(found, alone[number % 2])
