@@ -1,6 +1,6 @@
 """Suite "speed": what a fit costs over the bare network, and how cost grows.
 
-    python -m benchmarks.speed                                # the report, about 40 minutes
+    python -m benchmarks.speed                                # the report, about 20 minutes
     python -m benchmarks.speed --parts epoch                  # one part of it
     python -m benchmarks.speed --parts epoch --rounds 2       # for development
 
@@ -71,7 +71,7 @@ GROWTH = {
     "tasks": (1, 10, 100, 1000, 2000),
     "components": (4, 16, 64, 256),
 }
-GROWTH_ROUNDS, GROWTH_EPOCHS = 2, 6
+GROWTH_ROUNDS, GROWTH_EPOCHS = 2, 10
 
 #: Epochs of peers, and rows that they are scored on.
 PEER_EPOCHS, N_TEST = 10, 5000
