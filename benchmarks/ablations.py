@@ -30,10 +30,10 @@ CASES = (
 )
 
 
-def _unsolved(state, codes, labels, options, *, penalised):
+def _unsolved(*args, penalised, **options):
     """Heads of the last batches stand for those of all rows until the fit ends."""
     if penalised:
-        _SOLVE_ALL(state, codes, labels, options, penalised=True)
+        _SOLVE_ALL(*args, penalised=True, **options)
 
 
 _SOLVE_ALL = training._solve_all
