@@ -11,7 +11,8 @@ regression target, ``sqrt(p (1 - p))`` for a class of frequency p. With it a str
 means the same for every task: at ``sparsity=1`` a component that is the target, but for
 scale, is just left out. Without it a rare class is penalised out of its task.
 
-For a task with few labels both strengths are larger, by :func:`few_labels_factor`.
+For a task with few labels the weights are larger, by :func:`few_labels_factor`; not so
+``cut``, below: few labels are no reason to shrink what is large.
 
 ``penalty="l1"``
     ``weight[k, m] = sparsity + sharing * share[m]``
@@ -164,7 +165,8 @@ def penalty_weights(
     spread : Tensor of shape (n_outputs,), optional
         Standard deviation of what each output predicts; one by default.
     factor : Tensor of shape (n_outputs,), optional
-        Of both strengths, see :func:`few_labels_factor`; one by default.
+        Of the weights, see :func:`few_labels_factor`; one by default. Which
+        coefficients are large enough to be spared does not depend on it.
 
     Returns
     -------
@@ -174,15 +176,13 @@ def penalty_weights(
         row = sparsity + sharing * sharing_weights(usage(coef, weights))
     else:
         row = coef.new_full((coef.shape[1],), sparsity)
-    ones = coef.new_ones(len(coef), 1)
-    scale = ones if spread is None else spread.unsqueeze(1)
-    more = ones if factor is None else factor.unsqueeze(1)
-    row = more * scale * row
+    scale = coef.new_ones(len(coef), 1) if spread is None else spread.unsqueeze(1)
+    row = scale * row if factor is None else factor.unsqueeze(1) * scale * row
     if not reweighted:
         return row.expand_as(coef)
     size = coef.abs()
     cut = REWEIGHTING_CUT * size.amax(1, keepdim=True)
-    cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity * more / scale)
+    cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity / scale)
     return row * (1 - size / cut.clamp_min(torch.finfo(coef.dtype).tiny)).clamp_min(0)
 
 

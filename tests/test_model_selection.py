@@ -68,7 +68,7 @@ class _Interrupts(torch.nn.Module):
 @pytest.fixture(scope="module")
 def path(problem):
     X, Y, _ = problem
-    return sparsity_path(quick(), X, Y, sparsities=[0.01, 1.0, 0.1])
+    return sparsity_path(quick(), X, Y, sparsities=[0.03, 3.0, 0.3])
 
 
 class TestRule:
@@ -144,12 +144,12 @@ class TestRowLosses:
 class TestPath:
     def test_from_strong_to_weak(self, path, problem):
         X, Y, _ = problem
-        assert path.sparsities.tolist() == [1.0, 0.1, 0.01]
+        assert path.sparsities.tolist() == [3.0, 0.3, 0.03]
         assert path.n_nonzero[0] <= 13
         assert path.n_nonzero[0] < path.n_nonzero[1] <= path.n_nonzero[2]
         assert path.n_active[1] == 3
         assert path.losses[0] > 3 * path.losses[1]
-        assert path.best_sparsity == path.sparsities[path.best_index] != 1.0
+        assert path.best_sparsity == path.sparsities[path.best_index] != 3.0
         held = path.held_back
         assert len(held) == 30
         for number, model in enumerate(path.estimators):
@@ -164,20 +164,20 @@ class TestPath:
         X, Y = X.copy(), Y.copy()
         X[path.held_back] *= 7
         Y[path.held_back] = 0
-        again = sparsity_path(quick(), X, Y, sparsities=[0.01, 1.0, 0.1])
+        again = sparsity_path(quick(), X, Y, sparsities=[0.03, 3.0, 0.3])
         for a, b in zip(path.estimators, again.estimators, strict=True):
             np.testing.assert_array_equal(a.coef_, b.coef_)
 
     def test_a_model_does_not_depend_on_the_others(self, path, problem):
         """But for the weakest, which all begin from."""
         X, Y, _ = problem
-        two = sparsity_path(quick(), X, Y, sparsities=[0.1, 0.01])
+        two = sparsity_path(quick(), X, Y, sparsities=[0.3, 0.03])
         np.testing.assert_array_equal(two.estimators[0].coef_, path.estimators[1].coef_)
 
     def test_as_good_as_a_fit_of_its_own(self, path, problem):
         X, Y, _ = problem
         rest = np.setdiff1d(np.arange(300), path.held_back)
-        alone = quick(sparsity=0.1).fit(X[rest], Y[rest])
+        alone = quick(sparsity=0.3).fit(X[rest], Y[rest])
         assert path.scores[1] > alone.score(X[path.held_back], Y[path.held_back]) - 0.02
         assert path.n_nonzero[1] <= np.count_nonzero(alone.coef_) + 2
 
@@ -438,25 +438,12 @@ class TestDisplay:
 CHECKED = {"n_components": 4, "encoder": "linear", "max_iter": 5}
 
 
-def expected_to_fail(estimator):
-    """Checks that cannot be passed where rows are held back at random."""
-    if estimator.get_params().get("sparsity") != "auto":
-        return {}
-    return {
-        f"check_sample_weight_equivalence_on_{kind}_data": (
-            "of copies of a row some may be held back, of one row not"
-        )
-        for kind in ("dense", "sparse")
-    }
-
-
 @pytest.mark.filterwarnings("ignore:No component is active")
 @parametrize_with_checks(
     [
         SparseSharedDisentanglerCV(sparsities=[0.03, 0.3], cv=2, **CHECKED),
         SparseSharedDisentangler(sparsity="auto", **CHECKED),
-    ],
-    expected_failed_checks=expected_to_fail,
+    ]
 )
 def test_check(estimator, check):
     """Of labels drawn at random nothing can be learned, and nothing is chosen."""

@@ -110,15 +110,14 @@ def test_few_labels_raise_the_penalty_as_they_raise_random_errors():
     assert factor.tolist() == pytest.approx([10, 5, 1, 1])
 
 
-def test_factor_is_as_good_as_other_strengths():
+def test_factor_leaves_large_coefficients_alone():
     ones = torch.full((4,), 0.25, dtype=torch.float64)
-    factor = torch.full((4,), 3.0, dtype=torch.float64)
-    more = penalty_weights(
-        COEF, ones, sparsity=0.1, sharing=0.2, reweighted=True, factor=factor
-    )
-    torch.testing.assert_close(
-        more, penalty_weights(COEF, ones, sparsity=0.3, sharing=0.6, reweighted=True)
-    )
+    factor = torch.tensor([3.0, 1.0, 5.0, 2.0], dtype=torch.float64)
+    options = {"sparsity": 0.1, "sharing": 0.2, "reweighted": True}
+    plain = penalty_weights(COEF, ones, **options)
+    more = penalty_weights(COEF, ones, **options, factor=factor)
+    torch.testing.assert_close(more, factor.unsqueeze(1) * plain)
+    assert (more == 0).any()
 
 
 def test_a_task_of_many_classes_weighs_as_one_task():
