@@ -7,7 +7,6 @@ Run with ``SCIPY_ARRAY_API=1``, as ``.ci/run`` does, scikit-learn skips none of 
 
 from __future__ import annotations
 
-import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -41,8 +40,6 @@ def expected_to_fail(estimator):
     return failing
 
 
-# Labels of some checks are noise, of which nothing can be learned, and that is said.
-@pytest.mark.filterwarnings("ignore:No component is active")
 @parametrize_with_checks(
     [
         SparseSharedDisentangler(),
