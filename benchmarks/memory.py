@@ -123,7 +123,7 @@ def child(folder, case):
 
     warnings.simplefilter("ignore", ConvergenceWarning)
     if case == "zarr":
-        import zarr  # noqa: F401
+        import zarr  # noqa: F401 - what it takes by itself is not the fit's
 
     def phase(name):
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew

@@ -60,7 +60,7 @@ def _rank(job, rank, port, out, timeout):
     try:
         with process_group(timeout=timeout) as ranks:
             result = job(ranks)
-    except Exception as error:
+    except Exception as error:  # whichever it is, the parent looks at it
         result = error
     out.send_bytes(pickle.dumps(result))
 
@@ -220,7 +220,7 @@ def caught(function, *args, **kwargs):
     """The error of a call, as text."""
     try:
         function(*args, **kwargs)
-    except Exception as error:
+    except Exception as error:  # whichever it is, the test looks at it
         return f"{type(error).__name__}: {error}"
     return None
 
