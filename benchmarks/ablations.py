@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import method
 from benchmarks._runs import load, main
-from skdisentangle import basis, training
+from skdisentangle import basis, steps, training
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5002)
@@ -99,7 +99,7 @@ VARIANTS = {
     'solver="bilevel", 10 inner steps': (
         "bilevel",
         {},
-        ((training, "INNER_STEPS", 10),),
+        ((steps, "INNER_STEPS", 10),),
     ),
 }
 

@@ -29,7 +29,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .encoders import InputScaler
-from .training import n_batches, split_batches
+from .rows import n_batches, split_batches
 
 __all__ = [
     "BLOCK_VALUES",

@@ -61,21 +61,10 @@ from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
 from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
+from .rows import LabelRows, Rows
+from .steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .tasks import TaskSet
-from .training import (
-    EPS,
-    Bilevel,
-    History,
-    LabelRows,
-    Rows,
-    TrainingOptions,
-    TrainingState,
-    finish,
-    score_state,
-    threads,
-    train,
-    train_pass,
-)
+from .training import History, finish, score_state, threads, train, train_pass
 from .validation import (
     layer_sizes,
     learned_task_weights,

@@ -22,8 +22,8 @@ from .blocks import (
 from .distributed import ALONE, Ranks
 from .encoders import Encoder, InputScaler
 from .labels import Labels
+from .rows import LabelTensors, gather
 from .tasks import TaskSet
-from .training import LabelTensors, gather
 
 __all__ = [
     "MANY_LABELS",
@@ -140,7 +140,7 @@ def unscaled(n_features: int) -> InputScaler:
 
 @dataclass(frozen=True)
 class EncodedLabels:
-    """Labels as arrays; attributes as in :class:`skdisentangle.training.LabelTensors`."""
+    """Labels as arrays; attributes as in :class:`skdisentangle.rows.LabelTensors`."""
 
     targets: NDArray[np.float64]
     weights: NDArray[np.float64] | None

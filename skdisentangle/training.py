@@ -1,20 +1,6 @@
-"""The outer loop: batches, heads, encoder step, stopping.
+"""The outer loop: batches, stages, choice of the basis, stopping.
 
-Each step takes a batch, standardises the raw components over it, moves the heads by a
-few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
-step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
-theorem makes the gradient in the body the plain partial derivative at those heads.
-
-So it is with the alternating solver. The bilevel one splits the batch, once it is
-standardised: the heads move on the first part, the *support*, and the body follows the
-loss of the rest, the *query*, of which a part comes through the heads
-(:mod:`skdisentangle.bilevel`). All else is the same for both.
-
-**Weights of tasks.** The body follows the mean over tasks of their losses read as
-negative log-likelihoods: the squared error of a regression task is divided by its
-residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
-off the factors that the regression tasks pin down. The heads of different tasks do not
-touch, so the weights do not change the inner problem.
+What is done on a batch is in :mod:`skdisentangle.steps`.
 
 **Stages.** The first sixth of a fit is free of penalties: a component that no task uses
 gets no gradient, and a penalty that is there before an encoder has learned to see a
@@ -31,79 +17,50 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from .basis import Basis, change_outputs, settled_basis, simplest_basis
-from .bilevel import implicit_gradient
-from .distributed import ALONE, Part, Ranks, Shard
+from .distributed import Part, Ranks, Shard
 from .encoders import last_linear
 from .losses import (
     LOSSES,
-    Block,
-    block_residual,
     block_scores,
-    residual,
     split_heads,
     split_labels,
     task_scores,
     tasks_to_outputs,
-    weighted,
 )
 from .penalties import few_labels_factor, output_weights, penalty_weights
+from .rows import (
+    Batches,
+    BatchesInParts,
+    LabelRows,
+    LabelTensors,
+    Rows,
+    RowsInBlocks,
+    gather,
+    shuffled_batches,
+)
 from .solvers import (
-    Sliceable,
     augment,
-    curvature,
     pad_weights,
-    proximal_steps,
     solve_penalized_heads,
     standard_errors,
     sum_tensors,
 )
+from .steps import EPS, TrainingOptions, TrainingState, step
 
 __all__ = [
     "History",
-    "Batches",
-    "LabelRows",
-    "LabelTensors",
-    "Rows",
-    "RowsInBlocks",
-    "TrainingOptions",
-    "TrainingState",
     "change_basis",
     "finish",
-    "gather",
-    "n_batches",
     "score_state",
-    "shuffled_batches",
-    "split_batches",
     "threads",
     "train",
     "train_pass",
 ]
-
-#: Proximal gradient steps of the heads for each step of the encoder. With more, heads
-#: follow the noise of each batch.
-INNER_STEPS = 2
-
-#: Conjugate gradient steps at the most, and the share of the slope that may remain. The
-#: damping bounds the condition number by one more than the inner steps, so that about
-#: ten steps are enough.
-CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
-
-#: Residual variance (as a share of the target's) below which a regression task does not
-#: gain further weight.
-VARIANCE_FLOOR = 0.02
-
-#: Keeps Adam from blowing up rounding noise where a gradient vanishes.
-ADAM_EPS = 1e-6
-
-#: Added to the variance of a raw component before it is divided by.
-EPS = 1e-5
 
 #: Rows that go through the body at a time when the whole of X is looked at.
 CHUNK_ROWS = 4096
@@ -115,9 +72,6 @@ CHUNK_VALUES = 2**25
 
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
-
-#: Memory of the running means of residual variances and of component statistics.
-MEMORY = 0.99
 
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
@@ -144,201 +98,6 @@ NEVER = 1e6
 PARTIAL_FIT_STEPS = 1000
 
 
-class Rows(Protocol):
-    """Rows of standardised inputs, gathered by index."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class BatchesInParts(Protocol):
-    """Row numbers of the batches of a pass, of which some can be had together."""
-
-    def __len__(self) -> int: ...
-
-    def parts(self) -> Iterator[Sequence[Tensor]]: ...
-
-
-Batches = Sequence[Tensor] | BatchesInParts
-
-
-@runtime_checkable
-class RowsInBlocks(Rows, Protocol):
-    """Rows that can be gathered by index, but are better had in an order of their own."""
-
-    @property
-    def chunk_rows(self) -> int: ...
-
-    def batches(self, batch_size: int, generator: torch.Generator) -> Batches: ...
-
-
-class LabelRows(Protocol):
-    """Labels of rows, which become tensors when some rows are asked for."""
-
-    @property
-    def targets(self) -> Sliceable: ...
-
-    @property
-    def weights(self) -> Sliceable | None: ...
-
-    @property
-    def row_weights(self) -> Tensor | None: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Tensor | slice) -> LabelTensors: ...
-
-
-@dataclass(frozen=True)
-class LabelTensors:
-    """Encoded labels of some rows.
-
-    Attributes
-    ----------
-    targets : Tensor of shape (n_rows, n_tasks)
-        See :mod:`skdisentangle.losses`.
-    weights : Tensor of shape (n_rows, n_tasks) or None
-        Weight of each label, zero where there is none; of mean one. None for ones.
-    row_weights : Tensor of shape (n_rows,) or None
-        Weight of each row in the statistics of the components. None for ones.
-    """
-
-    targets: Tensor
-    weights: Tensor | None
-    row_weights: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: Tensor | slice) -> LabelTensors:
-        return LabelTensors(
-            gather(self.targets, index),
-            None if self.weights is None else gather(self.weights, index),
-            None if self.row_weights is None else gather(self.row_weights, index),
-        )
-
-    def of_all(self, ranks: Ranks) -> LabelTensors:
-        """Labels of the rows of all ranks."""
-        return LabelTensors(
-            ranks.rows(self.targets),
-            None if self.weights is None else ranks.rows(self.weights),
-            None if self.row_weights is None else ranks.rows(self.row_weights),
-        )
-
-    def split(self, sizes: Sequence[int]) -> list[LabelTensors]:
-        """Consecutive parts of so many rows."""
-        empty = [None] * len(sizes)
-        return [
-            LabelTensors(*parts)
-            for parts in zip(
-                self.targets.split(sizes),
-                empty if self.weights is None else self.weights.split(sizes),
-                empty if self.row_weights is None else self.row_weights.split(sizes),
-                strict=True,
-            )
-        ]
-
-
-def gather(values: Tensor, index: Tensor | slice) -> Tensor:
-    """Rows of a tensor; ``index_select`` is several times faster than indexing."""
-    return values[index] if isinstance(index, slice) else values.index_select(0, index)
-
-
-@dataclass(frozen=True)
-class Bilevel:
-    """How ``solver="bilevel"`` takes the outer gradient; names as in the estimator."""
-
-    support_fraction: float
-    tasks_per_step: int | None
-    implicit: bool
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Constants of a fit; names as in the estimator.
-
-    ``bilevel`` is None for the alternating solver. ``ranks`` are the processes that the
-    rows are spread over.
-    """
-
-    blocks: Sequence[Block]
-    sparsity: float
-    sharing: float
-    reweighted: bool
-    learning_rate: float
-    spread: Tensor
-    task_weights: Tensor
-    bilevel: Bilevel | None = None
-    ranks: Ranks = ALONE
-
-
-@dataclass
-class TrainingState:
-    """All that changes while fitting.
-
-    Attributes
-    ----------
-    body : torch.nn.Module
-    theta : Tensor of shape (n_outputs, n_components + 1)
-        Heads, in the order of the body's outputs; the last column is the intercept.
-    mean, var : Tensor of shape (n_components,)
-        Running statistics of the raw components.
-    variance : Tensor of shape (n_regression_tasks,)
-        Running residual variances.
-    optimizer : torch.optim.Adam
-    n_steps : int
-    based : bool
-        Whether a basis has been chosen for the components.
-    n_labels : Tensor of shape (n_tasks,) or None
-        Labels of each task; None until they are counted.
-    """
-
-    body: nn.Module
-    theta: Tensor
-    mean: Tensor
-    var: Tensor
-    variance: Tensor
-    optimizer: torch.optim.Optimizer
-    n_steps: int = 0
-    based: bool = False
-    n_labels: Tensor | None = None
-
-    @classmethod
-    def start(
-        cls, body: nn.Module, theta: Tensor, options: TrainingOptions
-    ) -> TrainingState:
-        """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
-        n_components = theta.shape[1] - 1
-        n_regression = sum(
-            block.n_tasks for block in options.blocks if block.type == "regression"
-        )
-        optimizer = torch.optim.Adam(
-            [p for p in body.parameters() if p.requires_grad],
-            lr=options.learning_rate,
-            eps=ADAM_EPS,
-            fused=theta.device.type in ("cpu", "cuda"),
-        )
-        optimizer.zero_grad()  # a module of the user's may come with gradients
-        return cls(
-            body=body,
-            theta=theta,
-            mean=theta.new_zeros(n_components),
-            var=theta.new_ones(n_components),
-            variance=theta.new_ones(n_regression),
-            optimizer=optimizer,
-        )
-
-    def copy_first(self, ranks: Ranks) -> None:
-        """Take body, heads and statistics of the first rank, bit by bit."""
-        own = [self.theta, self.mean, self.var, self.variance]
-        ranks.copy_first([*self.body.state_dict().values(), *own])
-
-
 @contextmanager
 def threads(n_threads: int) -> Iterator[None]:
     """Let torch use so many threads for a while, then put the setting back."""
@@ -348,299 +107,6 @@ def threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _shares(codes: Tensor, row_weights: Tensor | None, part: Part | None) -> Tensor:
-    """Share of each row in the statistics of its batch, shape (n_rows, 1)."""
-    ranks, n_rows = part or (ALONE, len(codes))
-    if row_weights is None:
-        return codes.new_full((len(codes), 1), 1 / n_rows)
-    return (row_weights / ranks.sum(row_weights.sum())).unsqueeze(1)
-
-
-def standardise(
-    raw: Tensor,
-    state: TrainingState,
-    row_weights: Tensor | None,
-    part: Part | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Standardise raw components over a batch, and keep running statistics.
-
-    With ``part``, over all of the batch of which these rows are a part.
-
-    Returns
-    -------
-    codes : Tensor of shape (n_rows, n_components)
-    scale : Tensor of shape (n_components,)
-        One over the standard deviations, for :func:`through_standardisation`.
-    """
-    momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    if row_weights is None and part is None:
-        # Not F.batch_norm: its running variance has another denominator, so that a fit
-        # on repeated rows would differ from a weighted one.
-        codes, mean, scale = torch.native_batch_norm(
-            raw, None, None, None, None, True, momentum, EPS
-        )
-        var = scale.pow(-2).sub_(EPS)
-    else:
-        ranks = ALONE if part is None else part.ranks
-        share = _shares(raw, row_weights, part)
-        mean = ranks.sum((share * raw).sum(0))
-        centred = raw - mean
-        var = ranks.sum((share * centred.square()).sum(0))
-        scale = (var + EPS).rsqrt()
-        codes = centred * scale
-    state.mean.lerp_(mean, momentum)
-    state.var.lerp_(var, momentum)
-    return codes, scale
-
-
-def through_standardisation(
-    slope: Tensor,
-    codes: Tensor,
-    scale: Tensor,
-    row_weights: Tensor | None,
-    part: Part | None = None,
-) -> Tensor:
-    """Gradient in the raw components, from that in the codes; both (n_rows, n_components).
-
-    Mean and variance take in all rows: what a shift or a stretch of a component would do
-    to the loss is taken away (Ioffe & Szegedy, "Batch normalization", ICML 2015).
-    """
-    ranks, _ = part or (ALONE, len(codes))
-    shift, stretch = slope.sum(0), (slope * codes).sum(0)
-    ranks.sum_each([shift, stretch])
-    if row_weights is None and part is None:
-        each = 1 / len(codes)
-        slope = slope.addcmul(codes, stretch, value=-each).sub_(shift, alpha=each)
-    else:
-        share = _shares(codes, row_weights, part)
-        slope = slope - share * (shift + codes * stretch)
-    return slope.mul_(scale)
-
-
-def _squared_errors(
-    errors: Tensor,
-    weights: Tensor | None,
-    n_regression: int,
-    part: Part | None = None,
-) -> Tensor:
-    """Mean squared error of each regression task; these come first."""
-    ranks, n_rows = part or (ALONE, len(errors))
-    square = errors[:, :n_regression].square()
-    if weights is not None:
-        square.mul_(weights[:, :n_regression])
-    return ranks.sum(square.sum(0)).div_(n_rows)
-
-
-def _outer_weights(
-    errors: Tensor, state: TrainingState, options: TrainingOptions
-) -> Tensor:
-    """Weight of each output in the gradient of the body; updates the variances.
-
-    ``errors`` are those of the batch, mean squared, of each regression task.
-    """
-    if len(errors) == 0:
-        return options.task_weights
-    memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    state.variance.lerp_(errors, memory)
-    outer = options.task_weights.clone()
-    outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
-    return outer
-
-
-def _alternating(
-    state: TrainingState,
-    codes: Tensor,
-    labels: LabelTensors,
-    l1: Tensor,
-    options: TrainingOptions,
-    part: Part | None,
-) -> Tensor:
-    """Move the heads; gradient in the codes, on the same rows."""
-    targets, weights, blocks = labels.targets, labels.weights, options.blocks
-    state.theta = proximal_steps(
-        state.theta,
-        codes,
-        targets,
-        weights,
-        blocks,
-        l1,
-        INNER_STEPS,
-        labels.row_weights,
-        part,
-    )
-    known = split_labels(targets, weights, blocks)
-    scores = [
-        block_scores(own, codes, block)
-        for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
-    ]
-    errors = [
-        block_residual(score, truth, None, block)
-        for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
-    ]
-    lost = _squared_errors(errors[0], weights, len(state.variance), part)
-    n_rows = len(codes) if part is None else part.n_rows
-    outer = _outer_weights(lost, state, options).div(n_rows)
-    heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
-    slope = torch.zeros_like(codes[:, :-1])
-    for error, block, (_, weight), own in zip(
-        errors, blocks, known, heads, strict=True
-    ):
-        slope.addmm_(weighted(error, weight, block), own)
-    return slope
-
-
-def _bilevel(
-    state: TrainingState,
-    codes: Tensor,
-    labels: LabelTensors,
-    l1: Tensor,
-    options: TrainingOptions,
-    settings: Bilevel,
-    generator: torch.Generator,
-) -> Tensor:
-    """Move the heads on the first rows; gradient in the codes of the others' loss.
-
-    Heads of all tasks move, whichever are drawn: solved together they cost little more,
-    and a head that rests falls behind the encoder.
-    """
-    blocks = options.blocks
-    n_support = round(settings.support_fraction * len(codes))
-    n_support = min(max(n_support, 1), len(codes) - 1)
-    fixed, support = codes[:n_support], labels[:n_support]
-    state.theta = proximal_steps(
-        state.theta,
-        fixed,
-        support.targets,
-        support.weights,
-        blocks,
-        l1,
-        INNER_STEPS,
-        support.row_weights,
-    )
-    scores = codes @ state.theta.T
-    query = labels[n_support:]
-    error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
-    n_regression = len(state.variance)
-    lost = scores[n_support:, :n_regression] - query.targets[:, :n_regression]
-    lost = _squared_errors(lost, query.weights, n_regression)
-    outer = _outer_weights(lost, state, options)
-    n_tasks = labels.targets.shape[1]
-    if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
-        drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
-        say = outer.new_zeros(n_tasks)
-        say[drawn.to(say.device)] = n_tasks / settings.tasks_per_step
-        outer = outer * tasks_to_outputs(say, blocks)
-    if support.weights is not None:
-        told = (support.weights > 0).any(0)
-        outer = outer * tasks_to_outputs(told, blocks)
-    error *= outer
-    error /= len(error)
-    slope = error @ state.theta[:, :-1]
-    if settings.implicit:
-        # Heads that take n steps of length 1 / L from where they were do not follow the
-        # codes all the way where the loss bends little: they respond about as the optimum
-        # would with a ridge of L / n around the start. Without it the gradient promises
-        # the body what the heads do not do, and correlated factors are lost.
-        bound = curvature(fixed, support.weights, blocks, support.row_weights)
-        through = implicit_gradient(
-            state.theta,
-            fixed,
-            support.targets,
-            support.weights,
-            blocks,
-            error.T @ codes[n_support:],
-            damping=bound / INNER_STEPS,
-            max_iter=CONJUGATE_STEPS,
-            tol=CONJUGATE_TOL,
-        )
-    else:
-        through = slope.new_zeros(n_support, slope.shape[1])
-    return torch.cat([through, slope])
-
-
-def step(
-    state: TrainingState,
-    rows: Tensor,
-    labels: LabelTensors,
-    l1: Tensor,
-    options: TrainingOptions,
-    generator: torch.Generator,
-    part: Part | None = None,
-) -> Tensor:
-    """One step of heads and body on a batch.
-
-    Parameters
-    ----------
-    state : TrainingState
-        Changed in place.
-    rows : Tensor of shape (n_rows, n_features)
-        Standardised inputs.
-    labels : LabelTensors
-    l1 : Tensor of shape (n_outputs, n_components + 1)
-    options : TrainingOptions
-    generator : torch.Generator
-        Draws tasks, where the options ask for it.
-    part : Part, optional
-        Of which batch these rows are a part, spread over processes.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_components + 1)
-        The augmented codes of the batch, for the loss curve.
-    """
-    raw = state.body(rows)
-    # The heads need no autograd, and their small operations are a fifth faster without.
-    with torch.inference_mode():
-        codes, scale = standardise(raw.detach(), state, labels.row_weights, part)
-        fixed = augment(codes)
-        if options.bilevel is None:
-            slope = _alternating(state, fixed, labels, l1, options, part)
-        else:
-            slope = _bilevel(
-                state, fixed, labels, l1, options, options.bilevel, generator
-            )
-        slope = through_standardisation(slope, codes, scale, labels.row_weights, part)
-    state.theta = state.theta.clone()  # a tensor like any other again
-    raw.backward(slope)
-    options.ranks.sum_gradients(state.body)
-    _descend(state.optimizer)
-    state.n_steps += 1
-    return fixed
-
-
-def _descend(optimizer: torch.optim.Optimizer) -> None:
-    """One step of Adam, which takes the gradients with it.
-
-    ``Optimizer.step`` and ``zero_grad`` would do the same, but what they do around it
-    takes more time than the step itself. The first step of a parameter is left to them.
-    """
-    group = optimizer.param_groups[0]
-    moving = [p for p in group["params"] if p.grad is not None]
-    if all(p in optimizer.state for p in moving):
-        states = [optimizer.state[p] for p in moving]
-        with torch.no_grad():
-            adam(
-                moving,
-                [p.grad for p in moving],
-                [held["exp_avg"] for held in states],
-                [held["exp_avg_sq"] for held in states],
-                [],
-                [held["step"] for held in states],
-                fused=group["fused"],
-                amsgrad=False,
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                lr=group["lr"],
-                weight_decay=0.0,
-                eps=group["eps"],
-                maximize=False,
-            )
-    else:
-        optimizer.step()
-    for parameter in moving:
-        parameter.grad = None
 
 
 def _pass(
@@ -736,33 +202,6 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         # that have been switched off.
         weights = weights + NEVER * (coef == 0).all(0)
     return pad_weights(weights, options.blocks)
-
-
-def n_batches(n_rows: int, batch_size: int) -> int:
-    """Batches of nearly equal size, none of a single row."""
-    return max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
-
-
-def split_batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut a permutation into batches."""
-    return list(order.tensor_split(n_batches(len(order), batch_size)))
-
-
-def shuffled_batches(
-    rows: Rows | RowsInBlocks,
-    n_rows: int,
-    batch_size: int,
-    generator: torch.Generator,
-    like: Tensor,
-) -> Batches:
-    """Batches of all rows, of all ranks, in random order, each row in one of them.
-
-    Rows that are not in memory say themselves in which order they can be had.
-    """
-    if isinstance(rows, RowsInBlocks):
-        return rows.batches(batch_size, generator)
-    order = torch.randperm(n_rows, generator=generator).to(like.device)
-    return split_batches(order, batch_size)
 
 
 def train_pass(

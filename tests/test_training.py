@@ -10,23 +10,24 @@ from skdisentangle import training
 from skdisentangle.distributed import ALONE, Part
 from skdisentangle.losses import Block, loss_values
 from skdisentangle.penalties import MANY_LABELS
+from skdisentangle.rows import LabelTensors, split_batches
 from skdisentangle.solvers import augment, gradient, optimality_gap, pad_weights
-from skdisentangle.training import (
+from skdisentangle.steps import (
     EPS,
     VARIANCE_FLOOR,
-    LabelTensors,
     TrainingOptions,
     TrainingState,
     _descend,
+    standardise,
+    step,
+    through_standardisation,
+)
+from skdisentangle.training import (
     _gathered,
     _has_settled,
     change_basis,
     finish,
-    split_batches,
-    standardise,
-    step,
     threads,
-    through_standardisation,
     train,
 )
 

@@ -1,0 +1,456 @@
+"""One step of a fit: heads, then encoder, on a batch.
+
+Each step takes a batch, standardises the raw components over it, moves the heads by a
+few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
+step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
+theorem makes the gradient in the body the plain partial derivative at those heads.
+
+So it is with the alternating solver. The bilevel one splits the batch, once it is
+standardised: the heads move on the first part, the *support*, and the body follows the
+loss of the rest, the *query*, of which a part comes through the heads
+(:mod:`skdisentangle.bilevel`). All else is the same for both.
+
+**Weights of tasks.** The body follows the mean over tasks of their losses read as
+negative log-likelihoods: the squared error of a regression task is divided by its
+residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
+off the factors that the regression tasks pin down. The heads of different tasks do not
+touch, so the weights do not change the inner problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+from .bilevel import implicit_gradient
+from .distributed import ALONE, Part, Ranks
+from .losses import (
+    Block,
+    block_residual,
+    block_scores,
+    residual,
+    split_heads,
+    split_labels,
+    tasks_to_outputs,
+    weighted,
+)
+from .rows import LabelTensors
+from .solvers import augment, curvature, proximal_steps
+
+__all__ = [
+    "Bilevel",
+    "TrainingOptions",
+    "TrainingState",
+    "standardise",
+    "step",
+    "through_standardisation",
+]
+
+#: Proximal gradient steps of the heads for each step of the encoder. With more, heads
+#: follow the noise of each batch.
+INNER_STEPS = 2
+
+#: Conjugate gradient steps at the most, and the share of the slope that may remain. The
+#: damping bounds the condition number by one more than the inner steps, so that about
+#: ten steps are enough.
+CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
+
+#: Residual variance (as a share of the target's) below which a regression task does not
+#: gain further weight.
+VARIANCE_FLOOR = 0.02
+
+#: Keeps Adam from blowing up rounding noise where a gradient vanishes.
+ADAM_EPS = 1e-6
+
+#: Added to the variance of a raw component before it is divided by.
+EPS = 1e-5
+
+#: Memory of the running means of residual variances and of component statistics.
+MEMORY = 0.99
+
+
+@dataclass(frozen=True)
+class Bilevel:
+    """How ``solver="bilevel"`` takes the outer gradient; names as in the estimator."""
+
+    support_fraction: float
+    tasks_per_step: int | None
+    implicit: bool
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Constants of a fit; names as in the estimator.
+
+    ``bilevel`` is None for the alternating solver. ``ranks`` are the processes that the
+    rows are spread over.
+    """
+
+    blocks: Sequence[Block]
+    sparsity: float
+    sharing: float
+    reweighted: bool
+    learning_rate: float
+    spread: Tensor
+    task_weights: Tensor
+    bilevel: Bilevel | None = None
+    ranks: Ranks = ALONE
+
+
+@dataclass
+class TrainingState:
+    """All that changes while fitting.
+
+    Attributes
+    ----------
+    body : torch.nn.Module
+    theta : Tensor of shape (n_outputs, n_components + 1)
+        Heads, in the order of the body's outputs; the last column is the intercept.
+    mean, var : Tensor of shape (n_components,)
+        Running statistics of the raw components.
+    variance : Tensor of shape (n_regression_tasks,)
+        Running residual variances.
+    optimizer : torch.optim.Adam
+    n_steps : int
+    based : bool
+        Whether a basis has been chosen for the components.
+    n_labels : Tensor of shape (n_tasks,) or None
+        Labels of each task; None until they are counted.
+    """
+
+    body: nn.Module
+    theta: Tensor
+    mean: Tensor
+    var: Tensor
+    variance: Tensor
+    optimizer: torch.optim.Optimizer
+    n_steps: int = 0
+    based: bool = False
+    n_labels: Tensor | None = None
+
+    @classmethod
+    def start(
+        cls, body: nn.Module, theta: Tensor, options: TrainingOptions
+    ) -> TrainingState:
+        """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
+        n_components = theta.shape[1] - 1
+        n_regression = sum(
+            block.n_tasks for block in options.blocks if block.type == "regression"
+        )
+        optimizer = torch.optim.Adam(
+            [p for p in body.parameters() if p.requires_grad],
+            lr=options.learning_rate,
+            eps=ADAM_EPS,
+            fused=theta.device.type in ("cpu", "cuda"),
+        )
+        optimizer.zero_grad()  # a module of the user's may come with gradients
+        return cls(
+            body=body,
+            theta=theta,
+            mean=theta.new_zeros(n_components),
+            var=theta.new_ones(n_components),
+            variance=theta.new_ones(n_regression),
+            optimizer=optimizer,
+        )
+
+    def copy_first(self, ranks: Ranks) -> None:
+        """Take body, heads and statistics of the first rank, bit by bit."""
+        own = [self.theta, self.mean, self.var, self.variance]
+        ranks.copy_first([*self.body.state_dict().values(), *own])
+
+
+def _shares(codes: Tensor, row_weights: Tensor | None, part: Part | None) -> Tensor:
+    """Share of each row in the statistics of its batch, shape (n_rows, 1)."""
+    ranks, n_rows = part or (ALONE, len(codes))
+    if row_weights is None:
+        return codes.new_full((len(codes), 1), 1 / n_rows)
+    return (row_weights / ranks.sum(row_weights.sum())).unsqueeze(1)
+
+
+def standardise(
+    raw: Tensor,
+    state: TrainingState,
+    row_weights: Tensor | None,
+    part: Part | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Standardise raw components over a batch, and keep running statistics.
+
+    With ``part``, over all of the batch of which these rows are a part.
+
+    Returns
+    -------
+    codes : Tensor of shape (n_rows, n_components)
+    scale : Tensor of shape (n_components,)
+        One over the standard deviations, for :func:`through_standardisation`.
+    """
+    momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
+    if row_weights is None and part is None:
+        # Not F.batch_norm: its running variance has another denominator, so that a fit
+        # on repeated rows would differ from a weighted one.
+        codes, mean, scale = torch.native_batch_norm(
+            raw, None, None, None, None, True, momentum, EPS
+        )
+        var = scale.pow(-2).sub_(EPS)
+    else:
+        ranks = ALONE if part is None else part.ranks
+        share = _shares(raw, row_weights, part)
+        mean = ranks.sum((share * raw).sum(0))
+        centred = raw - mean
+        var = ranks.sum((share * centred.square()).sum(0))
+        scale = (var + EPS).rsqrt()
+        codes = centred * scale
+    state.mean.lerp_(mean, momentum)
+    state.var.lerp_(var, momentum)
+    return codes, scale
+
+
+def through_standardisation(
+    slope: Tensor,
+    codes: Tensor,
+    scale: Tensor,
+    row_weights: Tensor | None,
+    part: Part | None = None,
+) -> Tensor:
+    """Gradient in the raw components, from that in the codes; both (n_rows, n_components).
+
+    Mean and variance take in all rows: what a shift or a stretch of a component would do
+    to the loss is taken away (Ioffe & Szegedy, "Batch normalization", ICML 2015).
+    """
+    ranks, _ = part or (ALONE, len(codes))
+    shift, stretch = slope.sum(0), (slope * codes).sum(0)
+    ranks.sum_each([shift, stretch])
+    if row_weights is None and part is None:
+        each = 1 / len(codes)
+        slope = slope.addcmul(codes, stretch, value=-each).sub_(shift, alpha=each)
+    else:
+        share = _shares(codes, row_weights, part)
+        slope = slope - share * (shift + codes * stretch)
+    return slope.mul_(scale)
+
+
+def _squared_errors(
+    errors: Tensor,
+    weights: Tensor | None,
+    n_regression: int,
+    part: Part | None = None,
+) -> Tensor:
+    """Mean squared error of each regression task; these come first."""
+    ranks, n_rows = part or (ALONE, len(errors))
+    square = errors[:, :n_regression].square()
+    if weights is not None:
+        square.mul_(weights[:, :n_regression])
+    return ranks.sum(square.sum(0)).div_(n_rows)
+
+
+def _outer_weights(
+    errors: Tensor, state: TrainingState, options: TrainingOptions
+) -> Tensor:
+    """Weight of each output in the gradient of the body; updates the variances.
+
+    ``errors`` are those of the batch, mean squared, of each regression task.
+    """
+    if len(errors) == 0:
+        return options.task_weights
+    memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
+    state.variance.lerp_(errors, memory)
+    outer = options.task_weights.clone()
+    outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
+    return outer
+
+
+def _alternating(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    l1: Tensor,
+    options: TrainingOptions,
+    part: Part | None,
+) -> Tensor:
+    """Move the heads; gradient in the codes, on the same rows."""
+    targets, weights, blocks = labels.targets, labels.weights, options.blocks
+    state.theta = proximal_steps(
+        state.theta,
+        codes,
+        targets,
+        weights,
+        blocks,
+        l1,
+        INNER_STEPS,
+        labels.row_weights,
+        part,
+    )
+    known = split_labels(targets, weights, blocks)
+    scores = [
+        block_scores(own, codes, block)
+        for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
+    ]
+    errors = [
+        block_residual(score, truth, None, block)
+        for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
+    ]
+    lost = _squared_errors(errors[0], weights, len(state.variance), part)
+    n_rows = len(codes) if part is None else part.n_rows
+    outer = _outer_weights(lost, state, options).div(n_rows)
+    heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
+    slope = torch.zeros_like(codes[:, :-1])
+    for error, block, (_, weight), own in zip(
+        errors, blocks, known, heads, strict=True
+    ):
+        slope.addmm_(weighted(error, weight, block), own)
+    return slope
+
+
+def _bilevel(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    l1: Tensor,
+    options: TrainingOptions,
+    settings: Bilevel,
+    generator: torch.Generator,
+) -> Tensor:
+    """Move the heads on the first rows; gradient in the codes of the others' loss.
+
+    Heads of all tasks move, whichever are drawn: solved together they cost little more,
+    and a head that rests falls behind the encoder.
+    """
+    blocks = options.blocks
+    n_support = round(settings.support_fraction * len(codes))
+    n_support = min(max(n_support, 1), len(codes) - 1)
+    fixed, support = codes[:n_support], labels[:n_support]
+    state.theta = proximal_steps(
+        state.theta,
+        fixed,
+        support.targets,
+        support.weights,
+        blocks,
+        l1,
+        INNER_STEPS,
+        support.row_weights,
+    )
+    scores = codes @ state.theta.T
+    query = labels[n_support:]
+    error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
+    n_regression = len(state.variance)
+    lost = scores[n_support:, :n_regression] - query.targets[:, :n_regression]
+    lost = _squared_errors(lost, query.weights, n_regression)
+    outer = _outer_weights(lost, state, options)
+    n_tasks = labels.targets.shape[1]
+    if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
+        drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
+        say = outer.new_zeros(n_tasks)
+        say[drawn.to(say.device)] = n_tasks / settings.tasks_per_step
+        outer = outer * tasks_to_outputs(say, blocks)
+    if support.weights is not None:
+        told = (support.weights > 0).any(0)
+        outer = outer * tasks_to_outputs(told, blocks)
+    error *= outer
+    error /= len(error)
+    slope = error @ state.theta[:, :-1]
+    if settings.implicit:
+        # Heads that take n steps of length 1 / L from where they were do not follow the
+        # codes all the way where the loss bends little: they respond about as the optimum
+        # would with a ridge of L / n around the start. Without it the gradient promises
+        # the body what the heads do not do, and correlated factors are lost.
+        bound = curvature(fixed, support.weights, blocks, support.row_weights)
+        through = implicit_gradient(
+            state.theta,
+            fixed,
+            support.targets,
+            support.weights,
+            blocks,
+            error.T @ codes[n_support:],
+            damping=bound / INNER_STEPS,
+            max_iter=CONJUGATE_STEPS,
+            tol=CONJUGATE_TOL,
+        )
+    else:
+        through = slope.new_zeros(n_support, slope.shape[1])
+    return torch.cat([through, slope])
+
+
+def step(
+    state: TrainingState,
+    rows: Tensor,
+    labels: LabelTensors,
+    l1: Tensor,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    part: Part | None = None,
+) -> Tensor:
+    """One step of heads and body on a batch.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows : Tensor of shape (n_rows, n_features)
+        Standardised inputs.
+    labels : LabelTensors
+    l1 : Tensor of shape (n_outputs, n_components + 1)
+    options : TrainingOptions
+    generator : torch.Generator
+        Draws tasks, where the options ask for it.
+    part : Part, optional
+        Of which batch these rows are a part, spread over processes.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_components + 1)
+        The augmented codes of the batch, for the loss curve.
+    """
+    raw = state.body(rows)
+    # The heads need no autograd, and their small operations are a fifth faster without.
+    with torch.inference_mode():
+        codes, scale = standardise(raw.detach(), state, labels.row_weights, part)
+        fixed = augment(codes)
+        if options.bilevel is None:
+            slope = _alternating(state, fixed, labels, l1, options, part)
+        else:
+            slope = _bilevel(
+                state, fixed, labels, l1, options, options.bilevel, generator
+            )
+        slope = through_standardisation(slope, codes, scale, labels.row_weights, part)
+    state.theta = state.theta.clone()  # a tensor like any other again
+    raw.backward(slope)
+    options.ranks.sum_gradients(state.body)
+    _descend(state.optimizer)
+    state.n_steps += 1
+    return fixed
+
+
+def _descend(optimizer: torch.optim.Optimizer) -> None:
+    """One step of Adam, which takes the gradients with it.
+
+    ``Optimizer.step`` and ``zero_grad`` would do the same, but what they do around it
+    takes more time than the step itself. The first step of a parameter is left to them.
+    """
+    group = optimizer.param_groups[0]
+    moving = [p for p in group["params"] if p.grad is not None]
+    if all(p in optimizer.state for p in moving):
+        states = [optimizer.state[p] for p in moving]
+        with torch.no_grad():
+            adam(
+                moving,
+                [p.grad for p in moving],
+                [held["exp_avg"] for held in states],
+                [held["exp_avg_sq"] for held in states],
+                [],
+                [held["step"] for held in states],
+                fused=group["fused"],
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+            )
+    else:
+        optimizer.step()
+    for parameter in moving:
+        parameter.grad = None
