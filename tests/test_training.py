@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 import torch
 
-from skdisentangle import training
+from skdisentangle import steps, training
 from skdisentangle.distributed import ALONE, Part
 from skdisentangle.losses import Block, loss_values
 from skdisentangle.penalties import MANY_LABELS
@@ -372,7 +372,7 @@ def test_a_step_moves_the_body_down_the_loss_of_the_new_heads(missing, monkeypat
     def keep(optimizer):
         held.extend(p.grad.clone() for p in optimizer.param_groups[0]["params"])
 
-    monkeypatch.setattr(training, "_descend", keep)
+    monkeypatch.setattr(steps, "_descend", keep)
     step(
         state,
         rows,
