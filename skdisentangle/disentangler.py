@@ -640,11 +640,7 @@ class SparseSharedDisentangler(
             if shard is not None:
                 rows_in, held_back = shard.here(rows_in), shard.here(held_back)
         batch_size, max_iter = self._budget(n_rows)
-        dtype = torch.float32
-        if X.dtype == np.float64 and batch_size >= n_rows:
-            # With all rows in each step, double precision costs next to nothing, and
-            # makes the fit indifferent to the order of the rows.
-            dtype = torch.float64
+        dtype = self._precision(X, all_rows=batch_size >= n_rows)
         like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
         self._spread = encoded.spread(self._task_set, ranks)
@@ -1153,6 +1149,15 @@ class SparseSharedDisentangler(
         return encode_labels(
             self._task_set, labels, weight, self.class_weight == "balanced", ranks
         )
+
+    @staticmethod
+    def _precision(X: Any, *, all_rows: bool) -> torch.dtype:
+        """Precision of the fit: with all rows in each step, that of X.
+
+        Double precision then costs next to nothing, and makes the fit indifferent to the
+        order of the rows.
+        """
+        return torch.float64 if X.dtype == np.float64 and all_rows else torch.float32
 
     def _budget(self, n_rows: int) -> tuple[int, int]:
         """Rows a batch, and epochs."""
