@@ -1,4 +1,4 @@
-"""Metrics of disentanglement: plain functions of true factors and codes."""
+"""Metrics: of disentanglement, of true factors and codes; of accuracy by group."""
 
 from ._correlation import mcc_score, sap_score
 from ._dci import DCIScores, dci_scores
@@ -17,6 +17,7 @@ from ._information import mig_score, modularity_score
 from ._intervention import factor_vae_score, irs_score
 from ._report import DisentanglementReport, disentanglement_report
 from ._scorer import DisentanglementScorer, make_disentanglement_scorer
+from ._shift import group_accuracies, worst_group_accuracy
 
 __all__ = [
     "DCIScores",
@@ -31,6 +32,7 @@ __all__ = [
     "explicitness_from_curve",
     "explicitness_score",
     "factor_vae_score",
+    "group_accuracies",
     "infomec_scores",
     "informativeness_score",
     "irs_score",
@@ -39,4 +41,5 @@ __all__ = [
     "mig_score",
     "modularity_score",
     "sap_score",
+    "worst_group_accuracy",
 ]

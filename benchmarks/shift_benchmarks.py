@@ -1,0 +1,299 @@
+"""The protocol of a benchmark of distribution shift, on its real files, in one command.
+
+``python -m benchmarks.shift_benchmarks NAME PATH --backbone BACKBONE`` for those who have the
+files; see ``docs/shift.md``. Nothing is downloaded, and no result of it is in the report.
+
+Inputs go through a frozen backbone once. On its embeddings, logistic regression (empirical
+risk minimisation, ERM) is compared to the same on features of ``SparseSharedDisentangler``,
+whose settings are its defaults, out of fold as the target is among the tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from benchmarks._readme import machine, spread
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.datasets import (
+    load_camelyon17,
+    load_civilcomments,
+    load_office_home,
+    load_pacs,
+    load_vlcs,
+    load_waterbirds,
+    read_images,
+)
+from skdisentangle.metrics import group_accuracies, worst_group_accuracy
+
+
+class Benchmark(NamedTuple):
+    """A set: how it is read, how many seeds its authors ask for, how settings are chosen."""
+
+    load: Callable
+    n_seeds: int
+    chosen_on: str
+    seeded: bool = False  # draws tasks by a seed
+
+
+FIFTH = "a random fifth of each source domain"
+
+BENCHMARKS = {
+    "pacs": Benchmark(load_pacs, 3, FIFTH, seeded=True),
+    "vlcs": Benchmark(load_vlcs, 3, FIFTH, seeded=True),
+    "office_home": Benchmark(load_office_home, 3, FIFTH, seeded=True),
+    "waterbirds": Benchmark(load_waterbirds, 5, "the validation split"),
+    "civilcomments": Benchmark(load_civilcomments, 5, "the validation split"),
+    "camelyon17": Benchmark(load_camelyon17, 10, "the validation centre"),
+}
+
+#: Strengths of logistic regression to choose from, by accuracy on validation rows.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+ERM, OURS, OURS_GROUPS = "ERM", "ours", "ours, group labels as tasks"
+
+#: The target is among the tasks, hence features out of fold; all else is the default.
+ESTIMATOR = SparseSharedDisentangler(cross_fit=5)
+
+#: Embeddings that need nothing: to try the command, not to score with.
+PLAIN = ("pixels", "words")
+
+
+# ---------------------------------------------------------------------- embeddings
+
+
+def mean_pixels(paths, batch_size=256):
+    """Images at 8 x 8 pixels, a row each."""
+    batches = np.array_split(paths, range(batch_size, len(paths), batch_size))
+    small = [read_images(batch, size=8).reshape(len(batch), -1) for batch in batches]
+    return np.concatenate(small).astype(np.float32) / 255
+
+
+def hashed_words(texts, n_features=256):
+    hashing = HashingVectorizer(n_features=n_features, dtype=np.float32)
+    return hashing.transform(texts).toarray()
+
+
+def make_embedding(backbone, name, cache):
+    """The transformer of inputs that an argument names."""
+    if backbone == "pixels" and name != "civilcomments":
+        return FunctionTransformer(mean_pixels)
+    if backbone == "words" and name == "civilcomments":
+        return FunctionTransformer(hashed_words)
+    if backbone in PLAIN:
+        raise SystemExit(
+            f"--backbone {backbone} is not for {name}: 'words' is for civilcomments, "
+            "'pixels' for all others."
+        )
+    from skdisentangle.backbones import ImageEmbedder, TextEmbedder
+
+    embedder = TextEmbedder if name == "civilcomments" else ImageEmbedder
+    chosen = () if backbone is None else (backbone,)
+    return embedder(*chosen, memory=cache, verbose=True)
+
+
+# ---------------------------------------------------------------------- protocol
+
+
+def splits(bunch, seed):
+    """Parts of the protocol: name, training rows, validation rows."""
+    if "split" in bunch:
+        return [("", *(np.flatnonzero(bunch.split == s) for s in ("train", "val")))]
+    # Leave one domain out. DomainBed holds back a random fifth of each of the others.
+    parts = []
+    for source, target in LeaveOneGroupOut().split(bunch.target, groups=bunch.domain):
+        fit, held = train_test_split(
+            source, test_size=0.2, stratify=bunch.domain[source], random_state=seed
+        )
+        parts.append((bunch.domain_names[bunch.domain[target[0]]], fit, held))
+    return parts
+
+
+def metrics(name, bunch, part, predicted):
+    """The set's own metrics, of predictions for all rows."""
+    right = predicted == bunch.target
+    if part:
+        return {part: right[bunch.domain == bunch.domain_names.index(part)].mean()}
+    test = bunch.split == "test"
+    scored = bunch.target[test], predicted[test]
+    if name == "camelyon17":
+        return {
+            "test centre": right[test].mean(),
+            "validation centre": right[bunch.split == "val"].mean(),
+            "training centres, rows held back": right[bunch.split == "id_val"].mean(),
+        }
+    if name == "waterbirds":
+        groups = bunch.groups[:, None] == np.arange(4)
+        sizes = groups[bunch.split == "train"].sum(axis=0)
+        each = group_accuracies(*scored, groups[test])
+        return {
+            "worst of 4 groups": worst_group_accuracy(*scored, groups[test]),
+            "average, weighted by training groups": np.average(each, weights=sizes),
+            "average": right[test].mean(),
+        }
+    return {
+        "worst of 16 groups": worst_group_accuracy(*scored, bunch.groups[test]),
+        "average": right[test].mean(),
+        "worst of 4 coarse groups": worst_group_accuracy(
+            *scored, bunch.coarse_groups[test]
+        ),
+    }
+
+
+def labels_used(bunch, method):
+    """What a method was told, for the table."""
+    if "split" not in bunch:
+        return "class, of source domains"
+    known = bunch.task_names[:1]
+    if method != ERM:
+        known = [t for t in bunch.task_names if t not in bunch.group_tasks]
+    if len(known) > 4:
+        known = [*known[:2], f"{len(known) - 2} more"]
+    text = f"{', '.join(known)} of train; {bunch.task_names[0]} of val"
+    if method == OURS_GROUPS:
+        text += f"; **group labels** of train ({len(bunch.group_tasks)} tasks)"
+    return text
+
+
+def features(estimator, embedded, bunch, fit, tasks, seed):
+    """Disentangled features of all rows, out of fold where the encoder saw labels."""
+    types = [bunch.task_types[t] for t in tasks]
+    dis = clone(estimator).set_params(task_types=types, random_state=seed)
+    codes = dis.fit_transform(embedded[fit], bunch.Y_tasks[np.ix_(fit, tasks)])
+    everything = dis.transform(embedded)
+    everything[fit] = codes
+    return everything
+
+
+def predict(codes, target, fit, held):
+    """Classes of all rows by logistic regression on some."""
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000)).fit(
+            codes[fit], target[fit]
+        )
+        for C in STRENGTHS
+    ]
+    best = max(models, key=lambda model: model.score(codes[held], target[held]))
+    return best.predict(codes)
+
+
+def run(name, path, embedding, seeds, estimator=ESTIMATOR, say=print):
+    """Results of the whole protocol.
+
+    Parameters
+    ----------
+    name : str
+        One of `BENCHMARKS`.
+    path : str or path-like
+        As the loader takes it.
+    embedding : transformer
+        From `paths` or `text` to columns. It must be frozen: it sees all inputs at once.
+    seeds : sequence of int
+    estimator : SparseSharedDisentangler
+        What is cloned for each fit.
+    say : callable
+        Is told each row as it is made.
+
+    Returns
+    -------
+    rows : list of dict
+        Method, labels used, seed, and the metrics.
+    """
+    load, _, _, seeded = BENCHMARKS[name]
+    bunch = load(path, **({"random_state": seeds[0]} if seeded else {}))
+    embedded = embedding.fit_transform(bunch.text if "text" in bunch else bunch.paths)
+    rows = []
+    for seed in seeds:
+        if seeded and seed != seeds[0]:
+            bunch = load(path, random_state=seed)
+        plain = [
+            t for t, n in enumerate(bunch.task_names) if n not in bunch.group_tasks
+        ]
+        methods = {ERM: None, OURS: plain}
+        if bunch.group_tasks:
+            methods[OURS_GROUPS] = range(len(bunch.task_names))
+        if not seeded and seed != seeds[0]:
+            del methods[ERM]  # nothing in it is random
+        for method, tasks in methods.items():
+            scores = {}
+            for part, fit, held in splits(bunch, seed):
+                codes = embedded
+                if tasks is not None:
+                    codes = features(estimator, embedded, bunch, fit, tasks, seed)
+                predicted = predict(codes, bunch.target, fit, held)
+                scores |= metrics(name, bunch, part, predicted)
+            if "split" not in bunch:
+                scores["mean of domains"] = np.mean(list(scores.values()))
+            rows.append(
+                {"method": method, "labels": labels_used(bunch, method), "seed": seed}
+                | {metric: float(score) for metric, score in scores.items()}
+            )
+            say(rows[-1])
+    return rows
+
+
+def table(rows):
+    """Results as a table: mean and standard deviation over seeds."""
+    columns = [key for key in rows[0] if key not in ("method", "labels", "seed")]
+    lines = [
+        f"| method | labels used | {' | '.join(columns)} |",
+        "|---" * (2 + len(columns)) + "|",
+    ]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        cells = [[row[column] for row in own] for column in columns]
+        shown = [spread(c) if len(c) > 1 else f"{c[0]:.3f}" for c in cells]
+        lines.append(f"| {method} | {own[0]['labels']} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=BENCHMARKS)
+    parser.add_argument("path", help="folder of the files; nothing is downloaded")
+    parser.add_argument(
+        "--backbone",
+        help="what ImageEmbedder or TextEmbedder of skdisentangle.backbones takes, whose "
+        "default is the default; or 'pixels' or 'words', to try this",
+    )
+    parser.add_argument("--cache", help="folder in which embeddings are kept")
+    parser.add_argument(
+        "--seeds", type=int, help="how many, if not the official number"
+    )
+    options = parser.parse_args(arguments)
+    benchmark = BENCHMARKS[options.name]
+    n_seeds = benchmark.n_seeds if options.seeds is None else options.seeds
+    if n_seeds < 1:
+        parser.error(f"--seeds must be at least 1; got {n_seeds}")
+    embedding = make_embedding(options.backbone, options.name, options.cache)
+    try:
+        rows = run(
+            options.name,
+            options.path,
+            embedding,
+            range(n_seeds),
+            say=lambda row: print(row, file=sys.stderr, flush=True),
+        )
+    except OSError as error:  # of the files: it says what is wrong with them
+        parser.exit(1, f"{error}\n")
+    print(
+        f"{options.name}, {n_seeds} seed(s), frozen embeddings of {embedding}\n{machine()}",
+        table(rows),
+        "Accuracies; mean and standard deviation over seeds. The strength of logistic "
+        f"regression was chosen by accuracy on {benchmark.chosen_on}.",
+        sep="\n\n",
+    )
+
+
+if __name__ == "__main__":
+    main()
