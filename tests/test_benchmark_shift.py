@@ -1,0 +1,133 @@
+"""The six benchmarks of distribution shift, from their files to the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import Bunch
+
+from skdisentangle import SparseSharedDisentangler
+from tests.datasets import layouts
+
+pytest.importorskip("PIL")
+shift = pytest.importorskip("benchmarks.shift_benchmarks")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*and the official set has"),
+    pytest.mark.filterwarnings("ignore:The fit was still improving"),
+]
+
+#: Seconds, and not good: what is tested is the way from files to table.
+QUICK = SparseSharedDisentangler(n_components=5, max_iter=3, hidden_layer_sizes=(8,))
+
+
+@pytest.fixture(autouse=True)
+def few_strengths(monkeypatch):
+    monkeypatch.setattr(shift, "STRENGTHS", (1e-2, 1.0))
+
+
+def embedding(name):
+    if name == "civilcomments":
+        return FunctionTransformer(shift.hashed_words)
+    return FunctionTransformer(shift.mean_pixels)
+
+
+@pytest.mark.parametrize("name", shift.BENCHMARKS)
+def test_from_files_to_table(tmp_path, name):
+    layouts.write(tmp_path, name)
+    told = []
+    rows = shift.run(name, tmp_path, embedding(name), [0], QUICK, say=told.append)
+    assert rows == told
+    # what the test wrote can be told apart by a linear model
+    assert rows[0]["method"] == "ERM"
+    scores = {k: v for k, v in rows[0].items() if k not in ("method", "labels", "seed")}
+    assert set(scores.values()) == {1.0}
+    expected = {
+        "waterbirds": "worst of 4 groups",
+        "civilcomments": "worst of 16 groups",
+        "camelyon17": "test centre",
+    }
+    assert expected.get(name, "mean of domains") in scores
+    with_groups = [row for row in rows if row["method"] == shift.OURS_GROUPS]
+    assert len(with_groups) == (name in expected)
+    assert all("group labels" in row["labels"] for row in with_groups)
+    assert not any("group labels" in row["labels"] for row in rows[:2])
+    lines = shift.table(rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+def test_domains_are_left_out_one_by_one(tmp_path):
+    layouts.write(tmp_path, "vlcs")
+    bunch = shift.load_vlcs(tmp_path)
+    parts = shift.splits(bunch, seed=0)
+    assert [part for part, _, _ in parts] == bunch.domain_names
+    for d, (_, fit, held) in enumerate(parts):
+        assert not np.intersect1d(fit, held).size
+        rows = np.sort(np.concatenate([fit, held]))
+        np.testing.assert_array_equal(rows, np.flatnonzero(bunch.domain != d))
+        # a fifth of each source domain
+        counts = np.bincount(bunch.domain[held], minlength=4)
+        assert counts.tolist() == [0 if i == d else 3 for i in range(4)]
+    assert not np.array_equal(parts[0][2], shift.splits(bunch, seed=1)[0][2])
+
+
+def test_metrics_of_waterbirds():
+    # who looks at the place is right where bird and place go together
+    place = np.array([0, 1, 0, 1] * 3)
+    target = np.array([0, 0, 1, 1] * 3)
+    split = np.repeat(["train", "val", "test"], 4)
+    split[1:3] = "unused"
+    bunch = Bunch(target=target, groups=2 * target + place, split=split)
+    found = shift.metrics("waterbirds", bunch, "", place)
+    assert found["worst of 4 groups"] == 0
+    assert found["average"] == 0.5
+    assert found["average, weighted by training groups"] == 1.0
+
+
+def test_metrics_of_civilcomments():
+    groups = np.zeros((4, 16), dtype=bool)
+    groups[[0, 1, 1], [0, 3, 5]] = True
+    bunch = Bunch(
+        target=np.array([0, 1, 0, 1]),
+        groups=groups,
+        coarse_groups=np.array([1, 3, 0, 2]),
+        split=np.array(["test"] * 4),
+    )
+    found = shift.metrics("civilcomments", bunch, "", np.array([0, 1, 0, 0]))
+    # the last comment speaks of nobody
+    assert found["worst of 16 groups"] == 1.0
+    assert found["average"] == 0.75
+    assert found["worst of 4 coarse groups"] == 0.0
+
+
+def test_spread_over_seeds(tmp_path):
+    layouts.write(tmp_path, "waterbirds")
+    rows = shift.run("waterbirds", tmp_path, embedding("waterbirds"), [0, 1], QUICK)
+    methods = [row["method"] for row in rows]
+    assert methods.count("ERM") == 1  # nothing in it is random
+    assert methods.count("ours") == 2
+    erm, ours, _ = shift.table(rows).splitlines()[2:]
+    assert "±" not in erm
+    assert "±" in ours
+
+
+def test_command(tmp_path, capsys, monkeypatch):
+    layouts.write(tmp_path, "waterbirds")
+    monkeypatch.setattr(shift, "SparseSharedDisentangler", lambda: QUICK)
+    arguments = ["waterbirds", str(tmp_path), "--backbone", "pixels", "--seeds", "1"]
+    shift.main(arguments)
+    out = capsys.readouterr().out
+    assert "| ERM | waterbird of train; waterbird of val | 1.000 |" in out
+    assert "chosen by accuracy on the validation split" in out
+
+
+def test_command_without_the_files_or_with_wrong_arguments(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        shift.main(["pacs", str(tmp_path / "none"), "--backbone", "pixels"])
+    assert "There is no folder" in capsys.readouterr().err
+    for arguments in (["pacs", ".", "--seeds", "0"], ["nosuchset", "."]):
+        with pytest.raises(SystemExit):
+            shift.main(arguments)
+    with pytest.raises(SystemExit, match="not for pacs"):
+        shift.main(["pacs", ".", "--backbone", "words"])
