@@ -8,6 +8,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.metrics import worst_group_accuracy
 from tests.datasets import layouts
 
 pytest.importorskip("PIL")
@@ -17,8 +18,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The fit was still improving"),
 ]
 
-#: Seconds, and not good: what is tested is the way from files to table.
-QUICK = SparseSharedDisentangler(n_components=5, max_iter=3, hidden_layer_sizes=(8,))
+#: Quick, and not good: what is tested is the way from files to table.
+QUICK = SparseSharedDisentangler(
+    n_components=5, max_iter=3, hidden_layer_sizes=(8,), sparsity=0, sharing=0
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +42,9 @@ def test_from_files_to_table(tmp_path, name):
     rows = shift.run(name, tmp_path, embedding(name), [0], QUICK, say=told.append)
     assert rows == told
     # what the test wrote can be told apart by a linear model
-    assert rows[0]["method"] == "ERM"
-    scores = {k: v for k, v in rows[0].items() if k not in ("method", "labels", "seed")}
+    first = dict(rows[0])
+    assert [first.pop(key) for key in ("features", "head")] == ["embeddings", "ERM"]
+    scores = {k: v for k, v in first.items() if k not in ("labels used", "seed")}
     assert set(scores.values()) == {1.0}
     expected = {
         "waterbirds": "worst of 4 groups",
@@ -48,10 +52,13 @@ def test_from_files_to_table(tmp_path, name):
         "camelyon17": "test centre",
     }
     assert expected.get(name, "mean of domains") in scores
-    with_groups = [row for row in rows if row["method"] == shift.OURS_GROUPS]
-    assert len(with_groups) == (name in expected)
-    assert all("group labels" in row["labels"] for row in with_groups)
-    assert not any("group labels" in row["labels"] for row in rows[:2])
+    # whoever saw groups says so
+    for row in rows:
+        saw = row["features"] == shift.OURS_GROUPS or row["head"] == "DFR"
+        assert ("**groups**" in row["labels used"]) == saw
+    assert len(rows) == {"waterbirds": 6, "civilcomments": 6, "camelyon17": 3}.get(
+        name, 2
+    )
     lines = shift.table(rows).splitlines()
     assert len(lines) == 2 + len(rows)
     assert all(line.count("|") == lines[0].count("|") for line in lines)
@@ -101,24 +108,49 @@ def test_metrics_of_civilcomments():
     assert found["worst of 4 coarse groups"] == 0.0
 
 
-def test_spread_over_seeds(tmp_path):
-    layouts.write(tmp_path, "waterbirds")
-    rows = shift.run("waterbirds", tmp_path, embedding("waterbirds"), [0, 1], QUICK)
-    methods = [row["method"] for row in rows]
-    assert methods.count("ERM") == 1  # nothing in it is random
-    assert methods.count("ours") == 2
-    erm, ours, _ = shift.table(rows).splitlines()[2:]
-    assert "±" not in erm
-    assert "±" in ours
+def test_reweighting_finds_what_the_groups_have_in_common():
+    # In training the place tells the bird as well as the bird itself, and more loudly.
+    rng = np.random.default_rng(0)
+    bird = rng.integers(2, size=1200)
+    place = np.where(rng.random(1200) < 0.97, bird, 1 - bird)
+    place[800:] = rng.integers(2, size=400)
+    codes = np.column_stack([bird, 3 * place]) + rng.normal(0, 0.4, (1200, 2))
+    fit, held, test = np.split(np.arange(1200), [800, 1000])
+    groups = 2 * bird + place
+
+    def worst(predicted):
+        return worst_group_accuracy(bird[test], predicted[test], groups[test])
+
+    assert worst(shift.predict(codes, bird, fit, held)) < 0.6
+    assert worst(shift.predict_dfr(codes, bird, groups, fit, held, seed=0)) > 0.8
+
+
+def test_spread_over_seeds():
+    said = {"head": "ERM", "labels used": "all"}
+    rows = [
+        {"features": "embeddings", **said, "seed": 0, "score": 0.5},
+        {"features": "ours", **said, "seed": 0, "score": 0.25},
+        {"features": "ours", **said, "seed": 1, "score": 0.75},
+    ]
+    lines = shift.table(rows).splitlines()
+    assert lines[2] == "| embeddings | ERM | all | 0.500 |"
+    assert lines[3] == "| ours | ERM | all | 0.500 ± 0.354 |"
 
 
 def test_command(tmp_path, capsys, monkeypatch):
     layouts.write(tmp_path, "waterbirds")
     monkeypatch.setattr(shift, "SparseSharedDisentangler", lambda: QUICK)
-    arguments = ["waterbirds", str(tmp_path), "--backbone", "pixels", "--seeds", "1"]
+    arguments = ["waterbirds", str(tmp_path), "--backbone", "pixels", "--seeds", "2"]
     shift.main(arguments)
     out = capsys.readouterr().out
-    assert "| ERM | waterbird of train; waterbird of val | 1.000 |" in out
+    assert "| embeddings | ERM | waterbird of train; waterbird of val | 1.000 |" in out
+    # with no chance in it, it is run once
+    assert [
+        line.count("±") for line in out.splitlines() if line.startswith("| emb")
+    ] == [
+        0,
+        3,
+    ]
     assert "chosen by accuracy on the validation split" in out
 
 

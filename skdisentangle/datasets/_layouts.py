@@ -67,7 +67,7 @@ def find_folder(
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be the path of a folder; got {path!r}.")
-    given = Path(path)
+    given = Path(path).expanduser()
     folders = [given, *(given / name for name in names)]
     there = [{n for n in needed if (folder / n).exists()} for folder in folders]
     for folder, found in zip(folders, there, strict=True):
