@@ -23,7 +23,6 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, train_test_split
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from benchmarks._readme import machine, spread
@@ -182,19 +181,21 @@ def features(estimator, embedded, bunch, fit, tasks, seed):
     return dis.fit(embedded[fit], bunch.Y_tasks[np.ix_(fit, tasks)]).transform(embedded)
 
 
+def standardised(codes, fit):
+    return StandardScaler().fit(codes[fit]).transform(codes)
+
+
 def predict(codes, target, fit, held):
     """Classes of all rows by logistic regression on some."""
     models = [
-        make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000)).fit(
-            codes[fit], target[fit]
-        )
+        LogisticRegression(C=C, max_iter=1000).fit(codes[fit], target[fit])
         for C in STRENGTHS
     ]
     best = max(models, key=lambda model: model.score(codes[held], target[held]))
     return best.predict(codes)
 
 
-def predict_dfr(codes, target, groups, fit, held, seed):
+def predict_dfr(codes, target, groups, held, seed):
     """Classes of all rows by deep feature reweighting, for a target of 0 and 1.
 
     L1 logistic regression on validation rows, of which each group has as many as the smallest.
@@ -203,7 +204,6 @@ def predict_dfr(codes, target, groups, fit, held, seed):
     re-training is sufficient for robustness to spurious correlations", ICLR 2023.
     """
     rng = np.random.default_rng(seed)
-    scaled = StandardScaler().fit(codes[fit]).transform(codes)
 
     def refit(rows, C):
         own = [rows[groups[rows] == group] for group in np.unique(groups[rows])]
@@ -212,21 +212,21 @@ def predict_dfr(codes, target, groups, fit, held, seed):
         model = LogisticRegression(
             C=C, l1_ratio=1, solver="liblinear", random_state=0, max_iter=1000
         )
-        return model.fit(scaled[drawn], target[drawn])
+        return model.fit(codes[drawn], target[drawn])
 
     tune, check = train_test_split(
         held, test_size=0.5, stratify=groups[held], random_state=seed
     )
 
     def worst(C):
-        predicted = refit(tune, C).predict(scaled[check])
+        predicted = refit(tune, C).predict(codes[check])
         return worst_group_accuracy(target[check], predicted, groups[check])
 
     C = max(DFR_STRENGTHS, key=worst)
     models = [refit(held, C) for _ in range(DFR_REFITS)]
     slopes = np.mean([model.coef_[0] for model in models], axis=0)
     start = np.mean([model.intercept_[0] for model in models])
-    return (scaled @ slopes + start > 0).astype(target.dtype)
+    return (codes @ slopes + start > 0).astype(target.dtype)
 
 
 def run(name, path, embedding, seeds, estimator=None, say=print):
@@ -272,18 +272,18 @@ def run(name, path, embedding, seeds, estimator=None, say=print):
         if not seeded and seed != seeds[0]:
             del scores[RAW, ERM]  # nothing in it is random
         for part, fit, held in splits(bunch, seed):
-            codes = {
-                kind: embedded
-                if chosen is None
-                else features(estimator, embedded, bunch, fit, chosen, seed)
-                for kind, chosen in tasks.items()
-            }
+            codes = {}
+            for kind, chosen in tasks.items():
+                found = embedded
+                if chosen is not None:
+                    found = features(estimator, embedded, bunch, fit, chosen, seed)
+                codes[kind] = standardised(found, fit)
             for kind, head in scores:
                 if head == ERM:
                     predicted = predict(codes[kind], bunch.target, fit, held)
                 else:
                     predicted = predict_dfr(
-                        codes[kind], bunch.target, groups, fit, held, seed
+                        codes[kind], bunch.target, groups, held, seed
                     )
                 scores[kind, head] |= metrics(name, bunch, part, predicted)
         for (kind, head), own in scores.items():
