@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from torch import nn
 
+from ..training import threads
+from ..validation import thread_count
+
 __all__ = [
     "Embedder",
     "Features",
@@ -94,9 +97,14 @@ def _is_plain(value: Any) -> bool:
 
 def code_of(code: CodeType) -> tuple[Any, ...]:
     """What a function does, whatever file and line it is in."""
-    constants = [
-        code_of(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts
-    ]
+    constants: list[Any] = []
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            constants.append(code_of(constant))
+        elif isinstance(constant, frozenset):  # the order differs between processes
+            constants.append(sorted(map(repr, constant)))
+        else:
+            constants.append(repr(constant))
     return code.co_code, code.co_names, constants
 
 
@@ -147,13 +155,12 @@ class Rows(Protocol):
         """Give the content of consecutive rows."""
 
 
-class _State:
+class _State(NamedTuple):
     """What an embedder remembers between two calls; not part of it, nor of its pickle."""
 
-    def __init__(self, source: Any, model: Model) -> None:
-        self.source = source
-        self.model = model
-        self.width: int | None = None
+    source: tuple[Any, ...]
+    model: Model | None
+    n_features: int | None
 
 
 _STATES: WeakKeyDictionary[Embedder, _State] = WeakKeyDictionary()
@@ -167,6 +174,7 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     memory: str | Path | joblib.Memory | None
     batch_size: int
+    n_jobs: int | None
     verbose: bool
 
     def __sklearn_tags__(self) -> Any:
@@ -185,19 +193,20 @@ class Embedder(TransformerMixin, BaseEstimator):
         """Digest of the content of a row."""
 
     @abstractmethod
-    def _source(self) -> Any:
-        """What the model is made of: while it is equal, a loaded model is kept.
+    def _source(self) -> tuple[Any, ...]:
+        """What the model is made of: while it is equal, what is known of it holds."""
 
-        None if the model may change without notice.
-        """
+    @abstractmethod
+    def _keeps_model(self) -> bool:
+        """Whether a loaded model may be kept, as the source says all about it."""
 
     @abstractmethod
     def _load(self) -> Model:
         """Make the model ready."""
 
     @abstractmethod
-    def _width(self, model: Model) -> int:
-        """Number of features that a model gives."""
+    def _blank(self) -> Any:
+        """Content of a row, whatever it be."""
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -227,15 +236,21 @@ class Embedder(TransformerMixin, BaseEstimator):
         rows = self._rows(X)
         if not len(rows):
             raise ValueError("X has no rows; at least one is needed.")
-        state = self._state()
+        model = self._model()
+        with threads(thread_count(self.n_jobs)):
+            out = self._embedded(rows, model)
+        self._note(out.shape[1])
+        return out
+
+    def _embedded(self, rows: Rows, model: Model) -> Features:
         store = self._store()
-        key = "" if store is None else state.model.key()
+        key = "" if store is None else model.key()
         out: Features | None = None
         at_once = self.batch_size * self._batches_at_once
         told = 0
         for start in range(0, len(rows), at_once):
             here = range(start, min(start + at_once, len(rows)))
-            features = self._features(here, rows.read(here), state.model, store, key)
+            features = self._features(here, rows.read(here), model, store, key)
             if out is None:
                 out = np.empty((len(rows), features.shape[1]), dtype=np.float32)
             out[start : here.stop] = features
@@ -243,7 +258,6 @@ class Embedder(TransformerMixin, BaseEstimator):
                 told = 10 * here.stop // len(rows)
                 print(f"[{type(self).__name__}] {here.stop} of {len(rows)} rows")
         assert out is not None
-        state.width = out.shape[1]
         return out
 
     def _features(
@@ -273,13 +287,22 @@ class Embedder(TransformerMixin, BaseEstimator):
         # a row is not a job that a user wants to hear of
         return memory.cache(_keep, ignore=["row"], verbose=0, mmap_mode=None)
 
-    def _state(self) -> _State:
+    def _known(self) -> _State:
+        """What is known of the model, as the parameters are now."""
         source = self._source()
         state = _STATES.get(self)
-        if state is None or source is None or state.source != source:
-            model = self._load()
-            _STATES[self] = state = _State(source, model)
+        if state is None or state.source != source:
+            _STATES[self] = state = _State(source, None, None)
         return state
+
+    def _model(self) -> Model:
+        state = self._known()
+        if state.model is not None:
+            return state.model
+        model = self._load()
+        if self._keeps_model():
+            _STATES[self] = state._replace(model=model)
+        return model
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the features: the name of the class in small letters, and a number.
@@ -291,11 +314,18 @@ class Embedder(TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str
-            One a feature. Before the first transform they cost the loading of the model
-            to be counted.
+            One a feature. Before the first transform a blank row is sent through the
+            model, to count them.
         """
-        state = self._state()
-        if state.width is None:
-            state.width = self._width(state.model)
+        self._validate_params()
+        n_features = self._known().n_features
+        if n_features is None:
+            model = self._model()
+            with threads(thread_count(self.n_jobs)):
+                n_features = model.embed([0], [self._blank()]).shape[1]
+            self._note(n_features)
         name = type(self).__name__.lower()
-        return np.asarray([f"{name}{i}" for i in range(state.width)], dtype=object)
+        return np.array([f"{name}{i}" for i in range(n_features)], dtype=np.object_)
+
+    def _note(self, n_features: int) -> None:
+        _STATES[self] = _STATES[self]._replace(n_features=n_features)

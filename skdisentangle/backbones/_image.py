@@ -7,7 +7,7 @@ import difflib
 import importlib.util
 import pickle
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +31,7 @@ from ._embedder import (
     module_key,
 )
 from ._mobilenet import MobileNetV2, without_classifier
-from ._pixels import ImageRows, Pixels, decode, image_shape, resized
+from ._pixels import File, ImageRows, Pixels, decode, image_shape, resized
 
 __all__ = ["ImageEmbedder"]
 
@@ -74,10 +74,12 @@ class ImageEmbedder(Embedder):
     mean, std : sequence of 3 floats
         By channel, for values in [0, 1]: what is subtracted, and divided by. The default
         is that of ImageNet, which most pretrained backbones want.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Images that are in memory, and go through the backbone, at a time.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+    n_jobs : int, default=None
+        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
     memory : str, path or joblib.Memory, default=None
         Where to keep the features of each image. One that comes again, in this call or
         another, and at whatever place, costs no pass through the backbone. They are kept
@@ -117,6 +119,7 @@ class ImageEmbedder(Embedder):
         "std": ["array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
+        "n_jobs": [Integral, None],
         "memory": [str, Path, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
@@ -130,8 +133,9 @@ class ImageEmbedder(Embedder):
         input_shape: tuple[int, int, int] | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        batch_size: int = 64,
+        batch_size: int = 32,
         device: str | torch.device = "auto",
+        n_jobs: int | None = None,
         memory: str | Path | joblib.Memory | None = None,
         verbose: bool = False,
     ) -> None:
@@ -143,13 +147,13 @@ class ImageEmbedder(Embedder):
         self.std = std
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.input_tags.two_d_array = self.input_shape is not None
         tags.input_tags.string = True
         return tags
 
@@ -191,20 +195,22 @@ class ImageEmbedder(Embedder):
                 )
         return ImageRows(X, shape)
 
-    def _digest(self, row: bytes | Pixels) -> str:
-        if isinstance(row, bytes):
-            return digest([b"file", row])
+    def _digest(self, row: File | Pixels) -> str:
+        if isinstance(row, File):
+            return digest([b"file", row.content])
         return digest([repr(row.shape).encode(), row.tobytes()])
 
-    def _source(self) -> Any:
-        if isinstance(self.backbone, nn.Module):
-            return None  # it may be trained on between two calls
+    def _source(self) -> tuple[Any, ...]:
         path = _weights_path(self.backbone, self.weights)
+        stat = path and path.stat()
         return (
             self.backbone,
-            path and (path, path.stat().st_mtime_ns, path.stat().st_size),
-            repr([self.image_size, self.device, [*self.mean], [*self.std]]),
+            stat and (path, stat.st_mtime_ns, stat.st_size),
+            repr([self.image_size, self.device, self.mean, self.std]),
         )
+
+    def _keeps_model(self) -> bool:
+        return isinstance(self.backbone, str)  # a module may be trained on
 
     def _load(self) -> Model:
         device = torch_device(self.device)
@@ -217,10 +223,10 @@ class ImageEmbedder(Embedder):
         settings = repr([CACHE_VERSION, size, [*mean], [*std]])
         return Model(
             partial(_embed, module, size, mean, std, device),
-            lambda: digest([module_key(module).encode(), settings.encode()]),
+            cache(lambda: digest([module_key(module).encode(), settings.encode()])),
         )
 
-    def _width(self, model: Model) -> int:
+    def _blank(self) -> Pixels:
         size = image_shape(self.image_size)
         if size is None and self.input_shape is None:
             raise ValueError(
@@ -228,8 +234,7 @@ class ImageEmbedder(Embedder):
                 "transform only; transform images first."
             )
         height, width = size or self.input_shape[1:]  # type: ignore[index]
-        blank = np.zeros((height, width, 3), dtype=np.uint8)
-        return int(model.embed([0], [blank]).shape[1])
+        return np.zeros((height, width, 3), dtype=np.uint8)
 
 
 def _channels(name: str, values: Sequence[float]) -> NDArray[np.float32]:
@@ -247,13 +252,13 @@ def _embed(
     std: NDArray[np.float32],
     device: torch.device,
     rows: Sequence[int],
-    images: Sequence[bytes | Pixels],
+    images: Sequence[File | Pixels],
 ) -> Features:
     """Features of a batch of images, whose rows in X are for messages only."""
     batch = []
     for row, image in zip(rows, images, strict=True):
-        if isinstance(image, bytes):
-            image = decode(image, f"X[{row}]")
+        if isinstance(image, File):
+            image = decode(image, row)
         batch.append(image if size is None else resized(image, size))
     shapes = {image.shape[:2] for image in batch}
     if len(shapes) > 1:
@@ -275,13 +280,11 @@ def _by_channel(values: NDArray[np.float32], device: torch.device) -> Tensor:
 
 def _pooled(out: Any, n_images: int) -> Tensor:
     """One vector an image: the mean over positions, if there are any."""
-    if isinstance(out, Tensor) and len(out) == n_images:
-        if out.ndim == 2:
-            return out
-        if out.ndim == 3:
-            return out.mean(1)
+    if isinstance(out, Tensor) and out.ndim in (2, 3, 4) and len(out) == n_images:
+        # maps have the features before the positions, tokens after them
         if out.ndim == 4:
             return out.mean((2, 3))
+        return out.mean(1) if out.ndim == 3 else out
     got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else repr(type(out))
     raise ValueError(
         "backbone must give a tensor (n, n_features), (n, n_tokens, n_features) or (n, "

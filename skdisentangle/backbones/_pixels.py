@@ -6,23 +6,31 @@ import io
 from collections.abc import Sequence
 from math import prod
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from ._embedder import import_extra
 
-__all__ = ["ImageRows", "Pixels", "decode", "resized"]
+__all__ = ["File", "ImageRows", "Pixels", "decode", "resized"]
 
 Pixels = NDArray[np.uint8]
 
-#: What an image in a file, whose row is known, goes by.
+#: What messages say of X.
 WANTED = (
     "X must be an array of images (n, height, width) or (n, height, width, channels), "
     "or a list of paths, Pillow images or arrays"
 )
+
+
+class File(NamedTuple):
+    """An image file that was read, but not decoded."""
+
+    path: str
+    content: bytes
 
 
 class ImageRows:
@@ -32,31 +40,42 @@ class ImageRows:
     """
 
     def __init__(self, X: Any, input_shape: tuple[int, int, int] | None) -> None:
-        if isinstance(X, str | bytes | PathLike) or not hasattr(X, "__len__"):
+        if hasattr(X, "__array__") and not hasattr(X, "shape"):
+            X = np.asarray(X)
+        several = hasattr(X, "__len__") and not isinstance(X, str | bytes | PathLike)
+        if issparse(X) or not several:
             raise TypeError(f"{WANTED}; got {X!r}. A single image goes into a list.")
         if isinstance(X, torch.Tensor):
             X = X.numpy(force=True)
         elif hasattr(X, "columns") or (input_shape is not None and _is_list(X)):
             X = np.asarray(X)  # a data frame, or lists of pixels
+        shape = tuple(getattr(X, "shape", (len(X),)))
         self._shape = input_shape
         self._array = None if _is_list(X) else X
         if self._array is None:
-            self._items = [*X.ravel()] if isinstance(X, np.ndarray) else [*X]
-        elif input_shape is None and len(X.shape) not in (3, 4):
+            if len(shape) != 1 and shape[1:] != (1,):
+                raise ValueError(f"{WANTED}; got shape {shape} of {X.dtype}.")
+            self._items = [*(X.ravel() if len(shape) == 2 else X)]
+        elif input_shape is None and len(shape) not in (3, 4):
             raise ValueError(
-                f"{WANTED}; got an array of shape {tuple(X.shape)}. For rows of "
+                f"{WANTED}; got an array of shape {shape}. For rows of "
                 "flattened pixels give input_shape=(channels, height, width)."
             )
-        elif input_shape is not None and prod(X.shape[1:]) != prod(input_shape):
+        elif input_shape is None and len(shape) == 3 and shape[2] in (3, 4):
             raise ValueError(
-                f"With input_shape={input_shape} a row of X must have "
-                f"{prod(input_shape)} pixels; got X of shape {tuple(X.shape)}."
+                f"{WANTED}; the shape {shape} looks like that of a single image in "
+                "colour: give [X]."
+            )
+        elif input_shape is not None and shape[1:] != (prod(input_shape),):
+            raise ValueError(
+                f"With input_shape={input_shape} X must have rows of "
+                f"{prod(input_shape)} pixels; got shape {shape}."
             )
 
     def __len__(self) -> int:
         return len(self._items) if self._array is None else int(self._array.shape[0])
 
-    def read(self, rows: range) -> list[bytes | Pixels]:
+    def read(self, rows: range) -> list[File | Pixels]:
         """Content of files, and pixels of what is no file."""
         if self._array is None:
             return [_read_item(self._items[row], row) for row in rows]
@@ -67,12 +86,6 @@ class ImageRows:
             _rgb(image, f"X[{row}]") for row, image in zip(rows, block, strict=True)
         ]
 
-    def name(self, row: int) -> str:
-        """How messages call a row."""
-        item = None if self._array is not None else self._items[row]
-        path = f" ({fspath(item)!r})" if isinstance(item, str | PathLike) else ""
-        return f"X[{row}]{path}"
-
 
 def _is_list(X: Any) -> bool:
     """Whether X is a list of images, not one array of pixels."""
@@ -82,16 +95,16 @@ def _is_list(X: Any) -> bool:
     return not isinstance(dtype, np.dtype) or dtype.kind in "OUST"
 
 
-def _read_item(item: Any, row: int) -> bytes | Pixels:
+def _read_item(item: Any, row: int) -> File | Pixels:
     if isinstance(item, str | PathLike):
+        path = fspath(item)
         try:
-            with open(item, "rb") as file:
-                return file.read()
+            with open(path, "rb") as file:
+                return File(path, file.read())
         except OSError as error:
             why = error.strerror or str(error)
             raise type(error)(
-                f"X[{row}] must be the path of an image; cannot read "
-                f"{fspath(item)!r}: {why}."
+                f"X[{row}] must be the path of an image; cannot read {path!r}: {why}."
             ) from error
     if hasattr(item, "getbands"):
         return _pillow_rgb(item)
@@ -104,16 +117,19 @@ def _read_item(item: Any, row: int) -> bytes | Pixels:
     return _rgb(image, f"X[{row}]")
 
 
-def decode(content: bytes, name: str) -> Pixels:
-    """Pixels of an image file."""
+def decode(file: File, row: int) -> Pixels:
+    """Pixels of an image file, which is in some row of X."""
     pillow = import_extra("PIL.Image", "ImageEmbedder")
     turned = import_extra("PIL.ImageOps", "ImageEmbedder").exif_transpose
     try:
-        with pillow.open(io.BytesIO(content)) as image:
+        with pillow.open(io.BytesIO(file.content)) as image:
             return _pillow_rgb(turned(image))
+    # what Pillow raises, by format, for files that are not what they seem
     except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
+        why = "" if "BytesIO" in str(error) else f": {error}"
         raise ValueError(
-            f"{name} must be an image that Pillow can read; {error}."
+            f"X[{row}] must be an image file that Pillow can read; cannot decode "
+            f"{file.path!r}{why}."
         ) from error
 
 

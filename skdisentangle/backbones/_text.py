@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable, Sequence
-from functools import partial
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,6 +65,8 @@ class TextEmbedder(Embedder):
         batches, so that little is padded.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+    n_jobs : int, default=None
+        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
     memory : str, path or joblib.Memory, default=None
         Where to keep the features of each text. One that comes again, in this call or
         another, and at whatever place, costs no pass through the model. They are kept by
@@ -93,6 +97,7 @@ class TextEmbedder(Embedder):
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
+        "n_jobs": [Integral, None],
         "memory": [str, Path, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
@@ -104,6 +109,7 @@ class TextEmbedder(Embedder):
         max_length: int | None = None,
         batch_size: int = 32,
         device: str | torch.device = "auto",
+        n_jobs: int | None = None,
         memory: str | Path | joblib.Memory | None = None,
         verbose: bool = False,
     ) -> None:
@@ -111,6 +117,7 @@ class TextEmbedder(Embedder):
         self.max_length = max_length
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
         self.memory = memory
         self.verbose = verbose
 
@@ -148,10 +155,19 @@ class TextEmbedder(Embedder):
     def _digest(self, row: str) -> str:
         return digest([row.encode("utf-8", "surrogatepass")])
 
-    def _source(self) -> Any:
-        if not isinstance(self.model, str | Path):
-            return None
-        return str(self.model), self.max_length, self.batch_size, str(self.device)
+    def _source(self) -> tuple[Any, ...]:
+        files = None
+        if self._keeps_model():
+            files = [
+                (path, path.stat().st_mtime_ns, path.stat().st_size)
+                for path in _files(_folder(self.model))
+            ]
+        return self.model, files, self.max_length, self.batch_size, str(self.device)
+
+    def _keeps_model(self) -> bool:
+        return isinstance(
+            self.model, str | Path
+        )  # one that is loaded may be trained on
 
     def _load(self) -> Model:
         device = torch_device(self.device)
@@ -165,7 +181,7 @@ class TextEmbedder(Embedder):
         else:
             folder = _folder(model)
             library = import_extra("sentence_transformers", "TextEmbedder")
-            with seeded(0):
+            with seeded(0), _no_bar() if folder else nullcontext():
                 model = library.SentenceTransformer(
                     str(folder or str(model).removeprefix("hub:")),
                     device=str(device),
@@ -180,11 +196,26 @@ class TextEmbedder(Embedder):
             model.max_seq_length = self.max_length
         model.eval()
         return Model(
-            partial(_encode, model, self.batch_size), partial(_key, model, folder)
+            partial(_encode, model, self.batch_size),
+            cache(partial(_key, model, folder)),
         )
 
-    def _width(self, model: Model) -> int:
-        return int(model.embed([0], [""]).shape[1])
+    def _blank(self) -> str:
+        return ""
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without the progress bar with which transformers reads a file of parameters."""
+    bars: Any = sys.modules.get("transformers.utils.logging")
+    if bars is None or not bars.is_progress_bar_enabled():
+        yield
+        return
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()
 
 
 class _Texts:
@@ -234,6 +265,13 @@ def _folder(model: str | Path) -> Path | None:
     )
 
 
+def _files(folder: Path | None) -> list[Path]:
+    """All files of a model, in a fixed order."""
+    if folder is None:
+        return []
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def _encode(
     model: Any, batch_size: int, rows: Sequence[int], texts: Sequence[str]
 ) -> Features:
@@ -264,7 +302,7 @@ def _key(model: Any, folder: Path | None) -> str:
     if folder is None:
         parts += [module_key(model).encode(), _tokenizer_key(model.tokenizer).encode()]
     else:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in _files(folder):
             parts += [path.relative_to(folder).as_posix().encode(), path.read_bytes()]
     return digest(parts)
 
