@@ -210,7 +210,7 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and the kind of X; there is nothing to learn.
+        """Check parameters, kind of X and files of the model; there is nothing to learn.
 
         Parameters
         ----------
@@ -227,8 +227,11 @@ class Embedder(TransformerMixin, BaseEstimator):
         ------
         ValueError, TypeError
             If a parameter, or X, is not as described.
+        FileNotFoundError
+            If there is no such model, or no file of its weights.
         """
         self._rows(X)
+        self._source()
         return self
 
     def _transform(self, X: Any) -> Features:

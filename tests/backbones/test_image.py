@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
+import re
 import sys
 from types import SimpleNamespace
 
@@ -52,6 +54,13 @@ def save_images(folder, images):
 def test_check_of_scikit_learn(embedder, check):
     """Those that need no rows of numbers."""
     check(type(embedder).__name__, embedder)
+
+
+@pytest.mark.parametrize("embedder", [ImageEmbedder, TextEmbedder])
+def test_every_parameter_is_documented(embedder):
+    text = inspect.getdoc(embedder)
+    for name in inspect.signature(embedder).parameters:
+        assert re.search(rf"^([a-z]+, )*{name}\b.* : |^{name}, ", text, re.M), name
 
 
 # -- what is computed --------------------------------------------------------------
