@@ -156,8 +156,8 @@ class SparseSharedDisentangler(
     problem)::
 
         inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
-                    + mean_t few_t mean_(k in t) spread_k
-                        * sum_m (sparsity + sharing * share_m) |coef_km|
+                    + mean_t mean_(k in t) spread_k
+                        * sum_m (few_t * sparsity + sharing * share_m) |coef_km|
         outer:  min_encoder            mean_t weight_t loss_t
 
     with ``loss_t`` half the squared error of the standardised target, or the
@@ -225,6 +225,15 @@ class SparseSharedDisentangler(
         Whether to standardise X (by column, or by channel where ``input_shape`` is
         given) on its way into the encoder. Leave it out for a module with
         preprocessing of its own.
+    input_noise : float or "auto", default="auto"
+        Standard deviation of Gaussian noise on the rows, as they go into the encoder while
+        it is fitted (standardised, unless ``scale_inputs`` says otherwise); new in each
+        epoch. It keeps an encoder from learning rows by heart. For a linear encoder it is a
+        ridge penalty of its square, a row; so ``"auto"`` takes 1.5 times the noise that
+        stands for the strength which generalized cross-validation chooses for a ridge
+        regression of the labels on the columns: none (below 0.15) where rows are many for
+        their columns and tell the labels well, at the most 0.5. ``partial_fit``, which does not
+        know how many rows will come, takes ``"auto"`` for none unless a fit has chosen.
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
@@ -288,6 +297,8 @@ class SparseSharedDisentangler(
     intercept_ : ndarray of shape (n_outputs,)
     tasks_ : list of skdisentangle.tasks.Task
         Name, type, classes and outputs (rows of ``coef_``) of each task.
+    input_noise_ : float
+        The noise of the fit.
     sparsity_, sharing_ : float
         The strengths of the fit.
     usage_ : ndarray of shape (n_components,)
@@ -363,6 +374,7 @@ class SparseSharedDisentangler(
         "hidden_layer_sizes": ["array-like"],
         "input_shape": ["array-like", None],
         "scale_inputs": ["boolean"],
+        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "task_types": [str, "array-like", Mapping, None],
         "task_weight": ["array-like", Mapping, None],
         "class_weight": [StrOptions({"balanced"}), None],
@@ -385,6 +397,7 @@ class SparseSharedDisentangler(
         "verbose": ["verbose"],
     }
 
+    input_noise_: float
     _task_set: TaskSet
     _inputs: InputScaler
     _moments: InputMoments
@@ -406,6 +419,7 @@ class SparseSharedDisentangler(
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
+        input_noise: float | Literal["auto"] = "auto",
         task_types: str | Sequence[str | None] | Mapping[str, str] | None = None,
         task_weight: ArrayLike | Mapping[str, float] | None = None,
         class_weight: Literal["balanced"] | None = None,
@@ -436,6 +450,7 @@ class SparseSharedDisentangler(
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
         self.scale_inputs = scale_inputs
+        self.input_noise = input_noise
         self.task_types = task_types
         self.task_weight = task_weight
         self.class_weight = class_weight
@@ -644,7 +659,12 @@ class SparseSharedDisentangler(
         like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
 
         self._spread = encoded.spread(self._task_set, ranks)
-        options = self._options(like, ranks)
+        noise: float | None = None  # to be chosen, once, like the strengths
+        if self.input_noise != "auto":
+            noise = float(self.input_noise)
+        elif again:
+            noise = self.input_noise_
+        options = self._options(like, noise, ranks)
         state = TrainingState.start(*self._begin(like, again), options)
         if ranks.size > 1:
             check_can_join(state.body)
@@ -699,6 +719,7 @@ class SparseSharedDisentangler(
             if quiet and history.interrupted:
                 raise KeyboardInterrupt  # an end of the whole, not of one fit of many
             self._finish(state, train_rows, train_labels, options)
+        self.input_noise_ = float(state.input_noise)
         self.n_iter_ = len(history.losses)
         self.loss_curve_ = history.losses
         self.validation_scores_ = history.scores if self.early_stopping else None
@@ -824,7 +845,11 @@ class SparseSharedDisentangler(
             self._n_rows += X.shape[0]
             self._inputs = self._input_scaler()
         like = torch.empty(0, dtype=torch.float32, device=torch_device(self.device))
-        options = self._options(like)
+        if first or self.input_noise != "auto":
+            # On a stream it is not known how few the rows will be.
+            auto = self.input_noise == "auto"
+            self.input_noise_ = 0.0 if auto else float(self.input_noise)
+        options = self._options(like, self.input_noise_)
         # A copy, so that a pass that is cut short leaves nothing half done.
         state = copy.deepcopy(getattr(self, "_partial_state", None))
         if state is None:
@@ -1171,7 +1196,10 @@ class SparseSharedDisentangler(
         n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
         return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
 
-    def _options(self, like: torch.Tensor, ranks: Ranks = ALONE) -> TrainingOptions:
+    def _options(
+        self, like: torch.Tensor, noise: float | None, ranks: Ranks = ALONE
+    ) -> TrainingOptions:
+        """Constants of a fit; ``noise`` on the inputs, None if it is to be chosen."""
         blocks = self._task_set.blocks
         task_weights = torch.from_numpy(
             learned_task_weights(self.task_weight, self._task_set)
@@ -1185,6 +1213,7 @@ class SparseSharedDisentangler(
             spread=torch.from_numpy(self._spread).to(like),
             task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
             bilevel=self._bilevel(),
+            input_noise=noise,
             ranks=ranks,
         )
 

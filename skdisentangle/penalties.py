@@ -11,7 +11,8 @@ regression target, ``sqrt(p (1 - p))`` for a class of frequency p. With it a str
 means the same for every task: at ``sparsity=1`` a component that is the target, but for
 scale, is just left out. Without it a rare class is penalised out of its task.
 
-For a task with few labels the weights are larger, by :func:`few_labels_factor`; not so
+For a task with few labels ``sparsity`` is larger, by :func:`few_labels_factor`; not so
+``sharing``, which would switch off all but a few components where every task has few, nor
 ``cut``, below: few labels are no reason to shrink what is large.
 
 ``penalty="l1"``
@@ -165,19 +166,19 @@ def penalty_weights(
     spread : Tensor of shape (n_outputs,), optional
         Standard deviation of what each output predicts; one by default.
     factor : Tensor of shape (n_outputs,), optional
-        Of the weights, see :func:`few_labels_factor`; one by default. Which
+        Of the sparsity, see :func:`few_labels_factor`; one by default. Which
         coefficients are large enough to be spared does not depend on it.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components)
     """
+    few = coef.new_ones(len(coef), 1) if factor is None else factor.unsqueeze(1)
+    row = few * sparsity
     if sharing > 0:
-        row = sparsity + sharing * sharing_weights(usage(coef, weights))
-    else:
-        row = coef.new_full((coef.shape[1],), sparsity)
+        row = row + sharing * sharing_weights(usage(coef, weights))
     scale = coef.new_ones(len(coef), 1) if spread is None else spread.unsqueeze(1)
-    row = scale * row if factor is None else factor.unsqueeze(1) * scale * row
+    row = scale * row
     if not reweighted:
         return row.expand_as(coef)
     size = coef.abs()

@@ -86,8 +86,8 @@ class Bilevel:
 class TrainingOptions:
     """Constants of a fit; names as in the estimator.
 
-    ``bilevel`` is None for the alternating solver. ``ranks`` are the processes that the
-    rows are spread over.
+    ``bilevel`` is None for the alternating solver, and ``input_noise`` where it is to be
+    chosen from the rows. ``ranks`` are the processes that the rows are spread over.
     """
 
     blocks: Sequence[Block]
@@ -98,6 +98,7 @@ class TrainingOptions:
     spread: Tensor
     task_weights: Tensor
     bilevel: Bilevel | None = None
+    input_noise: float | None = 0.0
     ranks: Ranks = ALONE
 
 
@@ -120,6 +121,8 @@ class TrainingState:
         Whether a basis has been chosen for the components.
     n_labels : Tensor of shape (n_tasks,) or None
         Labels of each task; None until they are counted.
+    input_noise : float
+        Standard deviation of the noise on the rows.
     """
 
     body: nn.Module
@@ -131,6 +134,7 @@ class TrainingState:
     n_steps: int = 0
     based: bool = False
     n_labels: Tensor | None = None
+    input_noise: float = 0.0
 
     @classmethod
     def start(
@@ -155,6 +159,7 @@ class TrainingState:
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_regression),
             optimizer=optimizer,
+            input_noise=options.input_noise or 0.0,
         )
 
     def copy_first(self, ranks: Ranks) -> None:

@@ -32,6 +32,7 @@ from .losses import (
     task_scores,
     tasks_to_outputs,
 )
+from .noise import MAX_ROWS, InputNoise, choose_input_noise
 from .penalties import few_labels_factor, output_weights, penalty_weights
 from .rows import (
     Batches,
@@ -129,9 +130,14 @@ def _pass(
         assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
         here = [shard.here(index) for index in batches]
         sizes = [len(index) for index in batches]
+    noise = None
+    if state.input_noise > 0:
+        noise = InputNoise(state.input_noise, rows.shape[1], generator)
     for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
         if set_rate is not None:
             set_rate(number / len(batches))
+        if noise is not None:
+            held = noise(held)
         size = len(held) if sizes is None else sizes[number]
         part = None if shard is None else Part(shard.ranks, size)
         codes = step(state, held, batch, l1, options, generator, part)
@@ -231,17 +237,22 @@ def train_pass(
     return _pass(state, rows, labels, batches, l1, options, generator)
 
 
-def _sample(labels: LabelRows, ranks: Ranks) -> Tensor:
+def _sample(labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS) -> Tensor:
     """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
     shard = ranks.shard(len(labels))
     n_rows = len(labels) if shard is None else shard.n_rows
-    step = math.ceil(n_rows / BASIS_ROWS)
+    step = math.ceil(n_rows / most)
     some = torch.arange(0, n_rows, step, device=labels.targets.device)
     return some if shard is None else shard.here(some)
 
 
 def _count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
-    """Labels of each task; those of equal rows count once, like one of a larger weight.
+    """Labels of each task; those of equal rows count once, like one of a larger weight."""
+    return _count_different(rows, labels, ranks)[1:]
+
+
+def _count_different(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
+    """Different rows, then those among them with a label of each task.
 
     Those of all ranks are counted. Rows are taken for equal if one random projection of
     theirs is. If there are many rows, a sample of them is counted.
@@ -260,9 +271,34 @@ def _count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
     there = torch.ones_like(known.targets)
     if known.weights is not None:
         there = (known.weights != 0).to(there)
+    there = torch.cat([torch.ones_like(there[:, :1]), there], dim=1)
     seen = there.new_zeros(len(groups), there.shape[1]).index_add_(0, group, there)
     count = (seen > 0).sum(0).clamp_min(1).to(there)
     return count * ranks.count(len(labels)) / len(known)
+
+
+def _set_noise(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    counts: Tensor,
+) -> None:
+    """Choose the noise on the rows, where it is not given."""
+    if options.input_noise is not None:
+        state.input_noise = options.input_noise
+        return
+    ranks = options.ranks
+    some = _sample(labels, ranks, MAX_ROWS)
+    known = labels[some].of_all(ranks)
+    sampled = len(known) / ranks.count(len(labels))
+    state.input_noise = choose_input_noise(
+        ranks.rows(rows[some]),
+        known,
+        options.blocks,
+        n_rows=float(counts[0]),
+        n_labels=counts[1:] * sampled,
+    )
 
 
 def change_basis(
@@ -409,7 +445,9 @@ def train(
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= n_rows and options.bilevel is None
     every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
-    state.n_labels = _count_labels(rows, labels, options.ranks)
+    counts = _count_different(rows, labels, options.ranks)
+    state.n_labels = counts[1:]
+    _set_noise(state, rows, labels, options, counts)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)

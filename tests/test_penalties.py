@@ -116,7 +116,9 @@ def test_factor_leaves_large_coefficients_alone():
     options = {"sparsity": 0.1, "sharing": 0.2, "reweighted": True}
     plain = penalty_weights(COEF, ones, **options)
     more = penalty_weights(COEF, ones, **options, factor=factor)
-    torch.testing.assert_close(more, factor.unsqueeze(1) * plain)
+    alone = penalty_weights(COEF, ones, **options | {"sharing": 0.0})
+    extra = (factor - 1).unsqueeze(1) * alone
+    torch.testing.assert_close(more, plain + extra)
     assert (more == 0).any()
 
 
