@@ -61,6 +61,7 @@ from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
 from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
+from .persistence import FileMixin
 from .rows import LabelRows, Rows
 from .steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .tasks import TaskSet
@@ -141,6 +142,7 @@ def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SparseSharedDisentangler(
+    FileMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
