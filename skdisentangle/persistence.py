@@ -38,6 +38,7 @@ from ._version import __version__
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body
 from .inputs import InputMoments
 from .labels import Labels
+from .onnx_export import export_onnx
 from .steps import TrainingState
 from .tasks import TASK_TYPES, Task, TaskSet
 from .validation import layer_sizes, torch_device
@@ -87,7 +88,7 @@ OTHER_FILES = {
 
 
 class FileMixin:
-    """``save`` and ``load`` of the estimator."""
+    """``save``, ``load`` and ``to_onnx`` of the estimator."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file that holds no code.
@@ -184,15 +185,42 @@ class FileMixin:
         estimator: Self = load_estimator(cls, path, encoder, device)
         return estimator
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write encoder and heads as an ONNX graph, for runtimes without Python or torch.
+
+        The graph takes ``X``, float32 of shape (n_samples, n_features), any number of
+        rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
+        ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
+        predictions of regression tasks, logits of binary tasks (above zero is the second
+        class) and of the classes of multiclass tasks. Its metadata has, under
+        ``"skdisentangle"``, a JSON document with the names of the features and with name,
+        type, classes and columns of the scores of each task. Needs ``pip install
+        'skdisentangle[onnx]'``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, such as ``"model.onnx"``, whole or not at all.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to write yet.
+        ValueError
+            If an encoder of the user's does what ONNX cannot, or does not take any number
+            of rows.
+        OSError
+            If the file cannot be written.
+        ImportError
+            If onnx or onnxscript is not installed.
+        """
+        export_onnx(self, _writable_path(path))
+
 
 def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator; see :meth:`FileMixin.save`."""
     check_is_fitted(estimator)
-    path = _checked_path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, "The folder to write to does not exist", str(path.parent)
-        )
+    path = _writable_path(path)
     try:
         document, arrays, left_out = _encode(estimator)
         data = _pack(document, arrays)
@@ -243,6 +271,15 @@ def _checked_path(path: Any) -> Path:
             f"path must be a str or path-like, the name of a file; got {path!r:.100}."
         )
     return Path(path)
+
+
+def _writable_path(path: Any) -> Path:
+    path = _checked_path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "The folder to write to does not exist", str(path.parent)
+        )
+    return path
 
 
 # -- bytes -----------------------------------------------------------------------------
