@@ -33,6 +33,7 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
+from .array_api import follows_input
 from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
@@ -89,9 +90,9 @@ FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 MAX_COMPONENTS = 64
 
 
-#: From a method that ``fit`` or ``partial_fit`` calls, through its two wrappers, to the
+#: From a method that ``fit`` or ``partial_fit`` calls, through its three wrappers, to the
 #: user's line.
-WARN_LEVEL = 5
+WARN_LEVEL = 6
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
@@ -464,12 +465,14 @@ class SparseSharedDisentangler(
         tags.classifier_tags = ClassifierTags()
         tags.input_tags.sparse = self.encoder in ("linear", "mlp")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.array_api_support = True
         return tags
 
     # -- fitting ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
     @_all_or_nothing
+    @follows_input
     def fit(
         self,
         X: Any,
@@ -710,6 +713,7 @@ class SparseSharedDisentangler(
         return self
 
     @_all_or_nothing
+    @follows_input
     def fit_transform(
         self,
         X: Any,
@@ -771,6 +775,7 @@ class SparseSharedDisentangler(
     @available_if(_has_strengths)
     @_fit_context(prefer_skip_nested_validation=True)
     @_all_or_nothing
+    @follows_input
     def partial_fit(
         self,
         X: Any,
@@ -856,6 +861,7 @@ class SparseSharedDisentangler(
 
     # -- using -----------------------------------------------------------------------
 
+    @follows_input
     def transform(self, X: Any) -> Any:
         """Components of rows.
 
@@ -879,6 +885,7 @@ class SparseSharedDisentangler(
         codes = self._codes(X)
         return codes[:, self.active_components_] if self.active_only else codes
 
+    @follows_input
     def predict(self, X: Any) -> Any:
         """Predict the labels of all tasks.
 
@@ -907,6 +914,7 @@ class SparseSharedDisentangler(
         return self._task_set.decode(columns)
 
     @available_if(_has_classes)
+    @follows_input
     def predict_proba(self, X: Any) -> Any:
         """Predict the probabilities of the classes.
 
@@ -934,6 +942,7 @@ class SparseSharedDisentangler(
         single = self._task_set.container in ("1d", "pandas-series", "polars-series")
         return out[0] if single else out
 
+    @follows_input
     def score(
         self,
         X: Any,
@@ -956,6 +965,7 @@ class SparseSharedDisentangler(
         scores = self.score_tasks(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
         return float(np.nanmean(scores))
 
+    @follows_input
     def score_tasks(
         self,
         X: Any,
@@ -1003,6 +1013,7 @@ class SparseSharedDisentangler(
         scores: NDArray[np.floating] = codes @ coef.T.astype(codes.dtype)
         return scores + intercept.astype(codes.dtype)
 
+    @follows_input
     def fit_task(
         self,
         X: Any,
@@ -1042,8 +1053,8 @@ class SparseSharedDisentangler(
     @property
     def _n_features_out(self) -> int:
         if self.active_only:
-            return len(self.active_components_)
-        return len(self.usage_)
+            return int(self.active_components_.shape[0])
+        return int(self.usage_.shape[0])
 
     # -- the steps of a fit ----------------------------------------------------------
 

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ._files import replacing
 from ._version import __version__
+from .array_api import in_numpy
 from .encoders import ComponentScaler, Encoder, InputScaler, build_body
 from .inputs import InputMoments
 from .labels import Labels
@@ -214,13 +215,13 @@ class FileMixin:
         ImportError
             If onnx or onnxscript is not installed.
         """
-        export_onnx(self, _writable_path(path))
+        export_onnx(in_numpy(self), _writable_path(path))
 
 
 def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator; see :meth:`FileMixin.save`."""
     check_is_fitted(estimator)
-    path = _writable_path(path)
+    estimator, path = in_numpy(estimator), _writable_path(path)
     try:
         document, arrays, left_out = _encode(estimator)
         data = _pack(document, arrays)

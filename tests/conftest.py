@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Asked by scipy when it is first imported, for scikit-learn's array API dispatch.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings
