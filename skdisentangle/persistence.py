@@ -594,7 +594,9 @@ def _restored_body(
     }
     hidden = layer_sizes(estimator.hidden_layer_sizes)
     shape = estimator.input_shape
-    if shape is not None and not (_is_list_of(list(shape), int) and min(shape) > 0):
+    if shape is not None and not all(
+        isinstance(n, int | np.integer) and n > 0 for n in shape
+    ):
         raise ValueError(
             f"'input_shape' should be positive integers; got {shape!r:.80}."
         )
@@ -843,7 +845,11 @@ def _restored_dtype(found: _Content, library: str) -> Any:
         pd = _imported("pandas")
         if "categories" in found.document:
             values = _restored_values(found.part("categories"))
-            index = pd.Index(values, dtype=_restored_dtype(found.part("of"), library))
+            of = _restored_dtype(found.part("of"), library)
+            try:
+                index = pd.Index(values, dtype=of)
+            except TypeError as error:
+                raise ValueError(f"categories of {of}: {error}.") from error
             return pd.CategoricalDtype(index, found.get("ordered", bool))
         if "arrow" in found.document:
             name = _named(found, "arrow", ARROW_DTYPE)
@@ -898,8 +904,8 @@ class _Content:
         value = self.document.get(name)
         if kind is float:
             value = _restored(value)
-            if _is_number(value):
-                return float(value)
+            if isinstance(value, float):
+                return value
         elif isinstance(value, kind) and (kind is not int or _is_int(value)):
             return value
         raise ValueError(f"{name!r} should be a {kind.__name__}; got {value!r:.80}.")

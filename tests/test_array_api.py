@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import polars as pl
 import pytest
 import sklearn
 import torch
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input_and_values
@@ -20,35 +19,20 @@ from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
 from skdisentangle.inspection import identifiability_report
 from skdisentangle.model_selection import sparsity_path
 
+from .conftest import quick
+
 strict = pytest.importorskip("array_api_strict")
 
 ARRAYS = ("coef_", "intercept_", "usage_", "active_components_")
 
 
+pytestmark = pytest.mark.usefixtures("short_fits")
+
+
 @pytest.fixture(autouse=True)
 def _dispatch():
-    with warnings.catch_warnings(), sklearn.config_context(array_api_dispatch=True):
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with sklearn.config_context(array_api_dispatch=True):
         yield
-
-
-def quick(cls=SparseSharedDisentangler, **options):
-    defaults = {
-        "n_components": 6,
-        "hidden_layer_sizes": (16,),
-        "max_iter": 8,
-        "random_state": 0,
-        "device": "cpu",
-    }
-    return cls(**{**defaults, **options})
-
-
-@pytest.fixture(scope="module")
-def fitted(problem):
-    X, Y, _ = problem
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return quick().fit(X, Y)
 
 
 def as_torch(device):
@@ -85,10 +69,10 @@ LIBRARIES = [
 
 @pytest.mark.parametrize("cast", LIBRARIES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_outputs_follow_rows(cast, dtype, fitted, problem):
+def test_outputs_follow_rows(cast, dtype, quick_fit, problem):
     """A fit in numpy, as from a file, takes rows of any library."""
     X, Y, _ = problem
-    X = X.astype(dtype)
+    X, fitted = X.astype(dtype), quick_fit
     rows = cast(X)
     for name in ("transform", "predict"):
         expected, found = getattr(fitted, name)(X), getattr(fitted, name)(rows)
@@ -199,13 +183,13 @@ def test_labels_that_no_tensor_can_hold(problem):
 def test_strengths_from_data(problem):
     X, Y, _ = problem
     rows, labels = torch.asarray(X), torch.asarray(Y)
-    options = {"max_iter": 4, "cv": 2, "sparsities": [0.01, 0.1]}
+    options = {"max_iter": 2, "cv": 2, "sparsities": [0.1]}
     dis = quick(SparseSharedDisentanglerCV, **options).fit(rows, labels)
     plain = quick(SparseSharedDisentanglerCV, **options).fit(X, Y)
     assert dis.sparsity_ == plain.sparsity_
     np.testing.assert_array_equal(dis.coef_.numpy(), plain.coef_)
-    found = sparsity_path(quick(max_iter=4), rows, labels, sparsities=[0.1, 0.01])
-    expected = sparsity_path(quick(max_iter=4), X, Y, sparsities=[0.1, 0.01])
+    found = sparsity_path(quick(max_iter=2), rows, labels, sparsities=[0.1])
+    expected = sparsity_path(quick(max_iter=2), X, Y, sparsities=[0.1])
     np.testing.assert_array_equal(found.losses, expected.losses)
 
 

@@ -8,13 +8,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 
 from skdisentangle import SparseSharedDisentangler
+
+from .conftest import quick
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 runtime = pytest.importorskip("onnxruntime")
+
+pytestmark = pytest.mark.usefixtures("short_fits")
 
 
 class Own(torch.nn.Module):
@@ -38,18 +42,6 @@ def other_for_three_rows(n_features, n_components):
     return Odd(n_features, n_components)
 
 
-def fit(X, Y, **options):
-    defaults = {
-        "n_components": 6,
-        "hidden_layer_sizes": (16,),
-        "max_iter": 8,
-        "random_state": 0,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return SparseSharedDisentangler(**{**defaults, **options}).fit(X, Y)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -65,7 +57,7 @@ def test_runtime_gives_what_transform_and_predict_give(options, tmp_path):
     X = X.astype(np.float32)
     kinds = np.digitize(factors[:, 1], [-0.5, 0.5])
     Y = np.column_stack([factors[:, 0] * 9, kinds, factors[:, 2] > 0])
-    dis = fit(X, Y, **options)
+    dis = quick(**options).fit(X, Y)
     before = {k: v.clone() for k, v in dis.encoder_.state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -105,7 +97,7 @@ def test_wrong_arguments(problem, tmp_path, monkeypatch):
     X, Y, _ = problem
     with pytest.raises(NotFittedError):
         SparseSharedDisentangler().to_onnx(tmp_path / "model.onnx")
-    dis = fit(X, Y, max_iter=1)
+    dis = quick(max_iter=1).fit(X, Y)
     with pytest.raises(TypeError, match="path must be a str or path-like"):
         dis.to_onnx(None)
     with pytest.raises(FileNotFoundError, match="no_such"):
@@ -117,7 +109,7 @@ def test_wrong_arguments(problem, tmp_path, monkeypatch):
 
 def test_module_that_is_another_for_another_number_of_rows(problem, tmp_path):
     X, Y, _ = problem
-    dis = fit(X, Y, encoder=other_for_three_rows, max_iter=1)
+    dis = quick(encoder=other_for_three_rows, max_iter=1).fit(X, Y)
     with pytest.raises(ValueError, match=r"encoder: .*any number of rows"):
         dis.to_onnx(tmp_path / "model.onnx")
     assert os.listdir(tmp_path) == []

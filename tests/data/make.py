@@ -29,6 +29,7 @@ def main() -> None:
                     np.digitize(factors[:, 1], [-0.5, 0.5])
                 ]
             ),
+            "kind": np.where(factors[:, 1] > 0, "round", "square"),
             "count": pd.array(np.digitize(factors[:, 1], [0, 1]), dtype="Int64"),
         }
     )
