@@ -45,6 +45,11 @@ def make_net(n_features, n_components):
     )
 
 
+def strings(kind):
+    """Labels of numpy's own strings, of any length."""
+    return np.array(["a", "b", "c"], dtype=np.dtypes.StringDType())[kind]
+
+
 @pytest.fixture(scope="module")
 def content(quick_fit, tmp_path_factory):
     """Bytes of a small file."""
@@ -88,11 +93,10 @@ class TestRoundTrip:
         [
             {},
             {"encoder": "linear"},
-            {"encoder": "conv", "input_shape": [2, 2, 2]},
-            {"encoder": "conv", "n_components": "auto"},
+            {"encoder": "conv", "input_shape": [2, 2, 2], "n_components": "auto"},
             {"solver": "bilevel"},
             {"penalty": "l1", "scale_inputs": False, "active_only": True},
-            {"sparsity": "auto", "early_stopping": True, "batch_size": 50},
+            {"sparsity": "auto", "early_stopping": True, "max_iter": 3},
             {"task_weight": np.arange(1.0, 10), "class_weight": "balanced"},
         ],
         ids=str,
@@ -149,7 +153,8 @@ class TestRoundTrip:
 
     def test_searches(self, problem, tmp_path):
         X, Y, _ = problem
-        dis = quick(SparseSharedDisentanglerCV, cv=2, sparsities=[0.01, 0.1]).fit(X, Y)
+        options = {"cv": 2, "sparsities": [0.01, 0.1], "max_iter": 3}
+        dis = quick(SparseSharedDisentanglerCV, **options).fit(X, Y)
         back = through_file(dis, tmp_path / "model")
         assert_same(dis, back, X)
         for name, values in dis.cv_results_.items():
@@ -158,7 +163,7 @@ class TestRoundTrip:
         # the class of the file, though the class that it derives from was asked
         found = SparseSharedDisentangler.load(tmp_path / "model")
         assert type(found) is SparseSharedDisentanglerCV
-        search = GridSearchCV(quick(max_iter=2), {"sparsity": [0.01, 0.1]}, cv=2)
+        search = GridSearchCV(quick(max_iter=1), {"sparsity": [0.1]}, cv=2)
         best = search.fit(X, Y).best_estimator_
         assert_same(best, through_file(best, tmp_path / "model"), X)
         with pytest.raises(ValueError, match=r"holds a 'SparseSharedDisentangler'"):
@@ -170,7 +175,7 @@ class TestRoundTrip:
             lambda k: np.array(["a", "bb", "ccc"])[k],
             lambda k: np.array(["é", "\ud800", '"sha256":"'], dtype=object)[k],
             lambda k: np.array([b"a", b"\xff", b"c"])[k],
-            lambda k: np.array(["a", "b", "c"], dtype=np.dtypes.StringDType())[k],
+            strings,
             lambda k: k > 0,
             lambda k: (k > 0).astype(object),
             lambda k: k.astype(np.int8) - 1,
@@ -185,6 +190,8 @@ class TestRoundTrip:
     )
     def test_labels_of_every_dtype(self, cast, problem, tmp_path):
         X, Y, _ = problem
+        if cast is strings and not hasattr(np.dtypes, "StringDType"):
+            pytest.skip("numpy has no StringDType")
         labels = cast(Y[:, 2].astype(int))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a task without labels
@@ -276,8 +283,8 @@ class TestRoundTrip:
 
     def test_file_is_small_and_the_same_each_time(self, problem, tmp_path):
         X, Y, _ = problem
-        big = np.tile(X, (50, 1))
-        dis = quick(max_iter=1, batch_size=512).fit(big, np.tile(Y, (50, 1)))
+        big = np.tile(X, (10, 1))
+        dis = quick(max_iter=1, batch_size=512).fit(big, np.tile(Y, (10, 1)))
         dis.save(tmp_path / "one")
         dis.save(tmp_path / "two")
         assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -496,7 +503,7 @@ class TestHostileFiles:
         assert load_bytes(_pack(document, arrays), tmp_path).cross_fit is None
 
     @given(data=st.data())
-    @settings(max_examples=200)
+    @settings(max_examples=150)
     def test_damage_is_found(self, data, content, tmp_path_factory):
         """A bit flipped, or the end cut off, wherever it is."""
         size = len(content)
@@ -512,7 +519,7 @@ class TestHostileFiles:
             load_bytes(bytes(damaged), tmp_path_factory.getbasetemp())
 
     @given(data=st.data())
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     def test_forged_content(self, data, content, tmp_path_factory):
         """Anything in the place of any value, with a checksum that is right."""
         sources = [content, *(p.read_bytes() for p in DATA.glob("*.safetensors"))]
