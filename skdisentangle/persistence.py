@@ -256,7 +256,9 @@ def load_estimator(
     # Looked at before it is opened: to open a pipe would wait for somebody to write.
     if not stat.S_ISREG(os.stat(path).st_mode):
         what = "a folder" if path.is_dir() else "no regular file"
-        raise OSError(errno.EINVAL, f"A file of save() is wanted, this is {what}", path)
+        raise OSError(
+            errno.EINVAL, f"A file of save() is wanted, this is {what}", str(path)
+        )
     data = path.read_bytes()
     try:
         estimator = _decode(kind, *_unpack(data), encoder, where)
@@ -338,7 +340,7 @@ def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         ) from error
     if text is None:
         raise ValueError(
-            "it is a safetensors file of something else: its metadata has no "
+            "it is a safetensors file of something else, or damaged: its metadata has no "
             f"{KEY!r}. Only files of save() can be loaded."
         )
     version, by = document.get("format"), document.get("version")
