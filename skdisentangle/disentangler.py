@@ -877,7 +877,8 @@ class SparseSharedDisentangler(
             Standardised over the training rows; float32 for float32 rows, else float64.
             With ``active_only``, of shape (n_samples, len(active_components_)). A Dask
             array for a Dask array, in its chunks, and a Dask data frame for a Dask data
-            frame, with its index.
+            frame, with its index. With scikit-learn's array API dispatch, an array of
+            the library and on the device of X.
         """
         if is_dask(X):
             check_is_fitted(self)

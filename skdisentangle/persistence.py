@@ -56,6 +56,10 @@ KEY, MAX_HEADER = "skdisentangle", 100_000_000
 #: The checksum's place, in a document inside of a JSON string; and before it is known.
 CHECKSUM_PLACE, NO_CHECKSUM = rb"\"sha256\":\"", "0" * 64
 
+#: Parameters that are not in a file as such: an encoder may be code, and where and with how
+#: many threads to compute is a matter of the machine.
+NOT_KEPT = ("encoder", "device", "n_jobs")
+
 #: Fitted attributes that are plain values. Those that an estimator lacks are left out.
 ATTRIBUTES = (
     "sparsity_",
@@ -96,8 +100,9 @@ class FileMixin:
 
         The file is there whole or not at all, and has been read back before it gets its
         name. It holds what was fitted and the parameters, no training data. Not kept are
-        ``device``, which is a matter of the machine, callbacks, metadata requests, and
-        the code of an encoder of the user's. Needs ``pip install 'skdisentangle[files]'``.
+        ``device`` and ``n_jobs``, which are matters of the machine, callbacks, metadata
+        requests, and the code of an encoder of the user's. Needs ``pip install
+        'skdisentangle[files]'``.
 
         Parameters
         ----------
@@ -404,7 +409,7 @@ def _encode(
     """Document, arrays, and the parameters that are left out."""
     parameters, left_out = {}, []
     for name, value in estimator.get_params(deep=False).items():
-        if name in ("device", "encoder"):
+        if name in NOT_KEPT:
             continue
         try:
             parameters[name] = _plain(value)
@@ -480,7 +485,7 @@ def _decode(
     known = kind._get_param_names()  # type: ignore[attr-defined]
     parameters = {}
     for name, value in found.get("parameters", dict).items():
-        if name not in known or name in ("device", "encoder"):
+        if name not in known or name in NOT_KEPT:
             raise ValueError(
                 f"it has a parameter {name!r:.50}, which skdisentangle {__version__} does "
                 f"not know; it was written by {document.get('version')!r:.50}."
