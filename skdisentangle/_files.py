@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(path)  # writes do not say where
         raise
     finally:

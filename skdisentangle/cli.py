@@ -85,13 +85,18 @@ def _add_fit(commands: Any) -> None:
         "fit",
         help="learn features from a table, and save the model",
         description="Fit a SparseSharedDisentangler on a table that fits into memory, "
-        "and write it with joblib.dump.",
+        "and write it with joblib.dump; or with its save() if the name ends in "
+        ".safetensors, to a file that runs nothing when it is loaded.",
     )
     fit.set_defaults(run=_fit)
     fit.add_argument(
         "input", help="CSV, Parquet or Arrow file, or a folder of files of one kind"
     )
-    fit.add_argument("model", type=Path, help="file to write, such as model.joblib")
+    fit.add_argument(
+        "model",
+        type=Path,
+        help="file to write, such as model.joblib or model.safetensors",
+    )
     fit.add_argument(
         "--tasks",
         nargs="+",
@@ -135,7 +140,7 @@ def _add_extract(commands: Any) -> None:
     extract.add_argument(
         "model",
         help="file written by fit or joblib.dump; load none from a source that you do "
-        "not trust, as it can run any code",
+        "not trust, as it can run any code, but for .safetensors, which runs nothing",
     )
     extract.add_argument(
         "input",
@@ -207,8 +212,11 @@ def _fit(options: argparse.Namespace) -> None:
     X, Y_tasks = read_table(options.input, options.tasks, options.features)
     dis.fit(X, Y_tasks)
     dis.set_params(verbose=False)
-    with replacing(options.model) as file:
-        joblib.dump(dis, file)
+    if options.model.suffix == ".safetensors":
+        dis.save(options.model)
+    else:
+        with replacing(options.model) as file:
+            joblib.dump(dis, file)
     n_learned = sum(task.left_out is None for task in dis.tasks_)
     print(
         f"{options.model}: {len(dis.active_components_)} components for {n_learned} tasks, "

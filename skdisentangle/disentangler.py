@@ -33,6 +33,7 @@ from sklearn.utils.validation import (
 )
 
 from ._random import check_rng, draw_seed
+from .array_api import follows_input
 from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
@@ -61,6 +62,7 @@ from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
 from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
+from .persistence import FileMixin
 from .rows import LabelRows, Rows
 from .steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .tasks import TaskSet
@@ -88,9 +90,9 @@ FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 MAX_COMPONENTS = 64
 
 
-#: From a method that ``fit`` or ``partial_fit`` calls, through its two wrappers, to the
+#: From a method that ``fit`` or ``partial_fit`` calls, through its three wrappers, to the
 #: user's line.
-WARN_LEVEL = 5
+WARN_LEVEL = 6
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
@@ -141,6 +143,7 @@ def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SparseSharedDisentangler(
+    FileMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -477,12 +480,14 @@ class SparseSharedDisentangler(
         tags.classifier_tags = ClassifierTags()
         tags.input_tags.sparse = self.encoder in ("linear", "mlp")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.array_api_support = True
         return tags
 
     # -- fitting ---------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
     @_all_or_nothing
+    @follows_input
     def fit(
         self,
         X: Any,
@@ -729,6 +734,7 @@ class SparseSharedDisentangler(
         return self
 
     @_all_or_nothing
+    @follows_input
     def fit_transform(
         self,
         X: Any,
@@ -790,6 +796,7 @@ class SparseSharedDisentangler(
     @available_if(_has_strengths)
     @_fit_context(prefer_skip_nested_validation=True)
     @_all_or_nothing
+    @follows_input
     def partial_fit(
         self,
         X: Any,
@@ -879,6 +886,7 @@ class SparseSharedDisentangler(
 
     # -- using -----------------------------------------------------------------------
 
+    @follows_input
     def transform(self, X: Any) -> Any:
         """Components of rows.
 
@@ -894,7 +902,8 @@ class SparseSharedDisentangler(
             Standardised over the training rows; float32 for float32 rows, else float64.
             With ``active_only``, of shape (n_samples, len(active_components_)). A Dask
             array for a Dask array, in its chunks, and a Dask data frame for a Dask data
-            frame, with its index.
+            frame, with its index. With scikit-learn's array API dispatch, an array of
+            the library and on the device of X.
         """
         if is_dask(X):
             check_is_fitted(self)
@@ -902,6 +911,7 @@ class SparseSharedDisentangler(
         codes = self._codes(X)
         return codes[:, self.active_components_] if self.active_only else codes
 
+    @follows_input
     def predict(self, X: Any) -> Any:
         """Predict the labels of all tasks.
 
@@ -930,6 +940,7 @@ class SparseSharedDisentangler(
         return self._task_set.decode(columns)
 
     @available_if(_has_classes)
+    @follows_input
     def predict_proba(self, X: Any) -> Any:
         """Predict the probabilities of the classes.
 
@@ -957,6 +968,7 @@ class SparseSharedDisentangler(
         single = self._task_set.container in ("1d", "pandas-series", "polars-series")
         return out[0] if single else out
 
+    @follows_input
     def score(
         self,
         X: Any,
@@ -979,6 +991,7 @@ class SparseSharedDisentangler(
         scores = self.score_tasks(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
         return float(np.nanmean(scores))
 
+    @follows_input
     def score_tasks(
         self,
         X: Any,
@@ -1026,6 +1039,7 @@ class SparseSharedDisentangler(
         scores: NDArray[np.floating] = codes @ coef.T.astype(codes.dtype)
         return scores + intercept.astype(codes.dtype)
 
+    @follows_input
     def fit_task(
         self,
         X: Any,
@@ -1065,8 +1079,8 @@ class SparseSharedDisentangler(
     @property
     def _n_features_out(self) -> int:
         if self.active_only:
-            return len(self.active_components_)
-        return len(self.usage_)
+            return int(self.active_components_.shape[0])
+        return int(self.usage_.shape[0])
 
     # -- the steps of a fit ----------------------------------------------------------
 

@@ -184,8 +184,13 @@ def _initialise(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> Non
         nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
+def _device() -> torch.device:
+    """Where torch makes tensors, which ``skip_init`` would not ask."""
+    return torch.get_default_device()
+
+
 def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, device=_device())
     assert isinstance(layer, nn.Linear)
     _initialise(layer, generator)
     return layer
@@ -225,6 +230,7 @@ def _conv(
             (stride[0] + 2, stride[1] + 2),
             stride=stride,
             padding=1,
+            device=_device(),
         )
         assert isinstance(layer, nn.Conv2d)
         _initialise(layer, generator)

@@ -37,6 +37,7 @@ from scipy import sparse
 
 from ._files import is_temporary, remove_temporary, replacing
 from ._version import __version__
+from .disentangler import SparseSharedDisentangler
 from .sources import (
     MANIFEST,
     ArrayFiles,
@@ -89,7 +90,8 @@ def extract_features(
     model : str or path-like
         File of a fitted estimator or pipeline with ``transform``, written by
         ``joblib.dump``. Such a file can run any code when it is loaded: take it only
-        from a source that you trust.
+        from a source that you trust. Or ``model.safetensors``, written by
+        :meth:`SparseSharedDisentangler.save`, which runs nothing.
     input : str or path-like
         A ``.npy``, ``.csv``, ``.parquet``, ``.arrow`` or ``.feather`` file, or a folder
         of such files of one kind, which are read in the order of their names. Columns of
@@ -268,6 +270,8 @@ def _load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
             "model must be the path of a file, with which a killed extraction can go "
             f"on; got {type(path).__name__}. Write the file with joblib.dump(model, path)."
         )
+    if Path(path).suffix == ".safetensors":
+        return SparseSharedDisentangler.load(path), _file_hash(path)
     try:
         with open(path, "rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()

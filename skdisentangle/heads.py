@@ -16,6 +16,7 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .array_api import follows_input, in_numpy
 from .labels import Labels
 from .losses import task_scores
 from .supports import average_over_supports, head_prior
@@ -119,6 +120,7 @@ class SparseTaskHead(BaseEstimator):
         task = getattr(self, "task_", None)
         return self.task_type if task is None else task.type
 
+    @follows_input
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the head.
 
@@ -161,7 +163,7 @@ class SparseTaskHead(BaseEstimator):
         fitted = self.disentangler
         if isinstance(fitted, FrozenEstimator):
             fitted = fitted.estimator
-        fitted = copy.copy(fitted)
+        fitted = copy.copy(in_numpy(fitted))
         codes, labels, weight = _read(fitted, X, y, sample_weight)
         task_set = TaskSet.build(
             labels, task_types=self.task_type, sample_weight=weight
@@ -207,6 +209,7 @@ class SparseTaskHead(BaseEstimator):
                 delattr(self, name)
         return self
 
+    @follows_input
     def predict(self, X: Any) -> Any:
         """Predict the labels.
 
@@ -230,6 +233,7 @@ class SparseTaskHead(BaseEstimator):
         return self._task_set.decode([labels])
 
     @available_if(_has_classes)
+    @follows_input
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict the probabilities of the classes.
 
@@ -247,6 +251,7 @@ class SparseTaskHead(BaseEstimator):
             return np.column_stack([1 - positive, positive])
         return np.asarray(softmax(scores, axis=1))
 
+    @follows_input
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """R2 of a regression task, accuracy of any other; missing labels are left out.
 

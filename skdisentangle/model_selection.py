@@ -52,9 +52,10 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
         Number of folds, of shuffled rows; or a splitter or an iterable of pairs of row
         numbers, as in scikit-learn. None stands for 5.
     penalty, solver, outer_gradient, support_fraction, tasks_per_step, encoder, \
-hidden_layer_sizes, input_shape, scale_inputs, task_types, task_weight, class_weight, \
-max_iter, batch_size, learning_rate_init, tol, n_iter_no_change, early_stopping, \
-validation_fraction, warm_start, active_only, cross_fit, device, n_jobs, random_state, verbose
+hidden_layer_sizes, input_shape, scale_inputs, input_noise, task_types, task_weight, \
+class_weight, max_iter, batch_size, learning_rate_init, tol, n_iter_no_change, \
+early_stopping, validation_fraction, warm_start, active_only, cross_fit, device, n_jobs, \
+random_state, verbose
         As in :class:`SparseSharedDisentangler`. ``n_jobs`` is the number of torch's
         threads there and here: folds are fitted one after the other. With ``warm_start``
         the strengths are chosen in the first fit.
@@ -126,6 +127,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
+        input_noise: float | Literal["auto"] = "auto",
         task_types: str | Sequence[str | None] | Mapping[str, str] | None = None,
         task_weight: ArrayLike | Mapping[str, float] | None = None,
         class_weight: Literal["balanced"] | None = None,
@@ -157,6 +159,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
         self.scale_inputs = scale_inputs
+        self.input_noise = input_noise
         self.task_types = task_types
         self.task_weight = task_weight
         self.class_weight = class_weight

@@ -32,6 +32,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from ._random import check_rng, draw_seed
+from .array_api import numpy_array
 from .inputs import label_weights
 from .labels import Labels
 from .losses import Block
@@ -428,6 +429,7 @@ def sparsity_path(
     >>> path.estimators[path.best_index].transform(made.X).shape
     (500, 8)
     """
+    X, y, Y_tasks, sample_weight = map(numpy_array, (X, y, Y_tasks, sample_weight))
     if isinstance(sparsities, int | np.integer):
         if sparsities < 1:
             raise ValueError(f"sparsities must be at least 1; got {sparsities}.")

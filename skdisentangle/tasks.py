@@ -289,10 +289,11 @@ class TaskSet:
                 )
         if ranks.size > 1:
             tasks = _rescaled(tasks, here, sample_weight, ranks)
-        return cls._lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
+        return cls.lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
 
     @classmethod
-    def _lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:
+    def lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:
+        """Number the outputs of typed tasks; of the labels only the container matters."""
         left_out = [task for task in tasks if task.left_out is not None]
         if len(left_out) == len(tasks):
             reasons = sorted({f"{task.name!r} {task.left_out}" for task in left_out})

@@ -227,6 +227,7 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
+    state.input_noise = options.input_noise or 0.0
     seen = _count_labels(rows, labels, options.ranks)
     state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)

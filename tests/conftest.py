@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+
+# Asked by scipy when it is first imported, for scikit-learn's array API dispatch.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings
+from sklearn.exceptions import ConvergenceWarning
+
+from skdisentangle import SparseSharedDisentangler
 
 # The same examples in every run: a suite that fails by chance teaches to ignore it.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -32,3 +41,31 @@ def make_problem(seed=0, n_samples=300, n_factors=3, n_tasks=9, n_features=8):
 @pytest.fixture(scope="session")
 def problem():
     return make_problem()
+
+
+def quick(cls=SparseSharedDisentangler, **options):
+    """A small estimator, of few epochs."""
+    defaults = {
+        "n_components": 6,
+        "hidden_layer_sizes": (16,),
+        "max_iter": 8,
+        "random_state": 0,
+    }
+    return cls(**{**defaults, **options})
+
+
+@pytest.fixture(scope="session")
+def quick_fit(problem):
+    """One that is fitted; whoever changes it takes a copy."""
+    X, Y, _ = problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return quick().fit(X, Y)
+
+
+@pytest.fixture
+def short_fits():
+    """Short fits may say that they were short."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
-from skdisentangle import __version__
+from skdisentangle import SparseSharedDisentangler, __version__
 from skdisentangle._demo import ATTRIBUTES, HELD_OUT, run_demo
 from skdisentangle.cli import main
 
@@ -77,7 +77,8 @@ FIT = ["--n-components", "4", "--max-iter", "30", "--random-state", "0", "--quie
 @pytest.mark.filterwarnings("ignore:The fit was still improving")
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
-    source, model = str(tmp_path / f"rows.{kind}"), str(tmp_path / "model.joblib")
+    suffix = {"csv": "joblib", "parquet": "safetensors"}[kind]
+    source, model = str(tmp_path / f"rows.{kind}"), str(tmp_path / f"model.{suffix}")
     if kind == "csv":
         table.to_csv(source, index=False)
     else:
@@ -85,7 +86,8 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     tasks = ["--tasks", "size", "kind", "one of three"]
     types = ["--task-types", "one of three=regression"]
     assert main(["fit", source, model, *tasks, *types, *FIT]) == 0
-    dis = joblib.load(model)
+    load = {"csv": joblib.load, "parquet": SparseSharedDisentangler.load}[kind]
+    dis = load(model)
     assert [(t.name, t.type) for t in dis.tasks_] == [
         ("size", "regression"),
         ("kind", "binary"),

@@ -41,6 +41,7 @@ from sklearn.utils import _safe_indexing, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._random import RandomState, check_rng, draw_seed
+from ..array_api import in_numpy, numpy_array
 from ..disentangler import SparseSharedDisentangler
 
 __all__ = [
@@ -442,6 +443,7 @@ def identifiability_report(
     if X is None and Y_tasks is not None:
         raise ValueError("Y_tasks was given without X; re-fits need both.")
     check_scalar(n_refits, "n_refits", Integral, min_val=1)
+    estimator, X, Y_tasks = in_numpy(estimator), numpy_array(X), numpy_array(Y_tasks)
     active = estimator.active_components_
     sizes = _task_sizes(estimator)
     codes = correlation = None
