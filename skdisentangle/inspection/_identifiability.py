@@ -42,6 +42,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._random import RandomState, check_rng, draw_seed
 from ..disentangler import SparseSharedDisentangler
+from ._fitted import active_codes, task_sizes
+from ._plots import pyplot
 
 __all__ = [
     "IdentifiabilityDisplay",
@@ -100,16 +102,6 @@ def separating_tasks(supports: Any) -> IntArray:
     return counts
 
 
-def _task_sizes(estimator: SparseSharedDisentangler) -> FloatArray:
-    """Size of each task's coefficients on each active component, its largest one."""
-    coef = estimator.coef_[:, estimator.active_components_]
-    learned = [task for task in estimator.tasks_ if task.left_out is None]
-    sizes = np.array([np.linalg.norm(coef[t.outputs], axis=0) for t in learned])
-    sizes = sizes.reshape(len(learned), coef.shape[1])
-    largest = sizes.max(axis=1, keepdims=True, initial=0)
-    return np.divide(sizes, largest, out=np.zeros_like(sizes), where=largest > 0)
-
-
 def _unit_heads(estimator: SparseSharedDisentangler) -> FloatArray:
     """Heads on the active components, each of length one, whatever its unit."""
     heads: FloatArray = estimator.coef_[:, estimator.active_components_]
@@ -161,11 +153,6 @@ def _unseen(heads: FloatArray) -> tuple[int, NDArray[np.bool_]]:
     return rank, (np.abs(right[rank:]) > LOADING).any(axis=0)
 
 
-def _active_codes(estimator: SparseSharedDisentangler, X: Any) -> FloatArray:
-    codes = np.asarray(estimator.transform(X), dtype=np.float64)
-    return codes if estimator.active_only else codes[:, estimator.active_components_]
-
-
 def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
     """Correlation of every column with every other one; zero for constant columns."""
     parts = []
@@ -191,7 +178,7 @@ def _stability_in_refit(
         random_state=seed, warm_start=False, verbose=False
     )
     again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
-    match = np.abs(_correlation(codes, _active_codes(again, X)))
+    match = np.abs(_correlation(codes, active_codes(again, X)))
     stability = np.zeros(codes.shape[1])
     mine, theirs = linear_sum_assignment(match, maximize=True)
     stability[mine] = match[mine, theirs]
@@ -443,10 +430,10 @@ def identifiability_report(
         raise ValueError("Y_tasks was given without X; re-fits need both.")
     check_scalar(n_refits, "n_refits", Integral, min_val=1)
     active = estimator.active_components_
-    sizes = _task_sizes(estimator)
+    sizes = task_sizes(estimator)[0][:, active]
     codes = correlation = None
     if X is not None:
-        codes = _active_codes(estimator, X)
+        codes = active_codes(estimator, X)
         if len(codes) < 2:
             raise ValueError(f"X must have at least 2 rows; got {len(codes)}.")
         correlation = _correlation(codes, codes)
@@ -604,13 +591,7 @@ class IdentifiabilityDisplay:
         ValueError
             If no component is active.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "IdentifiabilityDisplay needs matplotlib. Install it with "
-                "pip install 'skdisentangle[plots]'."
-            ) from error
+        plt = pyplot(self)
         report = self.report
         n = len(report.components)
         if n == 0:
