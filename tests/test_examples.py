@@ -8,11 +8,25 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
-EXAMPLES = sorted(FOLDER.glob("plot_*.py"))
+
+#: These take more than a few seconds; `-m slow` runs them.
+SLOW = {
+    "plot_labels_beside_target",
+    "plot_missing_labels",
+    "plot_sprites_traversal",
+}
+EXAMPLES = [
+    pytest.param(
+        path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else []
+    )
+    for path in sorted(FOLDER.glob("plot_*.py"))
+]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_example(path, monkeypatch):
+    if path.stem == "plot_real_table":
+        pytest.importorskip("pandas")
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
