@@ -52,8 +52,8 @@ UsageDisplay.from_estimator(wide, ax=right)
 plt.show()
 
 # %%
-# Do not count on it where all tasks are classes and rows are few. A nonlinear encoder then
-# finds more features than there are factors:
+# Do not count on it where all tasks are classes. A nonlinear encoder then finds more
+# features than there are factors:
 print(f"3 factors, binary tasks: {features_found(3, 'binary')} features found")
 
 # %%

@@ -11,8 +11,10 @@ FOLDER = Path(__file__).parent.parent / "examples"
 
 #: These take more than a few seconds; `-m slow` runs them.
 SLOW = {
+    "plot_grid_search",
     "plot_labels_beside_target",
     "plot_missing_labels",
+    "plot_number_of_factors",
     "plot_sprites_traversal",
 }
 EXAMPLES = [

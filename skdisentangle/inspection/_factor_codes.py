@@ -111,7 +111,7 @@ class FactorCodeDisplay:
         if len(dis.active_components_) == 0:
             raise ValueError("No component is active: there is nothing to draw.")
         codes = active_codes(dis, X if before is None else before.transform(X))
-        return cls.from_predictions(
+        display = cls.from_predictions(
             factors,
             codes,
             factor_names=factor_names,
@@ -121,6 +121,8 @@ class FactorCodeDisplay:
             random_state=random_state,
             ax=ax,
         )
+        display.ax_.set_xlabel("component")
+        return display
 
     @classmethod
     def from_predictions(

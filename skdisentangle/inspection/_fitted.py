@@ -33,12 +33,19 @@ def fitted_parts(estimator: Any) -> tuple[SparseSharedDisentangler, Pipeline | N
     ------
     TypeError
         If there is no disentangler.
+    ValueError
+        If a search has no best estimator.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     """
     found, before = estimator, None
     if hasattr(found, "estimator") and hasattr(found, "cv"):
         check_is_fitted(found)
+        if not hasattr(found, "best_estimator_"):
+            raise ValueError(
+                "estimator has no best_estimator_: a search must be fitted with "
+                "refit=True."
+            )
         found = found.best_estimator_
     if isinstance(found, Pipeline):
         places = [

@@ -43,7 +43,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._random import RandomState, check_rng, draw_seed
 from ..disentangler import SparseSharedDisentangler
 from ._fitted import active_codes, task_sizes
-from ._plots import pyplot
+from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
 
 __all__ = [
     "IdentifiabilityDisplay",
@@ -79,6 +79,9 @@ MINOR_USAGE, MINOR_TASKS = 0.25, 0.1
 
 #: Singular values of the heads below this share of the largest are none.
 RANK_TOLERANCE = 0.01
+
+#: Side of a cell that has room for a count, in inches.
+MIN_CELL = 0.2
 
 #: Loadings below this in a direction that the heads do not see are none.
 LOADING = 0.1
@@ -517,7 +520,7 @@ class IdentifiabilityDisplay:
     im_ : matplotlib.image.AxesImage
         The shades.
     text_ : ndarray of shape (n_active, n_active)
-        The counts, as matplotlib texts; None on the diagonal.
+        The counts, as matplotlib texts; None on the diagonal, and where there is no room.
     frames_ : list of matplotlib.patches.Rectangle
         Marks of the pairs that are not told apart.
 
@@ -591,32 +594,38 @@ class IdentifiabilityDisplay:
         ValueError
             If no component is active.
         """
-        plt = pyplot(self)
         report = self.report
         n = len(report.components)
         if n == 0:
             raise ValueError("No component is active: there is nothing to draw.")
-        if ax is None:
-            _, ax = plt.subplots(figsize=(3.6 + 0.45 * n, 2.4 + 0.45 * n))
+        ax = new_axes(
+            self,
+            ax,
+            width=min(max(5.4, 3.6 + 0.45 * n), 14.0),
+            height=min(max(4.0, 2.4 + 0.45 * n), 12.0),
+        )
         counts = report.separating_tasks
         used = np.array([row["n_tasks"] for row in report.components])
         share = counts / np.maximum(used, 1)[:, np.newaxis]
         np.fill_diagonal(share, np.nan)
+        from matplotlib.patches import Rectangle
+
         self.im_ = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
         self.text_ = np.full((n, n), None, dtype=object)
-        for i, j in np.argwhere(~np.eye(n, dtype=bool)):
+        has_room = min(axes_of_size(ax)) / n > MIN_CELL
+        for i, j in np.argwhere(~np.eye(n, dtype=bool) & has_room):
             color = "black" if share[i, j] > 0.6 else "white"
             self.text_[i, j] = ax.text(
                 j, i, str(counts[i, j]), ha="center", va="center", color=color
             )
         self.frames_ = [
             ax.add_patch(
-                plt.Rectangle(
+                Rectangle(
                     (j - 0.43, i - 0.43),
                     0.86,
                     0.86,
                     fill=False,
-                    edgecolor="tab:orange",
+                    edgecolor=ORANGE,
                     linewidth=2.5,
                 )
             )
@@ -624,14 +633,12 @@ class IdentifiabilityDisplay:
         ]
         numbers = [str(row["component"]) for row in report.components]
         marked = [
-            f"{row['component']}" if row["identifiable"] else f"in doubt  {number}"
+            number if row["identifiable"] else f"in doubt {number}"
             for row, number in zip(report.components, numbers, strict=True)
         ]
+        label_ticks(ax, "x", numbers)
+        label_ticks(ax, "y", marked)
         ax.set(
-            xticks=range(n),
-            yticks=range(n),
-            xticklabels=numbers,
-            yticklabels=marked,
             xlabel="... without this one",
             ylabel="tasks that use this component ...",
             title=f"{report.verdict.split(':')[0]} (frames: too few to tell apart)"
@@ -639,7 +646,7 @@ class IdentifiabilityDisplay:
             else report.verdict.split(":")[0],
         )
         ax.figure.colorbar(
-            self.im_, ax=ax, label="share of the tasks that use it", shrink=0.8
+            self.im_, ax=ax, label="share of those that use it", shrink=0.8
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self

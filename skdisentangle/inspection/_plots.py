@@ -55,6 +55,8 @@ def pyplot(display: object) -> Any:
 
 def new_axes(display: object, ax: Any, width: float, height: float) -> Any:
     """The axes given, or those of a new figure of this size in inches."""
+    if ax is not None and not hasattr(ax, "imshow"):
+        raise TypeError(f"ax must be a matplotlib Axes; got {type(ax).__name__}.")
     if ax is None:
         _, ax = pyplot(display).subplots(figsize=(width, height), layout="constrained")
     return ax
@@ -101,7 +103,7 @@ def label_ticks(
     *,
     order: ArrayLike | None = None,
     positions: ArrayLike | None = None,
-) -> None:
+) -> int:
     """Label rows (``"y"``) or columns (``"x"``); every so many if there is no room.
 
     Parameters
@@ -114,6 +116,11 @@ def label_ticks(
         The things drawn, from first to last. None stands for all.
     positions : array-like, default=None
         Where they are. None stands for 0, 1, ...
+
+    Returns
+    -------
+    int
+        One of so many is labelled.
     """
     labels = short_names(names)
     if order is not None:
@@ -126,6 +133,7 @@ def label_ticks(
     at = np.arange(len(labels)) if positions is None else np.asarray(positions)
     axis = ax.yaxis if which == "y" else ax.xaxis
     axis.set_ticks(at[::step], labels[::step])
+    return step
 
 
 def ink(share: float) -> str:

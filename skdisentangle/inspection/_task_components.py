@@ -205,10 +205,10 @@ class TaskComponentDisplay:
         )
         self.signs_ = write_signs(ax, shares, signs)
         label_ticks(ax, "x", components)
-        label_ticks(ax, "y", names, order=order)
+        step = label_ticks(ax, "y", names, order=order)
         ax.set(
             xlabel="component",
-            ylabel="task",
+            ylabel="task" if step == 1 else f"task (1 of {step} is named)",
             title=f"{_some(n_tasks, 'task')} on {_some(n_components, 'component')}",
         )
         ax.figure.colorbar(self.im_, ax=ax, label="share of task's largest")

@@ -7,7 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -138,6 +140,7 @@ class TestTaskComponents:
         ):
             assert 10 < len(labels) < 60
             assert no_overlap(display.figure_, labels)
+        assert display.ax_.get_ylabel() == "task (1 of 5 is named)"
         width, height = display.figure_.get_size_inches()
         assert max(width, height) < 15
 
@@ -177,6 +180,10 @@ class TestTaskComponents:
             TaskComponentDisplay([[1.0]], signs=[1.0]).plot()
         with pytest.raises(ValueError, match="sizes must have shape"):
             TaskComponentDisplay([1.0]).plot()
+        with pytest.raises(TypeError, match="ax must be a matplotlib Axes; got list"):
+            TaskComponentDisplay([[1.0]]).plot(ax=[])
+        with pytest.raises(NotFittedError):
+            TaskComponentDisplay.from_estimator(SparseSharedDisentangler())
         with pytest.raises(TypeError, match="got LinearRegression"):
             TaskComponentDisplay.from_estimator(LinearRegression())
 
@@ -193,6 +200,10 @@ class TestEstimators:
         np.testing.assert_array_equal(display.usage, found.usage_)
         display = UsageDisplay.from_estimator(search.best_estimator_)
         np.testing.assert_array_equal(display.usage, found.usage_)
+        search = clone(search).set_params(refit=False)
+        search.fit(X, Y[:, 0], **{f"{name}__Y_tasks": Y})
+        with pytest.raises(ValueError, match="refit=True"):
+            UsageDisplay.from_estimator(search)
         with pytest.raises(TypeError, match="got Pipeline"):
             UsageDisplay.from_estimator(make_pipeline(StandardScaler()))
 
