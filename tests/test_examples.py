@@ -16,6 +16,7 @@ SLOW = {
     "plot_missing_labels",
     "plot_number_of_factors",
     "plot_sprites_traversal",
+    "plot_text",
 }
 EXAMPLES = [
     pytest.param(
