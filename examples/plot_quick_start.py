@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.inspection import FactorCodeDisplay, TaskComponentDisplay
 
 rng = np.random.default_rng(0)
 n_samples, n_factors, n_tasks = 2000, 4, 36
@@ -32,23 +33,13 @@ Y_tasks[rng.random(Y_tasks.shape) < 1 / 3] = np.nan
 # Fit. We do not know the number of factors, and take too many components.
 dis = SparseSharedDisentangler(n_components=12, random_state=0)
 dis.fit(X[:1500], Y_tasks[:1500])
-active = dis.active_components_
-print(f"{len(active)} of {dis.n_components} components are active")
+print(f"{len(dis.active_components_)} of {dis.n_components} components are active")
 
 # %%
-# Left, the heads; right, how the components go with the factors on rows that were not
-# in the fit. One component for each factor is a single dark cell in each row.
-codes = dis.transform(X[1500:])[:, active]
-match = np.abs(np.corrcoef(factors[1500:].T, codes.T)[:n_factors, n_factors:])
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
-size = np.abs(dis.coef_[:, active])
-left.imshow(size / size.max(axis=1, keepdims=True), cmap="Purples", aspect="auto")
-left.set(xlabel="component", ylabel="task", title="Size of the coefficients, by task")
-image = right.imshow(match, cmap="Purples", vmin=0, vmax=1)
-right.set(xlabel="component", ylabel="factor", title="Correlation, rows not in the fit")
-right.set_yticks(range(n_factors))
-for axes in (left, right):
-    axes.set_xticks(range(len(active)), [str(a) for a in active])
-figure.colorbar(image, ax=right, shrink=0.7)
+# Left, the heads: tasks that need the same components stand together. Right, what each
+# component knows of each factor, on rows that were not in the fit: one dark cell in each
+# row and column means that every factor has a component of its own.
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 7.2), layout="constrained")
+TaskComponentDisplay.from_estimator(dis, ax=left)
+FactorCodeDisplay.from_estimator(dis, X[1500:], factors[1500:], ax=right)
 plt.show()

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .disentangler import SparseSharedDisentangler
+from .inspection import TaskComponentDisplay
 
 __all__ = ["ATTRIBUTES", "HELD_OUT", "digit_tasks", "run_demo"]
 
@@ -172,21 +173,11 @@ def _draw(
             "pip install 'skdisentangle[plots]'."
         )
         return
-    active = dis.active_components_
-    coef = dis.coef_[:, active]
-    limit = float(np.abs(coef).max()) if coef.size else 1.0
-    figure = Figure(figsize=(2.6 + 0.42 * len(active), 1.6 + 0.26 * len(names)))
+    figure = Figure(
+        figsize=(4.4 + 0.32 * len(dis.active_components_), 6.0), layout="constrained"
+    )
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    image = axes.imshow(coef, cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
-    for row, column in np.argwhere(coef == 0):
-        axes.plot(column, row, ".", color="0.75", markersize=2)
-    axes.set_xticks(range(len(active)), [str(a) for a in active])
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("component")
-    axes.set_title("Which task uses which component")
-    figure.colorbar(image, label="coefficient (a dot is an exact zero)")
-    figure.tight_layout()
+    TaskComponentDisplay.from_estimator(dis, task_names=names, ax=figure.subplots())
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=130)
     say(f"\nPicture of tasks by components: {picture}")

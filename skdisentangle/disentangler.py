@@ -60,6 +60,7 @@ from .inputs import (
 )
 from .labels import Labels
 from .losses import task_scores, tasks_to_outputs
+from .notebook import task_table
 from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
 from .persistence import FileMixin
@@ -482,6 +483,16 @@ class SparseSharedDisentangler(
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
         return tags
+
+    def _repr_html_inner(self) -> str:
+        html: str = super()._repr_html_inner()
+        return html + task_table(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:
+            bundle["text/html"] += task_table(self)
+        return bundle
 
     # -- fitting ---------------------------------------------------------------------
 

@@ -8,11 +8,28 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
-EXAMPLES = sorted(FOLDER.glob("plot_*.py"))
+
+#: These take more than a few seconds; `-m slow` runs them.
+SLOW = {
+    "plot_grid_search",
+    "plot_labels_beside_target",
+    "plot_missing_labels",
+    "plot_number_of_factors",
+    "plot_sprites_traversal",
+    "plot_text",
+}
+EXAMPLES = [
+    pytest.param(
+        path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else []
+    )
+    for path in sorted(FOLDER.glob("plot_*.py"))
+]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_example(path, monkeypatch):
+    if path.stem == "plot_real_table":
+        pytest.importorskip("pandas")
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

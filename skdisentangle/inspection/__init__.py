@@ -3,16 +3,30 @@
 The displays need matplotlib: ``pip install 'skdisentangle[plots]'``.
 """
 
+from ._factor_codes import FactorCodeDisplay
 from ._identifiability import (
     IdentifiabilityDisplay,
     IdentifiabilityReport,
     identifiability_report,
 )
+from ._input_effects import InputEffectDisplay, InputEffects, input_effects
+from ._loss_curve import LossCurveDisplay
 from ._sparsity_path import SparsityPathDisplay
+from ._task_components import TaskComponentDisplay
+from ._traversal import TraversalDisplay
+from ._usage import UsageDisplay
 
 __all__ = [
+    "FactorCodeDisplay",
     "IdentifiabilityDisplay",
     "IdentifiabilityReport",
+    "InputEffectDisplay",
+    "InputEffects",
+    "LossCurveDisplay",
     "SparsityPathDisplay",
+    "TaskComponentDisplay",
+    "TraversalDisplay",
+    "UsageDisplay",
     "identifiability_report",
+    "input_effects",
 ]

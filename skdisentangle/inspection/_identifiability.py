@@ -43,6 +43,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._random import RandomState, check_rng, draw_seed
 from ..array_api import in_numpy, numpy_array
 from ..disentangler import SparseSharedDisentangler
+from ._fitted import active_codes, task_sizes
+from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
 
 __all__ = [
     "IdentifiabilityDisplay",
@@ -79,6 +81,9 @@ MINOR_USAGE, MINOR_TASKS = 0.25, 0.1
 #: Singular values of the heads below this share of the largest are none.
 RANK_TOLERANCE = 0.01
 
+#: Side of a cell that has room for a count, in inches.
+MIN_CELL = 0.2
+
 #: Loadings below this in a direction that the heads do not see are none.
 LOADING = 0.1
 
@@ -99,16 +104,6 @@ def separating_tasks(supports: Any) -> IntArray:
     used = np.asarray(supports, dtype=np.intp)
     counts: IntArray = used.T @ (1 - used)
     return counts
-
-
-def _task_sizes(estimator: SparseSharedDisentangler) -> FloatArray:
-    """Size of each task's coefficients on each active component, its largest one."""
-    coef = estimator.coef_[:, estimator.active_components_]
-    learned = [task for task in estimator.tasks_ if task.left_out is None]
-    sizes = np.array([np.linalg.norm(coef[t.outputs], axis=0) for t in learned])
-    sizes = sizes.reshape(len(learned), coef.shape[1])
-    largest = sizes.max(axis=1, keepdims=True, initial=0)
-    return np.divide(sizes, largest, out=np.zeros_like(sizes), where=largest > 0)
 
 
 def _unit_heads(estimator: SparseSharedDisentangler) -> FloatArray:
@@ -162,11 +157,6 @@ def _unseen(heads: FloatArray) -> tuple[int, NDArray[np.bool_]]:
     return rank, (np.abs(right[rank:]) > LOADING).any(axis=0)
 
 
-def _active_codes(estimator: SparseSharedDisentangler, X: Any) -> FloatArray:
-    codes = np.asarray(estimator.transform(X), dtype=np.float64)
-    return codes if estimator.active_only else codes[:, estimator.active_components_]
-
-
 def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
     """Correlation of every column with every other one; zero for constant columns."""
     parts = []
@@ -192,7 +182,7 @@ def _stability_in_refit(
         random_state=seed, warm_start=False, verbose=False
     )
     again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
-    match = np.abs(_correlation(codes, _active_codes(again, X)))
+    match = np.abs(_correlation(codes, active_codes(again, X)))
     stability = np.zeros(codes.shape[1])
     mine, theirs = linear_sum_assignment(match, maximize=True)
     stability[mine] = match[mine, theirs]
@@ -445,10 +435,10 @@ def identifiability_report(
     check_scalar(n_refits, "n_refits", Integral, min_val=1)
     estimator, X, Y_tasks = in_numpy(estimator), numpy_array(X), numpy_array(Y_tasks)
     active = estimator.active_components_
-    sizes = _task_sizes(estimator)
+    sizes = task_sizes(estimator)[0][:, active]
     codes = correlation = None
     if X is not None:
-        codes = _active_codes(estimator, X)
+        codes = active_codes(estimator, X)
         if len(codes) < 2:
             raise ValueError(f"X must have at least 2 rows; got {len(codes)}.")
         correlation = _correlation(codes, codes)
@@ -532,7 +522,7 @@ class IdentifiabilityDisplay:
     im_ : matplotlib.image.AxesImage
         The shades.
     text_ : ndarray of shape (n_active, n_active)
-        The counts, as matplotlib texts; None on the diagonal.
+        The counts, as matplotlib texts; None on the diagonal, and where there is no room.
     frames_ : list of matplotlib.patches.Rectangle
         Marks of the pairs that are not told apart.
 
@@ -606,38 +596,38 @@ class IdentifiabilityDisplay:
         ValueError
             If no component is active.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "IdentifiabilityDisplay needs matplotlib. Install it with "
-                "pip install 'skdisentangle[plots]'."
-            ) from error
         report = self.report
         n = len(report.components)
         if n == 0:
             raise ValueError("No component is active: there is nothing to draw.")
-        if ax is None:
-            _, ax = plt.subplots(figsize=(3.6 + 0.45 * n, 2.4 + 0.45 * n))
+        ax = new_axes(
+            self,
+            ax,
+            width=min(max(5.4, 3.6 + 0.45 * n), 14.0),
+            height=min(max(4.0, 2.4 + 0.45 * n), 12.0),
+        )
         counts = report.separating_tasks
         used = np.array([row["n_tasks"] for row in report.components])
         share = counts / np.maximum(used, 1)[:, np.newaxis]
         np.fill_diagonal(share, np.nan)
+        from matplotlib.patches import Rectangle
+
         self.im_ = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
         self.text_ = np.full((n, n), None, dtype=object)
-        for i, j in np.argwhere(~np.eye(n, dtype=bool)):
+        has_room = min(axes_of_size(ax)) / n > MIN_CELL
+        for i, j in np.argwhere(~np.eye(n, dtype=bool) & has_room):
             color = "black" if share[i, j] > 0.6 else "white"
             self.text_[i, j] = ax.text(
                 j, i, str(counts[i, j]), ha="center", va="center", color=color
             )
         self.frames_ = [
             ax.add_patch(
-                plt.Rectangle(
+                Rectangle(
                     (j - 0.43, i - 0.43),
                     0.86,
                     0.86,
                     fill=False,
-                    edgecolor="tab:orange",
+                    edgecolor=ORANGE,
                     linewidth=2.5,
                 )
             )
@@ -645,14 +635,12 @@ class IdentifiabilityDisplay:
         ]
         numbers = [str(row["component"]) for row in report.components]
         marked = [
-            f"{row['component']}" if row["identifiable"] else f"in doubt  {number}"
+            number if row["identifiable"] else f"in doubt {number}"
             for row, number in zip(report.components, numbers, strict=True)
         ]
+        label_ticks(ax, "x", numbers)
+        label_ticks(ax, "y", marked)
         ax.set(
-            xticks=range(n),
-            yticks=range(n),
-            xticklabels=numbers,
-            yticklabels=marked,
             xlabel="... without this one",
             ylabel="tasks that use this component ...",
             title=f"{report.verdict.split(':')[0]} (frames: too few to tell apart)"
@@ -660,7 +648,7 @@ class IdentifiabilityDisplay:
             else report.verdict.split(":")[0],
         )
         ax.figure.colorbar(
-            self.im_, ax=ax, label="share of the tasks that use it", shrink=0.8
+            self.im_, ax=ax, label="share of those that use it", shrink=0.8
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..path import TOLERANCE, sparsity_path
+from ._plots import BLUE, GREEN, GREY, ORANGE, pyplot
 
 __all__ = ["SparsityPathDisplay"]
-
-#: Of the palette of Okabe & Ito, "Color universal design" (2008), which people with any
-#: kind of colour vision can tell apart; markers differ as well.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "0.4"
 
 
 class SparsityPathDisplay:
@@ -150,14 +147,7 @@ class SparsityPathDisplay:
             If ``ax`` does not hold three axes.
         """
         if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError(
-                    "SparsityPathDisplay needs matplotlib. Install it with "
-                    "pip install 'skdisentangle[plots]'."
-                ) from error
-            _, ax = plt.subplots(
+            _, ax = pyplot(self).subplots(
                 3, 1, sharex=True, figsize=(6.4, 6.4), layout="constrained"
             )
         axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()

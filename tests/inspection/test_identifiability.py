@@ -282,7 +282,7 @@ def test_display():
     assert display.text_[0, 0] is None
     assert "Not identifiable" in display.ax_.get_title()
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
-    assert labels[0] == "in doubt  0"
+    assert labels[0] == "in doubt 0"
     _, ax = plt.subplots()
     clear = IdentifiabilityDisplay(identifiability_report(fitted(CLEAR))).plot(ax=ax)
     assert clear.ax_ is ax

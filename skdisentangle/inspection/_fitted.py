@@ -1,0 +1,112 @@
+"""What displays ask of a fitted estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ..disentangler import SparseSharedDisentangler
+from ..tasks import Task
+
+__all__ = [
+    "active_codes",
+    "column_names",
+    "fitted_parts",
+    "learned_tasks",
+    "task_sizes",
+]
+
+
+def fitted_parts(estimator: Any) -> tuple[SparseSharedDisentangler, Pipeline | None]:
+    """The fitted disentangler of an estimator, and the steps before it, if any.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler, Pipeline or search
+        Of a search, its best estimator is meant; of a pipeline, its last disentangler.
+
+    Raises
+    ------
+    TypeError
+        If there is no disentangler.
+    ValueError
+        If a search has no best estimator.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    found, before = estimator, None
+    if hasattr(found, "estimator") and hasattr(found, "cv"):
+        check_is_fitted(found)
+        if not hasattr(found, "best_estimator_"):
+            raise ValueError(
+                "estimator has no best_estimator_: a search must be fitted with "
+                "refit=True."
+            )
+        found = found.best_estimator_
+    if isinstance(found, Pipeline):
+        places = [
+            place
+            for place, (_, step) in enumerate(found.steps)
+            if isinstance(step, SparseSharedDisentangler)
+        ]
+        if places:
+            before = found[: places[-1]] if places[-1] > 0 else None
+            found = found[places[-1]]
+    if not isinstance(found, SparseSharedDisentangler):
+        raise TypeError(
+            "estimator must be a fitted SparseSharedDisentangler, or a pipeline with "
+            f"one; got {type(estimator).__name__}."
+        )
+    check_is_fitted(found)
+    return found, before
+
+
+def active_codes(estimator: SparseSharedDisentangler, X: Any) -> NDArray[np.float64]:
+    """Active components of rows, shape (n_samples, n_active)."""
+    codes = np.asarray(estimator.transform(X), dtype=np.float64)
+    return codes if estimator.active_only else codes[:, estimator.active_components_]
+
+
+def learned_tasks(estimator: SparseSharedDisentangler) -> list[Task]:
+    """The tasks that have a head."""
+    return [task for task in estimator.tasks_ if task.left_out is None]
+
+
+def task_sizes(
+    estimator: SparseSharedDisentangler,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Size and sign of each learned task's coefficients on all components.
+
+    Returns
+    -------
+    sizes : ndarray of shape (n_learned, n_components)
+        Norm over the outputs of a task, as a share of its largest.
+    signs : ndarray of shape (n_learned, n_components)
+        -1, 0 or 1; zero for a task of several outputs.
+    """
+    coef, learned = estimator.coef_, learned_tasks(estimator)
+    sizes = np.zeros((len(learned), coef.shape[1]))
+    signs = np.zeros_like(sizes)
+    for row, task in enumerate(learned):
+        part = coef[task.outputs]
+        # Scaled first: the squares of tiny or huge units leave the range.
+        largest = np.abs(part).max(initial=0.0)
+        sizes[row] = np.linalg.norm(part / (largest or 1.0), axis=0)
+        sizes[row] /= sizes[row].max(initial=0.0) or 1.0
+        if len(part) == 1:
+            signs[row] = np.sign(part[0])
+    return sizes, signs
+
+
+def column_names(X: Any, estimator: Any, n_columns: int) -> list[str]:
+    """Names of the columns of X: its own, those of the fit, or x0, x1, ..."""
+    names = getattr(X, "columns", None)
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return [f"x{j}" for j in range(n_columns)]
+    return [str(name) for name in names]
