@@ -22,6 +22,8 @@ SUITES = (
     "identifiability",
     "factors",
     "new_tasks",
+    "shift",
+    "transfer",
     "leakage",
     "metrics",
     "extraction",

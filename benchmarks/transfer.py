@@ -1,0 +1,317 @@
+"""Suite "transfer": few labels of new tasks, on features fitted to others.
+
+    python -m benchmarks.transfer --jobs 2                # the report
+    python -m benchmarks.transfer --sets yeast --methods raw ours --seeds 0 1
+
+Where labels are many, a quarter of them are held out of the fit; where they are few, a third
+of the classes of one label, whose rows the fit never sees, and the new tasks are subsets of
+these. See :mod:`benchmarks._real` for the sets and how to get them.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks._features import (
+    FEW_LABELS,
+    METHODS,
+    MLP,
+    OURS,
+    RAW,
+    Training,
+    as_labels,
+    class_subsets,
+    fitted,
+    quietly,
+    with_subsets,
+)
+from benchmarks._real import LOADERS
+from benchmarks._runs import load, main
+from benchmarks._tables import interval, markdown
+from benchmarks.shift import loaded
+
+RESULTS = Path(__file__).parent / "results" / "transfer.jsonl"
+FIRST_SEED, N_SEEDS = 5000, 5
+
+#: Labels a class, and rows of a regression task; draws of them.
+LABELS = {"binary": (1, 5, 10, 50), "regression": (5, 10, 50)}
+N_DRAWS = 5
+
+#: New tasks of a set with one label of many classes; of one with many labels, at the most.
+N_NEW, MOST_NEW = 8, 16
+
+#: A label with fewer rows is no new task.
+LEAST_ROWS = 300
+
+#: An R2 below this counts as this.
+WORST_R2 = -1.0
+
+#: The head of the package, which chooses components with the fit's tasks as prior.
+FIT_TASK = "ours, fit_task"
+
+
+def problem(real, seed):
+    """Rows and tasks of the fit; new tasks; rows to draw labels from, and to score."""
+    rng = np.random.default_rng(seed)
+    n = len(real.X)
+    if len(real.types) < FEW_LABELS:
+        labels = real.Y[real.classes].to_numpy()
+        classes = rng.permutation(np.unique(labels))
+        new = np.isin(labels, classes[: max(3, len(classes) // 3)])
+        rows = rng.permutation(np.flatnonzero(new))
+        tasks = class_subsets(labels[rows], N_NEW, seed + 1)
+        types = dict.fromkeys(tasks, "binary")
+        pool, test = np.array_split(np.arange(len(rows)), 2)
+        fit = np.flatnonzero(~new)
+        fit_tasks, fit_types = with_subsets(real, real.Y.iloc[fit], seed)
+        return fit, fit_tasks, fit_types, (rows, tasks, types, pool, test)
+    order = rng.permutation(n)
+    fit, test = order[: round(0.7 * n)], order[round(0.7 * n) :]
+    able = [name for name in real.Y if real.Y[name].notna().sum() >= LEAST_ROWS]
+    held = rng.permutation(able)[: min(MOST_NEW, max(3, len(real.types) // 4))]
+    fit_types = {name: kind for name, kind in real.types.items() if name not in held}
+    tasks = real.Y[list(held)].iloc[order].reset_index(drop=True)
+    types = {name: real.types[name] for name in held}
+    where = np.arange(n)
+    cut = len(fit)
+    return (
+        fit,
+        real.Y[list(fit_types)].iloc[fit],
+        fit_types,
+        (order, tasks, types, where[:cut], where[cut:]),
+    )
+
+
+def draw(labels, known, kind, n_labels, pool, rng):
+    """Rows of the pool to learn from, classes in equal numbers; None if there are few."""
+    able = pool[known[pool]]
+    if kind == "regression":
+        return rng.permutation(able)[:n_labels] if len(able) >= n_labels else None
+    rows = []
+    for value in np.unique(labels[able]):
+        own = able[labels[able] == value]
+        if len(own) < n_labels:
+            return None
+        rows.append(rng.permutation(own)[:n_labels])
+    return np.concatenate(rows) if len(rows) == 2 else None
+
+
+def few_shot(Z, labels, kind, rows, test):
+    """Score of a head on few labels; columns are standardised over rows without labels."""
+    if kind == "regression":
+        head = RidgeCV(alphas=np.logspace(-1, 4, 11)).fit(Z[rows], labels[rows])
+        return max(WORST_R2, r2_score(labels[test], head.predict(Z[test])))
+    head = LogisticRegression(max_iter=300).fit(Z[rows], labels[rows])
+    return balanced(labels[test], head.predict(Z[test]))
+
+
+def balanced(truth, predicted):
+    """Mean over classes of accuracy: labels of species are rare."""
+    return float(
+        np.mean([np.mean(predicted[truth == c] == c) for c in np.unique(truth)])
+    )
+
+
+def measure(features, real, new, seed):
+    """{number of labels: a score for each task}, means over draws."""
+    rows, tasks, types, pool, test = new
+    Z = StandardScaler().fit_transform(
+        np.asarray(features.transform(real.X[rows]), dtype=float)
+    )
+
+    def head(task, labels, kind, picked, scored):
+        return few_shot(Z, labels, kind, picked, scored)
+
+    return over_draws(head, tasks, types, pool, test, seed)
+
+
+def over_draws(head, tasks, types, pool, test, seed):
+    found = {}
+    for number, (name, kind) in enumerate(types.items()):
+        labels, known = as_labels(tasks[name], kind)
+        scored = test[known[test]]
+        for n_labels in LABELS[kind]:
+            scores = []
+            for turn in range(N_DRAWS):
+                rng = np.random.default_rng([seed, number, n_labels, turn])
+                picked = draw(labels, known, kind, n_labels, pool, rng)
+                if picked is not None:
+                    scores.append(head(name, labels, kind, picked, scored))
+            if scores:
+                found.setdefault(str(n_labels), []).append(round(np.mean(scores), 4))
+    return found
+
+
+def run(name, method, seed):
+    real = loaded(name)
+    fit, tasks, types, new = problem(real, seed)
+    classes = None if real.classes is None else real.Y[real.classes].to_numpy()[fit]
+    training = Training(real.X[fit], tasks, types, classes, seed)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        variants = quietly(method, training)
+        found = {
+            variant: measure(features, real, new, seed)
+            for variant, features in variants.items()
+            if features.supports is None  # new tasks have none
+        }
+        if method == "ours":
+            found[FIT_TASK] = with_fit_task(training, real, new, seed)
+    return {
+        "set": name,
+        "method": method,
+        "seed": seed,
+        "seconds": round(time.process_time() - start, 1),
+        "found": found,
+    }
+
+
+def with_fit_task(training, real, new, seed):
+    warnings.simplefilter("ignore", UserWarning)
+    estimator = fitted(training)
+    rows, tasks, types, pool, test = new
+    X = real.X[rows]
+
+    def head(task, labels, kind, picked, scored):
+        model = estimator.fit_task(X[picked], labels[picked], task_type=kind)
+        predicted = model.predict(X[scored])
+        if kind == "regression":
+            return max(WORST_R2, r2_score(labels[scored], predicted))
+        return balanced(labels[scored], predicted)
+
+    return over_draws(head, tasks, types, pool, test, seed)
+
+
+# -- report ------------------------------------------------------------------------------
+
+
+def by_variant(rows):
+    """{variant: {seed: {number of labels: mean over tasks}}} of one set."""
+    out = {}
+    for row in rows:
+        for variant, scores in row["found"].items():
+            means = {int(k): float(np.mean(v)) for k, v in scores.items()}
+            out.setdefault(variant, {})[row["seed"]] = means
+    return out
+
+
+def gaps(found, variant, other, n_labels):
+    seeds = [
+        s
+        for s in found[variant]
+        if n_labels in found[variant][s] and n_labels in found[other].get(s, {})
+    ]
+    return [found[variant][s][n_labels] - found[other][s][n_labels] for s in seeds]
+
+
+def set_table(found):
+    numbers = sorted({n for means in found[RAW].values() for n in means})
+    lines = []
+    for variant in found:
+        cells = []
+        for n in numbers:
+            values = [m[n] for m in found[variant].values() if n in m]
+            cell = f"{np.mean(values):.3f}" if values else ""
+            if variant != RAW and values:
+                cell += " " + interval(gaps(found, variant, RAW, n))
+            cells.append(cell)
+        lines.append([variant, *cells])
+    return markdown(["features", *(f"{n} labels" for n in numbers)], lines)
+
+
+def goal_table(all_found):
+    """Mean over 5 and 10 labels, against those that the goal names."""
+    lines = []
+    for name, found in all_found.items():
+        for ours in (v for v in found if v.startswith(OURS)):
+            cells = []
+            for other in (RAW, "PCA", MLP):
+                if other not in found:
+                    cells.append("")
+                    continue
+                both = zip(
+                    gaps(found, ours, other, 5),
+                    gaps(found, ours, other, 10),
+                    strict=False,
+                )
+                cells.append(interval([np.mean(pair) for pair in both]))
+            lines.append([name, ours, *cells])
+    return markdown(
+        ["set", "features", f"less {RAW}", "less PCA", f"less {MLP}"], lines
+    )
+
+
+def table(rows):
+    all_found = {}
+    for name in LOADERS:
+        found = by_variant([row for row in rows if row["set"] == name])
+        if RAW in found and OURS in found:
+            all_found[name] = found
+    if not all_found:
+        return ""
+    parts = ["Mean over 5 and 10 labels a class:", goal_table(all_found)]
+    for name, found in all_found.items():
+        parts += [f"**{name}**", set_table(found)]
+    return "\n\n".join(parts)
+
+
+SECTION = """## New tasks of real data, from few labels
+
+```bash
+python -m benchmarks.transfer --jobs 2
+```
+
+Features are fitted on some tasks of a set, and judged by others. Sets with ten labels or
+more hold a quarter of them out (from 3 to {most}); of the others, a third of the classes of
+one label: neither rows nor tasks of the fit know them, and the new tasks are {n_new} random
+halves of them. From so many labels a class (or rows, of a measurement) a logistic regression
+or ridge is fitted, on columns standardised without labels; "fit_task" is this package's own
+head. Scores are accuracies, averaged over the two classes, or R2 (not below {worst}) on
+rows apart, means over {draws} draws, then over tasks. In brackets the difference to raw
+columns with 95% intervals over seeds, paired.
+
+Seeds {first} to {last}; {machine}.
+
+{tables}
+"""
+
+
+def section(rows=None):
+    rows = load(RESULTS) if rows is None else rows
+    if not rows:
+        return ""
+    seeds_ = [row["seed"] for row in rows]
+    return SECTION.format(
+        most=MOST_NEW,
+        n_new=N_NEW,
+        worst=WORST_R2,
+        draws=N_DRAWS,
+        first=min(seeds_),
+        last=max(seeds_),
+        machine=rows[-1]["machine"],
+        tables=table(rows),
+    )
+
+
+def seeds(name, method):
+    return range(FIRST_SEED, FIRST_SEED + N_SEEDS)
+
+
+if __name__ == "__main__":
+    main(
+        __doc__,
+        RESULTS,
+        run,
+        {"set": list(LOADERS), "method": list(METHODS)},
+        seeds,
+        table,
+    )
