@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from skdisentangle import SparseSharedDisentangler
 
 #: Strengths of the heads: inverse, of logistic regression, and of a ridge.
-INVERSE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+INVERSE_STRENGTHS = (0.01, 0.1, 1.0)
 RIDGES = (1.0, 10.0, 100.0, 1000.0)
 
 #: Components of every method that makes some, unless its data allow fewer.

@@ -38,7 +38,7 @@ from joblib import Memory
 from benchmarks._glyphs import CHARACTERS, FAMILIES, WEIGHTS, load_glyphs
 
 #: Rows of a set, or of a domain of it, where there are more than a benchmark needs.
-GLYPHS, TEXTS, WINDOW = 3000, 1000, 100
+GLYPHS, TEXTS, WINDOW = 2000, 1000, 100
 
 SKIN_TONES = ("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF")
 GENDERS = {"1F468": "man", "1F469": "woman", "1F9D1": "person"}
