@@ -28,6 +28,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -459,6 +460,12 @@ LOADERS: dict[str, Callable[[], RealSet]] = {
     "vader": load_vader,
     "watch": load_watch,
 }
+
+
+@lru_cache(maxsize=1)
+def loaded(name):
+    """A set, which stays in memory until the next one."""
+    return LOADERS[name]()
 
 
 def shifts(real):

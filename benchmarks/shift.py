@@ -11,7 +11,6 @@ of the domain left out score under shift. Nothing is chosen on them.
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from benchmarks._features import (
     quietly,
     with_subsets,
 )
-from benchmarks._real import LOADERS, shifts
+from benchmarks._real import LOADERS, loaded, shifts
 from benchmarks._runs import load, main
 from benchmarks._tables import interval, markdown
 
@@ -42,11 +41,6 @@ LEAST = 10
 
 #: Differences of scores, in points, within which two methods tie.
 TIE = 0.005
-
-
-@lru_cache(maxsize=1)
-def loaded(name):
-    return LOADERS[name]()
 
 
 def parts(rows, seed):

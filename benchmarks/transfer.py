@@ -33,10 +33,9 @@ from benchmarks._features import (
     quietly,
     with_subsets,
 )
-from benchmarks._real import LOADERS
+from benchmarks._real import LOADERS, loaded
 from benchmarks._runs import load, main
 from benchmarks._tables import interval, markdown
-from benchmarks.shift import loaded
 
 RESULTS = Path(__file__).parent / "results" / "transfer.jsonl"
 FIRST_SEED, N_SEEDS = 5000, 5
