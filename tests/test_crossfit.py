@@ -87,7 +87,7 @@ class TestMatching:
 class TestFeatures:
     def test_match_those_of_transform(self):
         X, Y, _ = make_problem(n_samples=250, n_tasks=24)
-        dis = quick(max_iter=200)
+        dis = quick(max_iter=200, input_noise=0)
         features = dis.fit_transform(X, Y)
         codes = dis.transform(X)
         active = dis.active_components_
@@ -130,7 +130,7 @@ class TestFeatures:
     def test_the_next_step_does_not_believe_noise(self):
         X = RNG(0).normal(size=(200, 10))
         y = RNG(1).randint(2, size=200)
-        plain = quick(max_iter=200, cross_fit=None)
+        plain = quick(max_iter=200, cross_fit=None, input_noise=0)
         assert (
             LogisticRegression()
             .fit(plain.fit_transform(X, y), y)

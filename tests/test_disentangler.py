@@ -222,7 +222,7 @@ class TestFit:
 
     def test_warm_start_goes_on(self, problem):
         X, Y, _ = problem
-        dis = quick(warm_start=True, max_iter=60).fit(X, Y)
+        dis = quick(warm_start=True, max_iter=60, input_noise=0).fit(X, Y)
         first = dis.loss_curve_
         dis.set_params(max_iter=2, learning_rate_init=1e-5).fit(X, Y)
         assert dis.loss_curve_[0] < first[0] / 2

@@ -39,6 +39,18 @@ def group_accuracies(
     ValueError
         If an argument is not as described; the message says which.
 
+    Notes
+    -----
+    The chance level in a group is the share of the class that is always answered there: where
+    groups are made of classes, a constant answer has 1 in some groups and 0 in others.
+    Pitfalls: that of a small group is a noisy number; and rows that are in no group do not
+    count.
+
+    References
+    ----------
+    Sagawa, Koh, Hashimoto and Liang, "Distributionally robust neural networks for group
+    shifts", ICLR 2020.
+
     Examples
     --------
     The adjusted average accuracy of Waterbirds weights the groups of the test rows by their
@@ -94,9 +106,10 @@ def worst_group_accuracy(
 
     Notes
     -----
-    The minimum over small groups is a noisy and pessimistic number: of groups of 100 rows
-    whose true accuracy is 0.9 each, the worst of 16 has 0.84 or so. Compare it only between
-    methods on the same rows and groups.
+    The chance level is below that of the accuracy: 0 for a constant answer, where groups are
+    made of classes. Pitfalls: the minimum over small groups is a noisy and pessimistic
+    number; of groups of 100 rows whose true accuracy is 0.9 each, the worst of 16 has 0.84 or
+    so. Compare it only between methods on the same rows and groups.
 
     References
     ----------
