@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import pickle
-import warnings
 import re
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
