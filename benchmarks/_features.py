@@ -80,7 +80,7 @@ def class_subsets(labels, n_tasks, seed):
 def with_subsets(real, labels, seed):
     """The labels of a set as tasks, with class subsets where they are few."""
     types = {name: real.types[name] for name in labels}
-    if len(types) >= FEW_LABELS or real.classes is None:
+    if len(types) >= FEW_LABELS or real.classes not in types:
         return labels, types
     more = class_subsets(labels[real.classes].to_numpy(), N_SUBSETS, seed)
     more.index = labels.index

@@ -217,7 +217,7 @@ def table(rows):
         return ""
     parts_ = [goal_table(all_found), duel_table(all_found)]
     for name, found in all_found.items():
-        parts_ += [f"**{name}**", set_table(found)]
+        parts_ += [f"**{name}**, {len(found[OURS])} seeds", set_table(found)]
     return "\n\n".join(parts_)
 
 

@@ -97,6 +97,18 @@ def test_what_is_held_out_is_not_in_the_fit():
     assert len(new) == len(rows)
 
 
+def test_a_label_that_is_left_out_is_a_new_task():
+    few = _real_set(few=True)
+    fit, tasks, types, (rows, new, new_types, pool, test) = transfer.problem(
+        few, 0, "letter"
+    )
+    assert set(types) == set(tasks) == {"size"}
+    assert list(new) == [f"is {letter}" for letter in "pqrstu"] == list(new_types)
+    assert (new.sum(axis=1) == 1).all()
+    assert set(rows[pool]) == set(fit)
+    assert not set(rows[pool]) & set(rows[test])
+
+
 def test_labels_are_drawn_in_equal_numbers_from_the_pool():
     labels = np.array([0] * 5 + [1] * 50)
     known = np.ones(55, dtype=bool)

@@ -86,7 +86,7 @@ class TestMatching:
 
 class TestFeatures:
     def test_match_those_of_transform(self):
-        X, Y, _ = make_problem(n_samples=250, n_tasks=24)
+        X, Y, _ = make_problem(n_samples=400, n_tasks=24)
         dis = quick(max_iter=200, input_noise=0)
         features = dis.fit_transform(X, Y)
         codes = dis.transform(X)
