@@ -302,10 +302,10 @@ more hold a quarter of them out (from 3 to {most}); of the others, a third of th
 one label: neither rows nor tasks of the fit know them, and the new tasks are {n_new} random
 halves of them. "emoji, gender left out" is another kind: the fit has tasks of roles and skin
 tones only, and what it does not ask for it need not keep. From so many labels a class (or
-rows, of a measurement) a logistic regression or ridge is fitted, on columns standardised without labels; "fit_task" is this package's own
-head. Scores are accuracies, averaged over the two classes, or R2 (not below {worst}) on
-rows apart, means over {draws} draws, then over tasks. In brackets the difference to raw
-columns with 95% intervals over seeds, paired.
+rows, of a measurement) a logistic regression or ridge is fitted, on columns standardised
+without labels; "fit_task" is this package's own head. Scores are accuracies, averaged over
+the two classes, or R2 (not below {worst}) on rows apart, means over {draws} draws, then over
+tasks. In brackets the difference to raw columns with 95% intervals over seeds, paired.
 
 Seeds {first} to {last}; {machine}.
 
