@@ -28,6 +28,7 @@ SUITES = (
     "metrics",
     "extraction",
     "sprites",
+    "spurious",
     "speed",
     "memory",
 )

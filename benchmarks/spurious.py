@@ -1,0 +1,479 @@
+"""Suite "spurious": a label that goes with its background, on images of real parts.
+
+    pip install -r benchmarks/requirements.txt; see benchmarks/_real.py for the emoji
+    python -m benchmarks.spurious                  # the report
+    python -m benchmarks.spurious --seeds 0 2      # for development
+
+After Waterbirds (Sagawa et al., "Distributionally robust neural networks for group shifts",
+ICLR 2020), with its group sizes: emoji of people, cut out, are pasted on crops of the two
+photographs that come with scikit-learn. The label is whether a person has an occupation, by
+Unicode's own grouping; in training, 95% of those without are on the one photograph and of
+those with on the other, in validation and test half. The role (out of 71) takes the place
+of the species; a role has 36 drawings, and no drawing is in two splits.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_sample_images
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.utils import Bunch
+
+from benchmarks._readme import spread
+from benchmarks._real import SKIN_TONES, embed_images, emoji_roles, find_file
+from benchmarks._runs import load, main
+from benchmarks._tables import interval, markdown
+from benchmarks.shift_benchmarks import predict_dfr, standardised
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.metrics import group_accuracies
+
+RESULTS = Path(__file__).parent / "results" / "spurious.jsonl"
+SEEDS = range(5000, 5005)
+
+IMAGE_SIZE = 96
+#: Sides of the pasted person, and of the crop behind it, in pixels: from, to.
+PERSON, CROP = (64, 88), (96, 192)
+
+#: Rows of each group, 2 * label + place.
+GROUP_SIZES = {
+    "train": (3498, 184, 56, 1057),
+    "val": (467, 466, 133, 133),
+    "test": (2255, 2255, 642, 642),
+}
+#: Share of the drawings of each role, about that of the rows.
+DRAWINGS = {"train": 0.4, "val": 0.1, "test": 0.5}
+
+#: What the photographs show.
+PLACES = ("temple", "flower")
+
+#: Unicode's group of those with an occupation.
+OCCUPATION = "person-role"
+
+#: Halves of the roles that are tasks.
+HALVES = 48
+N_COMPONENTS = 48
+FOLDS = 3
+
+#: Inverse strengths of logistic regression to choose from, by validation rows.
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+#: Likewise those for the roles; numbers of components of PCA; rounds of projection.
+ROLE_STRENGTHS = (1e-4, 1e-3, 1e-2)
+PCA_SIZES = (20, 100, 400)
+ROUNDS = (1, 4, 16)
+
+
+# ---------------------------------------------------------------------- images
+
+
+def load_people():
+    """Cut-out emoji: images (n, 64, 64, 4), roles, and whether they are occupations."""
+    from PIL import Image
+
+    hint = (
+        "Install the packages there with 'npm install emoji-datasource@16.0.0 "
+        "emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0'"
+    )
+    entries = json.loads(find_file("emoji-datasource/emoji.json", hint).read_text())
+    images, roles, occupations = [], [], []
+    for vendor in ("google", "twitter"):
+        index = find_file(f"emoji-datasource-{vendor}/emoji.json", hint)
+        folder = index.parent / "img" / vendor / "64"
+        for drawn in emoji_roles(entries).values():
+            for entry in drawn.values():
+                for tone in (None, *SKIN_TONES):
+                    one = entry if tone is None else entry["skin_variations"][tone]
+                    with Image.open(folder / one["image"]) as image:
+                        images.append(np.asarray(image.convert("RGBA")))
+                    roles.append(drawn["person"]["name"])
+                    occupations.append(drawn["person"]["subcategory"] == OCCUPATION)
+    return np.stack(images), np.array(roles), np.array(occupations).astype(int)
+
+
+def crop(photo, half, rng):
+    """A square out of the left or right half of a photograph, mirrored or not."""
+    from PIL import Image
+
+    height, width = photo.shape[:2]
+    side = rng.integers(CROP[0], CROP[1] + 1)
+    top = rng.integers(height - side + 1)
+    left = rng.integers(width // 2 - side + 1) + half * (width // 2)
+    square = photo[top : top + side, left : left + side]
+    square = square[:, :: rng.choice([-1, 1])]
+    return Image.fromarray(np.ascontiguousarray(square)).resize((IMAGE_SIZE,) * 2)
+
+
+def paste(person, background, rng):
+    """A person of random size somewhere on a background, mirrored or not."""
+    from PIL import Image
+
+    side = int(rng.integers(PERSON[0], PERSON[1] + 1))
+    person = Image.fromarray(np.ascontiguousarray(person[:, :: rng.choice([-1, 1])]))
+    person = person.resize((side, side))
+    left, top = (int(n) for n in rng.integers(IMAGE_SIZE - side + 1, size=2))
+    background.paste(person, (left, top), person)
+    return np.asarray(background)
+
+
+def draw(people, roles, occupations, photos, seed, sizes=GROUP_SIZES):
+    """Images and labels of all splits.
+
+    Parameters
+    ----------
+    people : ndarray of uint8, shape (n_people, height, width, 4)
+    roles : ndarray of str, shape (n_people,)
+    occupations : ndarray of {0, 1}, shape (n_people,)
+    photos : pair of ndarray of uint8, shape (height, width, 3)
+    seed : int
+    sizes : dict of str to sequence of 4 int
+        Rows of each group in each split.
+
+    Returns
+    -------
+    Bunch
+        images (n, 96, 96, 3), and for each row: split, target, drawing (number of the
+        person), role, place (0 or 1), spot (0 to 3: the half of the photograph), groups
+        (2 * target + place).
+    """
+    rng = np.random.default_rng(seed)
+    split_of = np.empty(len(people), dtype=object)
+    ends = np.cumsum(list(DRAWINGS.values()))[:-1]
+    for role in np.unique(roles):
+        own = rng.permutation(np.flatnonzero(roles == role))
+        parts = np.split(own, np.rint(ends * len(own)).astype(int))
+        for split, part in zip(DRAWINGS, parts, strict=True):
+            split_of[part] = split
+    images, rows = [], []
+    for split, counts in sizes.items():
+        for group, count in enumerate(counts):
+            target, place = divmod(group, 2)
+            own = np.flatnonzero((split_of == split) & (occupations == target))
+            for one in rng.choice(own, count):
+                half = rng.integers(2)
+                background = crop(photos[place], half, rng)
+                images.append(paste(people[one], background, rng))
+                spot = 2 * place + half
+                rows.append((split, target, one, roles[one], place, spot, group))
+    names = ("split", "target", "drawing", "role", "place", "spot", "groups")
+    columns = map(np.array, zip(*rows, strict=True))
+    return Bunch(images=np.stack(images), **dict(zip(names, columns, strict=True)))
+
+
+def rows_of(data):
+    """Numbers of the rows of training, validation and test."""
+    return [np.flatnonzero(data.split == name) for name in GROUP_SIZES]
+
+
+def halves(roles, target, n_tasks, seed):
+    """Tasks that tell random halves of the roles apart, (n_samples, n_tasks) of 0 and 1.
+
+    Each takes half of the roles of either label, so that it goes neither with the label
+    nor with what the label goes with.
+    """
+    rng = np.random.default_rng(seed)
+    names, codes = np.unique(roles, return_inverse=True)
+    label = np.array([target[codes == role][0] for role in range(len(names))])
+    tasks = np.zeros((n_tasks, len(names)), dtype=int)
+    for task in tasks:
+        for one in np.unique(label):
+            own = rng.permutation(np.flatnonzero(label == one))
+            task[own[: len(own) // 2]] = 1
+    return tasks.T[codes]
+
+
+# ---------------------------------------------------------------------- methods
+
+
+def best(models, codes, data, score=balanced_accuracy_score):
+    """The fitted model that does best on validation rows, of whose groups it knows nothing."""
+    _, held, _ = rows_of(data)
+    return max(models, key=lambda m: score(data.target[held], m.predict(codes[held])))
+
+
+def head(codes, data, class_weights=(None, "balanced"), weight=None, score=None):
+    """Classes of all rows, by logistic regression on training rows.
+
+    Strength and class weights are chosen by `score`, by default the mean accuracy over the
+    two classes, on validation rows.
+    """
+    fit, *_ = rows_of(data)
+    codes = standardised(codes, fit)
+    models = [
+        LogisticRegression(C=C, max_iter=1000, class_weight=classes).fit(
+            codes[fit], data.target[fit], weight
+        )
+        for C in STRENGTHS
+        for classes in class_weights
+    ]
+    return best(models, codes, data, score or balanced_accuracy_score).predict(codes)
+
+
+def plain_head(codes, data):
+    """ERM: strength by accuracy, no class weights."""
+    return head(codes, data, (None,), score=lambda y, p: np.mean(y == p))
+
+
+def reweighted_head(codes, data):
+    """Each group of training rows weighs the same."""
+    groups = data.groups[rows_of(data)[0]]
+    sizes = np.bincount(groups, minlength=4)
+    return head(codes, data, (None,), len(groups) / 4 / sizes[groups])
+
+
+def dfr_head(codes, data, seed):
+    fit, held, _ = rows_of(data)
+    codes = standardised(codes, fit)
+    return predict_dfr(codes, data.target, data.groups, held, seed)
+
+
+class RoleSum:
+    """Logistic regression of the roles; the label's probability is the sum of its roles'."""
+
+    def __init__(self, C):
+        self.C = C
+
+    def fit(self, codes, roles, target):
+        self.model_ = LogisticRegression(C=self.C, max_iter=300).fit(codes, roles)
+        own = [target[roles == role][0] for role in self.model_.classes_]
+        self.target_ = np.array(own)
+        return self
+
+    def predict(self, codes):
+        share = self.model_.predict_proba(codes) @ self.target_
+        return (share > 0.5).astype(int)
+
+
+def role_head(codes, data):
+    fit, *_ = rows_of(data)
+    codes = standardised(codes, fit)
+    models = [
+        RoleSum(C).fit(codes[fit], data.role[fit], data.target[fit])
+        for C in ROLE_STRENGTHS
+    ]
+    return best(models, codes, data).predict(codes)
+
+
+def project_out(codes, labels, fit, n_rounds):
+    """Columns without the directions that tell the place, one after the other.
+
+    S. Ravfogel et al., "Null it out: guarding protected attributes by iterative nullspace
+    projection", ACL 2020.
+    """
+    codes = standardised(codes, fit).astype(np.float64)
+    for _ in range(n_rounds):
+        model = LogisticRegression(C=1e-2, max_iter=1000)
+        slope = model.fit(codes[fit], labels[fit]).coef_[0]
+        slope /= np.linalg.norm(slope)
+        codes -= np.outer(codes @ slope, slope)
+    return codes
+
+
+def best_codes(codes_of, settings, data):
+    """Classes by the setting of the codes whose head does best on validation rows."""
+    _, held, _ = rows_of(data)
+    found = [head(codes_of(setting), data) for setting in settings]
+    return max(found, key=lambda p: balanced_accuracy_score(data.target[held], p[held]))
+
+
+def disentangle(data, embedded, seed, place, **changes):
+    """Codes of all rows, and masks of components that a head can be restricted to.
+
+    Tasks are the label, halves of the roles, and, if asked for, the place and the half of
+    the photograph. Codes of training rows are out of fold.
+    """
+    fit, held, test = rows_of(data)
+    tasks = np.column_stack(
+        [data.target, halves(data.role, data.target, HALVES, seed)]
+        + ([data.place, data.spot] if place else [])
+    )
+    types = ["binary"] * (HALVES + 1) + ["binary", "multiclass"] * place
+    estimator = SparseSharedDisentangler(
+        N_COMPONENTS, task_types=types, cross_fit=FOLDS, random_state=seed, **changes
+    )
+    codes = np.empty((len(embedded), N_COMPONENTS))
+    codes[fit] = estimator.fit_transform(embedded[fit], tasks[fit])
+    rest = np.concatenate([held, test])
+    codes[rest] = estimator.transform(embedded[rest])
+    used = np.array(
+        [np.any(estimator.coef_[t.outputs] != 0, axis=0) for t in estimator.tasks_]
+    )
+    of_label, active = used[0], used.any(axis=0)
+    of_place = used[HALVES + 1 :].any(axis=0)
+    parts = {ALL: active}
+    if not of_label.all():  # else there is nothing to restrict
+        parts |= {LABEL: of_label}
+        if place:
+            parts |= {CLEAN: of_label & ~of_place, OTHERS: active & ~of_place}
+    return codes, parts
+
+
+RAW, PCA_ROW, NET = "embeddings", "PCA", "ours without penalties"
+OURS, OURS_PLACE = "ours", "ours, place among the tasks"
+
+ERM, BALANCED, DFR = "ERM", "ERM, class weights chosen", "DFR"
+ALL, LABEL = "ERM on all components", "ERM on those of the label"
+CLEAN = "ERM on those of the label, less those of the place"
+OTHERS = "ERM on all, less those of the place"
+
+#: What a method has seen of training rows, in bold what tells their groups.
+ROLE_TASKS, PLACE_TASKS = "label, role", "label, role, **place**"
+
+
+def methods(data, embedded, seed):
+    """(features, head, labels used, seconds, classes of all rows) of each method."""
+    fit, *_ = rows_of(data)
+
+    def timed(features, name, labels, predict, *arguments, before=0.0):
+        start = time.perf_counter()
+        predicted = predict(*arguments)
+        seconds = before + time.perf_counter() - start
+        return features, name, labels, seconds, predicted
+
+    yield timed(RAW, ERM, "label", plain_head, embedded, data)
+    yield timed(RAW, BALANCED, "label", head, embedded, data)
+    yield timed(RAW, "roles, summed", ROLE_TASKS, role_head, embedded, data)
+    yield timed(
+        RAW,
+        "ERM, place projected out",
+        "label, **place**",
+        best_codes,
+        lambda n: project_out(embedded, data.place, fit, n),
+        ROUNDS,
+        data,
+    )
+    pca = PCA(max(PCA_SIZES), random_state=seed).fit(embedded[fit]).transform(embedded)
+    yield timed(
+        PCA_ROW, BALANCED, "label", best_codes, lambda n: pca[:, :n], PCA_SIZES, data
+    )
+    for features, place, changes in (
+        (NET, True, {"sparsity": 0, "sharing": 0}),
+        (OURS, False, {}),
+        (OURS_PLACE, True, {}),
+    ):
+        start = time.perf_counter()
+        codes, parts = disentangle(data, embedded, seed, place, **changes)
+        before = time.perf_counter() - start
+        labels = PLACE_TASKS if place else ROLE_TASKS
+        for name, columns in parts.items():
+            # Of no component only the more frequent class can be told.
+            own = codes[:, columns] if columns.any() else np.zeros((len(codes), 1))
+            yield timed(features, name, labels, head, own, data, before=before)
+        if features == OURS_PLACE:
+            labels = f"{PLACE_TASKS}; **groups** of val"
+            own = codes[:, parts[ALL]]
+            yield timed(features, DFR, labels, dfr_head, own, data, seed, before=before)
+    weighted = "ERM, groups weighted"
+    yield timed(RAW, weighted, "label, **place**", reweighted_head, embedded, data)
+    yield timed(RAW, DFR, "**groups** of val", dfr_head, embedded, data, seed)
+
+
+def scores(data, embedded, seed):
+    """A dict for each method, with the accuracies of the groups of test rows."""
+    *_, test = rows_of(data)
+    groups = data.groups[test][:, None] == np.arange(4)
+    return [
+        {
+            "features": features,
+            "head": name,
+            "labels": labels,
+            "seconds": seconds,
+            "groups": group_accuracies(
+                data.target[test], predicted[test], groups
+            ).tolist(),
+        }
+        for features, name, labels, seconds, predicted in methods(data, embedded, seed)
+    ]
+
+
+def run(seed):
+    """Images of one seed, and what every method makes of them."""
+    data = draw(*load_people(), load_sample_images().images, seed)
+    embedded = embed_images(data.images, IMAGE_SIZE)
+    return {"seed": seed, "methods": scores(data, embedded, seed)}
+
+
+# ---------------------------------------------------------------------- report
+
+
+def table(rows):
+    """Means over seeds, and what the worst group gains on the better ERM, seed by seed."""
+
+    def of(features, name, row):
+        return next(
+            m for m in row["methods"] if (m["features"], m["head"]) == (features, name)
+        )
+
+    erm = [max(min(of(RAW, h, row)["groups"]) for h in (ERM, BALANCED)) for row in rows]
+    groups = [
+        f"{who} on {where}" for who in ("other", "occupation") for where in PLACES
+    ]
+    heads = ["features", "head", "labels used", "average", "worst group"]
+    heads += ["its gain on ERM's", *groups, "seconds"]
+    lines = []
+    for method in rows[0]["methods"]:
+        features, name = method["features"], method["head"]
+        own = [of(features, name, row) for row in rows]
+        groups = np.array([m["groups"] for m in own])
+        worst = groups.min(axis=1)
+        average = np.average(groups, axis=1, weights=GROUP_SIZES["train"])
+        lines.append(
+            [
+                features,
+                name,
+                method["labels"],
+                spread(average),
+                spread(worst),
+                interval(worst - erm),
+                *(f"{mean:.3f}" for mean in groups.mean(axis=0)),
+                f"{np.median([m['seconds'] for m in own]):.0f}",
+            ]
+        )
+    return markdown(heads, lines)
+
+
+SECTION = """## A label that goes with its background
+
+```bash
+python -m benchmarks.spurious
+```
+
+Waterbirds' protocol and group sizes on images of real parts: emoji of people, with an
+occupation or not, on crops of two photographs, by which 95% of the labels can be told in
+training and none in validation and test; frozen MobileNetV2 at 96 pixels. "Average" weighs
+groups as in training; gains are on the worst group of the better of the two ERMs on the
+embeddings, by seed, with 95% t intervals over {n} seeds. Heads are logistic regressions on
+training rows, but DFR's, which is fitted on validation rows; strength and class weights are
+those with the best mean accuracy over the classes of validation rows (for "ERM", the
+strength with the best accuracy), DFR's that of its authors. Labels that tell the groups are
+in bold; the label of validation rows is used by all. Tasks of ours are the label and
+{n_tasks} random halves of the roles, each half of either label's, and, if place is said, the
+photograph and its half; training rows are encoded out of fold. "Seconds" are medians of
+fit and head, in one thread, on a machine that did other things too.
+
+Seeds from {seed}; {machine}.
+
+{table}
+"""
+
+
+def section():
+    """The part of the report, from the saved results."""
+    rows = load(RESULTS)
+    if not rows:
+        return ""
+    return SECTION.format(
+        n=len(rows),
+        n_tasks=HALVES,
+        seed=rows[0]["seed"],
+        machine=rows[-1]["machine"],
+        table=table(rows),
+    )
+
+
+if __name__ == "__main__":
+    main(__doc__, RESULTS, run, {}, lambda: SEEDS, table)
