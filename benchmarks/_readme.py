@@ -24,11 +24,11 @@ SUITES = (
     "new_tasks",
     "shift",
     "transfer",
+    "spurious",
     "leakage",
     "metrics",
     "extraction",
     "sprites",
-    "spurious",
     "speed",
     "memory",
 )

@@ -116,7 +116,6 @@ def quick(monkeypatch):
         "ROUNDS": (1,),
         "HALVES": 3,
         "N_COMPONENTS": 6,
-        "FOLDS": 2,
     }
     for name, value in changes.items():
         monkeypatch.setattr(suite, name, value)
