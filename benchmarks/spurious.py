@@ -174,15 +174,16 @@ def halves(roles, target, n_tasks, seed):
 
 
 def best(scores, data):
-    """Classes by the scores, cut where the mean accuracy over the two classes is best.
+    """Classes by the scores, cut where both classes are told equally well.
 
-    Which scores, and where to cut them, validation rows say, of known class only.
+    Which scores, by the accuracy there, and where to cut them, validation rows say, of
+    known class only.
     """
     _, held, _ = rows_of(data)
     cuts = []
     for one in scores:
         wrong, right, limits = roc_curve(data.target[held], one[held])
-        at = np.argmax(right - wrong)
+        at = np.argmin(np.abs(right - (1 - wrong)))
         cuts.append((right[at] - wrong[at], limits[at], one))
     _, limit, chosen = max(cuts, key=lambda cut: cut[0])
     return (chosen >= limit).astype(int)
@@ -208,7 +209,7 @@ def plain_head(codes, data):
 
 
 def head(codes, data, weight=None):
-    """ERM: strength and threshold by the mean accuracy over classes of validation rows."""
+    """ERM: strength and threshold by what :func:`best` makes of validation rows."""
     models, codes = regressions(codes, data, weight)
     return best([model.decision_function(codes) for model in models], data)
 
@@ -430,9 +431,10 @@ occupation or not, on crops of two photographs, by which 95% of the labels can b
 training and none in validation and test; frozen MobileNetV2 at 96 pixels. "Average" weighs
 groups as in training; gains are on the worst group of the better of the two ERMs on the
 embeddings, by seed, with 95% t intervals over {n} seeds. Heads are logistic regressions on
-training rows, but DFR's, which is fitted on validation rows. Strength, and but for "ERM"
-the threshold, are those of the best mean accuracy over the two classes on validation rows,
-whose groups nobody is told but DFR; for "ERM", the strength is that of the best accuracy.
+training rows, but DFR's, which is fitted on validation rows. But for "ERM" and DFR,
+scores are cut where both classes of the validation rows are told equally well, and the
+strength is the best there; validation rows' groups are told to DFR only. For "ERM" the
+strength is that of the best accuracy, and there is no cut.
 "Labels used" are those of training rows; what tells the groups is in bold. The tasks of ours
 are the label and {n_tasks} random halves of the roles, each half of either label's; and, if
 said so, the photograph and its half. "Seconds" are medians of fit and head, in one
