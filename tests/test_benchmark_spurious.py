@@ -100,13 +100,6 @@ def test_place_is_projected_out():
     assert tells_place(suite.project_out(columns, data.place, fit, 4)) < 0.75
 
 
-def test_label_is_the_sum_of_its_roles():
-    data, columns = rows(loud=0.0)
-    *_, test = suite.rows_of(data)
-    right = suite.role_head(columns, data)[test] == data.target[test]
-    assert right.mean() > 0.9
-
-
 @pytest.fixture
 def quick(monkeypatch):
     changes = {
@@ -120,6 +113,13 @@ def quick(monkeypatch):
     for name, value in changes.items():
         monkeypatch.setattr(suite, name, value)
     monkeypatch.setattr(shift_benchmarks, "DFR_REFITS", 2)
+
+
+def test_label_is_the_sum_of_its_roles(quick):
+    data, columns = rows(loud=0.0)
+    *_, test = suite.rows_of(data)
+    right = suite.role_head(columns, data)[test] == data.target[test]
+    assert right.mean() > 0.9
 
 
 def test_from_rows_to_table(quick, monkeypatch):
