@@ -24,6 +24,7 @@ SUITES = (
     "new_tasks",
     "shift",
     "transfer",
+    "spurious",
     "leakage",
     "metrics",
     "extraction",

@@ -166,8 +166,8 @@ def emoji_roles(entries):
     return {role: drawn for role, drawn in roles.items() if len(drawn) == 3}
 
 
-def load_emoji(image_size=96):
-    """71 roles x 3 genders x 6 skin tones, drawn by two vendors (2,556 images)."""
+def draw_emoji():
+    """Every drawing: (RGBA image, role, gender, skin tone, vendor, group of the role)."""
     from PIL import Image
 
     hint = (
@@ -175,19 +175,30 @@ def load_emoji(image_size=96):
         "emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0'"
     )
     entries = json.loads(find_file("emoji-datasource/emoji.json", hint).read_text())
-    images, rows = [], []
     for vendor in ("google", "twitter"):
         index = find_file(f"emoji-datasource-{vendor}/emoji.json", hint)
         folder = index.parent / "img" / vendor / "64"
         for role, drawn in emoji_roles(entries).items():
+            group = drawn["person"]["subcategory"]
             for gender, entry in drawn.items():
                 for tone in (None, *SKIN_TONES):
                     one = entry if tone is None else entry["skin_variations"][tone]
-                    with Image.open(folder / one["image"]) as image:
-                        white = Image.new("RGBA", image.size, "white")
-                        white.alpha_composite(image.convert("RGBA"))
-                    images.append(np.asarray(white.convert("RGB")))
-                    rows.append(("-".join(role), gender, tone or "none", vendor))
+                    with Image.open(folder / one["image"]) as file:
+                        image = file.convert("RGBA")
+                    name = "-".join(role)
+                    yield image, name, gender, tone or "none", vendor, group
+
+
+def load_emoji(image_size=96):
+    """71 roles x 3 genders x 6 skin tones, drawn by two vendors (2,556 images)."""
+    from PIL import Image
+
+    images, rows = [], []
+    for image, role, gender, tone, vendor, _ in draw_emoji():
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        images.append(np.asarray(white.convert("RGB")))
+        rows.append((role, gender, tone, vendor))
     Y = pd.DataFrame(rows, columns=["role", "gender", "skin tone", "vendor"])
     vendors = Y.pop("vendor").to_numpy(str)
     return RealSet(
