@@ -1,9 +1,10 @@
-"""The code on every page of the documentation runs, and the metrics are documented."""
+"""Pages of documentation: their code runs, links lead somewhere, metrics are explained."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,48 @@ def test_page_of_metrics_names_every_function():
     for name in metrics.__all__:
         if inspect.isfunction(getattr(metrics, name)):
             assert f"`{name}" in text, name
+
+
+ROOT = FOLDER.parent
+LINKING = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "benchmarks" / "README.md",
+    *sorted(FOLDER.glob("*.md")),
+]
+#: Pages of the site that are made when it is built.
+MADE = ("auto_examples/", "reference/")
+
+
+def anchors(page):
+    """Names of a page's headings, as a code host makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.*)", text, flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.stem)
+def test_links_of_the_page_lead_somewhere(page):
+    """Where the file is read as it is; the build of the site checks its own links."""
+    if not page.exists():
+        pytest.skip("an installed package has no such page")
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        if name.startswith(("https:", *MADE)):
+            continue
+        target = (page.parent / name) if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.slow
+def test_pictures_of_the_pages(tmp_path, monkeypatch, capsys):
+    """The script draws them, and the page tells what it prints."""
+    pytest.importorskip("matplotlib")
+    names = runpy.run_path(str(FOLDER / "pictures.py"))
+    monkeypatch.setitem(names["main"].__globals__, "FOLDER", tmp_path)
+    names["main"]()
+    committed = {picture.name for picture in (FOLDER / "images").iterdir()}
+    assert {picture.name for picture in tmp_path.iterdir()} == committed
+    text = (FOLDER / "idea.md").read_text().replace("\n", " ")
+    for low, high in re.findall(r"(\d\.\d\d) to (\d\.\d\d),", capsys.readouterr().out):
+        assert (low if low == high else f"{low} to {high}") in text
