@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
     "numpydoc",
     "myst_parser",
     "sphinx_design",
@@ -60,8 +61,9 @@ LINKS = {
 #: All other modules without an underscore are in the reference, with all that their
 #: ``__all__`` names, and all public members of classes.
 INSIDE = re.compile(
-    r"""basis|bilevel|blocks|callbacks|cli|crossfit|dask_blocks|disentangler|encoders
-    |inputs|labels|losses|notebook|onnx_export|path|penalties|rows|solvers|sources|steps
+    r"""array_api|basis|bilevel|blocks|callbacks|cli|crossfit|dask_blocks|disentangler|encoders
+    |inputs|labels|losses|noise|notebook|onnx_export|path
+    |penalties|persistence|rows|solvers|sources|steps
     |supports|tasks|training|validation
     |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
     |backbones\..*\.forward""",
@@ -105,6 +107,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skdisentangle"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {"about/*": []}  # pages without pages below them
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
