@@ -316,7 +316,7 @@ class SparseSharedDisentangler(
     validation_scores_ : list of float or None
         Score on the rows held back, after each epoch; None without early stopping.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X has names, all strings.
 
     See Also
@@ -911,10 +911,10 @@ class SparseSharedDisentangler(
         -------
         ndarray of shape (n_samples, n_components)
             Standardised over the training rows; float32 for float32 rows, else float64.
-            With ``active_only``, of shape (n_samples, len(active_components_)). A Dask
-            array for a Dask array, in its chunks, and a Dask data frame for a Dask data
-            frame, with its index. With scikit-learn's array API dispatch, an array of
-            the library and on the device of X.
+            With ``active_only``, of shape ``(n_samples, len(active_components_))``. A
+            Dask array for a Dask array, in its chunks, and a Dask data frame for a Dask
+            data frame, with its index. With scikit-learn's array API dispatch, an array
+            of the library and on the device of X.
         """
         if is_dask(X):
             check_is_fitted(self)

@@ -12,7 +12,7 @@ The gradients of the encoder are summed here, not by torch's ``DistributedDataPa
 that object has to be gone before its process group ends, or the end may hang, and what
 holds it after an error is the error's own traceback. Besides, it averages over ranks where
 we need a sum over rows. The gradient through the statistics of a batch is of all ranks, too
-(:func:`skdisentangle.steps.through_standardisation`): what is missing otherwise is not
+(``steps.through_standardisation``): what is missing otherwise is not
 rounding, the encoder goes elsewhere.
 
 A rank that is killed, raises an error or does not answer within the timeout ends the fit
@@ -97,8 +97,9 @@ class Ranks:
             With ``solver="alternating"``, strengths that are numbers, and an encoder
             without batch normalisation.
         X, y, Y_tasks, sample_weight
-            As in :meth:`SparseSharedDisentangler.fit`: the rows of this rank, at least
-            two. ``sample_weight`` may be left out on some ranks, where it is 1.
+            As in :meth:`~skdisentangle.SparseSharedDisentangler.fit`: the rows of this
+            rank, at least two. ``sample_weight`` may be left out on some ranks, where
+            it is 1.
 
         Returns
         -------

@@ -91,7 +91,7 @@ def extract_features(
         File of a fitted estimator or pipeline with ``transform``, written by
         ``joblib.dump``. Such a file can run any code when it is loaded: take it only
         from a source that you trust. Or ``model.safetensors``, written by
-        :meth:`SparseSharedDisentangler.save`, which runs nothing.
+        :meth:`~skdisentangle.SparseSharedDisentangler.save`, which runs nothing.
     input : str or path-like
         A ``.npy``, ``.csv``, ``.parquet``, ``.arrow`` or ``.feather`` file, or a folder
         of such files of one kind, which are read in the order of their names. Columns of

@@ -46,9 +46,9 @@ class SparseTaskHead(BaseEstimator):
     large coefficients are. With that as prior, every support that the labels leave in
     play is weighed by its probability, and the head is the mean over supports: with few
     labels it is careful, with more it settles on few components. There is no strength
-    to choose. See :mod:`skdisentangle.supports` for the formulas and their sources.
+    to choose. See the module ``supports`` for the formulas and their sources.
 
-    Usually made by :meth:`SparseSharedDisentangler.fit_task`.
+    Usually made by :meth:`~skdisentangle.SparseSharedDisentangler.fit_task`.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class SparseTaskHead(BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Only for a task with classes.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the disentangler has them.
 
     Examples

@@ -81,7 +81,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
 
     See Also
     --------
-    sparsity_path : The models of all strengths.
+    skdisentangle.model_selection.sparsity_path : The models of all strengths.
     sklearn.linear_model.LassoCV : For a single linear task.
 
     Examples

@@ -381,7 +381,7 @@ def sparsity_path(
         Not changed. A share ``validation_fraction`` of the rows is held back, on which
         the models are compared.
     X, y, Y_tasks, sample_weight
-        As in :meth:`SparseSharedDisentangler.fit`.
+        As in :meth:`~skdisentangle.SparseSharedDisentangler.fit`.
     sparsities : int or array-like, default=10
         The strengths, above zero, or how many: then they are spaced evenly in the
         logarithm, from 0.5 to 0.003.
@@ -409,7 +409,7 @@ def sparsity_path(
     ------
     ValueError
         If the estimator's sharing is ``"auto"``, if sparsities are not as described,
-        or as in :meth:`SparseSharedDisentangler.fit`.
+        or as in :meth:`~skdisentangle.SparseSharedDisentangler.fit`.
 
     See Also
     --------

@@ -1,9 +1,10 @@
-"""The code on every page of the documentation runs, and the metrics are documented."""
+"""Pages of documentation: their code runs, links lead somewhere, metrics are explained."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,123 @@ def test_page_of_metrics_names_every_function():
     for name in metrics.__all__:
         if inspect.isfunction(getattr(metrics, name)):
             assert f"`{name}" in text, name
+
+
+ROOT = FOLDER.parent
+LINKING = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "benchmarks" / "README.md",
+    *sorted(FOLDER.glob("*.md")),
+]
+#: Pages of the site that are made when it is built.
+MADE = ("auto_examples/", "reference/")
+
+
+def anchors(page):
+    """Names of a page's headings, as a code host makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.*)", text, flags=re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.stem)
+def test_links_of_the_page_lead_somewhere(page):
+    """Where the file is read as it is; the build of the site checks its own links."""
+    if not page.exists():
+        pytest.skip("an installed package has no such page")
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        if name.startswith(("https:", *MADE)):
+            continue
+        target = (page.parent / name) if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.slow
+def test_pictures_of_the_pages(tmp_path, monkeypatch, capsys):
+    """The script draws them, and the page tells what it prints."""
+    pytest.importorskip("matplotlib")
+    names = runpy.run_path(str(FOLDER / "pictures.py"))
+    monkeypatch.setitem(names["main"].__globals__, "FOLDER", tmp_path)
+    names["main"]()
+    committed = {picture.name for picture in (FOLDER / "images").iterdir()}
+    assert {picture.name for picture in tmp_path.iterdir()} == committed
+    text = (FOLDER / "idea.md").read_text().replace("\n", " ")
+    for low, high in re.findall(r"(\d\.\d\d) to (\d\.\d\d),", capsys.readouterr().out):
+        assert (low if low == high else f"{low} to {high}") in text
+
+
+#: Numbers that the user guide quotes: page, section of the benchmarks, first cells of the
+#: row, beginning of the column's name, and the number as the page has it.
+QUOTED = """
+idea | New tasks from few labels | fit_task | 20 | 0.916
+idea | New tasks from few labels | ridge | 20 | 0.047
+objective | What each piece of the method does | defaults | rho 0.9 | 0.992
+objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.028
+missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998
+missing_labels | Recovery of known factors | 20 components | D m | 0.999
+missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.977
+model_selection | The method on hard problems | rho 0.9, binary tasks | D | 0.950
+model_selection | The method on hard problems | rho 0.9, binary tasks; bilevel | D | 0.978
+images | Sprites | ours | D | 0.999
+images | Sprites | ours, no penalty | D | 0.963
+images | Sprites | PCA | D | 0.684
+images | DSprites | ours | D | 0.999
+images | Glyphs | ours | D | 0.843
+failures | Recovery of known factors | 30 tasks | D m | 0.997
+failures | Recovery of known factors | 30 tasks | D w | 0.997
+failures | Recovery of known factors | 15 tasks | D m | 0.932
+failures | Recovery of known factors | 15 tasks | D w | 0.927
+failures | The method on hard problems | 24 components | D | 0.999
+failures | The method on hard problems | 24 components | worst | 0.999
+failures | The method on hard problems | 24 components | identifiable | 10 of 10
+failures | The method on hard problems | 12 tasks | D | 0.912
+failures | The method on hard problems | 12 tasks | worst | 0.654
+failures | The method on hard problems | 12 tasks | identifiable | 2 of 10
+failures | The method on hard problems | 500 rows | D | 0.991
+failures | The method on hard problems | 500 rows | worst | 0.988
+failures | The method on hard problems | 80 labelled rows a task | D | 0.977
+failures | The method on hard problems | 80 labelled rows a task | worst | 0.971
+failures | The method on hard problems | 20% of labels wrong | D | 0.975
+failures | The method on hard problems | 20% of labels wrong | worst | 0.969
+failures | The method on hard problems | every task uses all factors | D | 0.36
+failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.745
+failures | Whether the factors can be believed | two factors tied | report: | 60%
+failures | Whether the factors can be believed | rho 0.9 | median D, i | 0.998
+failures | Whether the factors can be believed | rho 0.9, 20 tasks | D >= | 0%
+failures | Glyphs | ours | D | 0.843
+failures | New tasks from few labels | ridge | 20 | 0.047
+failures | New tasks from few labels | ridge | 1000 | 0.003
+"""
+
+
+def cells(line):
+    return [cell.strip(" *") for cell in line.split("|")]
+
+
+@pytest.mark.parametrize("quoted", QUOTED.strip().splitlines())
+def test_numbers_of_the_guide_are_those_of_the_benchmarks(quoted):
+    page, section, row, column, shown = cells(quoted)
+    report = ROOT / "benchmarks" / "README.md"
+    if not report.exists():
+        pytest.skip("an installed package has no benchmarks")
+    text = re.split(r"^#+ ", report.read_text(), flags=re.MULTILINE)
+    (text,) = [part for part in text if part.startswith(f"{section}\n")]
+    lines = [line[1:-1] for line in text.splitlines() if line.startswith("|")]
+    first = row.split("; ")
+    found = next(
+        n for n, line in enumerate(lines) if cells(line)[: len(first)] == first
+    )
+    head = next(n for n in range(found, 0, -1) if set(lines[n]) <= set("|- ")) - 1
+    names = cells(lines[head])
+    index = next(n for n, name in enumerate(names) if name.startswith(column))
+    value = cells(lines[found])[index]
+    if re.fullmatch(r"\d\.\d+", shown):
+        number = float(re.match(r"\D*([\d.]+)", value)[1])
+        digits = len(shown) - 2
+        assert abs(number - float(shown)) <= 0.5001 * 10**-digits, value
+    else:
+        assert value == shown
+    if not shown.endswith("%"):  # those are said in words
+        assert shown in (FOLDER / f"{page}.md").read_text()

@@ -53,10 +53,10 @@ class _Block(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 [1]_ without its classifier: images to maps of 1,280 features.
+    """MobileNetV2 without its classifier: images to maps of 1,280 features.
 
-    Parameters and buffers have the names that they have in torchvision, so that its
-    weights fit, but for those of the classifier.
+    The network of [1]_. Parameters and buffers have the names that they have in
+    torchvision, so that its weights fit, but for those of the classifier.
 
     References
     ----------

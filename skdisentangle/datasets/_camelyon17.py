@@ -65,6 +65,7 @@ def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
         target : ndarray of int64, shape (n_samples,)
             1 if there is tumour.
         target_names : list of str
+            Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 3)
             The target, the centre (out of 5), the slide (out of 50).
         task_names, task_types : list of str
@@ -74,6 +75,7 @@ def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
         domain : ndarray of int64, shape (n_samples,)
             The centre, from 0.
         domain_names : list of str
+            Their names.
         patient : ndarray of str, shape (n_samples,)
             Whom a patch is of, such as "004".
         split : ndarray of str, shape (n_samples,)

@@ -84,6 +84,7 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
         target : ndarray of int64, shape (n_samples,)
             1 if toxic: a share of 0.5 or more of the raters says so.
         target_names : list of str
+            Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 16)
             Toxicity, 8 identities, 7 further labels, cut at 0.5 likewise; NaN where the
             table is blank.
@@ -94,9 +95,11 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
         groups : ndarray of bool, shape (n_samples, 16)
             Which groups of identity x toxicity a comment is in: several, or none.
         group_names : list of str
+            Their names.
         coarse_groups : ndarray of int64, shape (n_samples,)
             2 * target + whether any of the 8 identities is there: the coarse form.
         coarse_group_names : list of str
+            Their names.
         split : ndarray of str, shape (n_samples,)
             "train", "val" or "test".
         DESCR : str

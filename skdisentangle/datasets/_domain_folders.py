@@ -137,6 +137,7 @@ def load_pacs(
         target : ndarray of int64, shape (n_samples,)
             The class, a number of `target_names`.
         target_names : list of str
+            Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 1 + n_tasks)
             The class, then class subsets, with NaN on rows of other classes.
         task_names, task_types : list of str
@@ -146,6 +147,7 @@ def load_pacs(
         domain : ndarray of int64, shape (n_samples,)
             The domain, a number of `domain_names`.
         domain_names : list of str
+            Their names.
         DESCR : str
             What it is, protocol, licence and citation.
 

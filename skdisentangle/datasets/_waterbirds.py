@@ -65,6 +65,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
         target : ndarray of int64, shape (n_samples,)
             0 landbird, 1 waterbird.
         target_names : list of str
+            Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 4)
             The target, the species (out of 200), the place (land or water), the finer
             place (out of 4).
@@ -77,6 +78,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
         groups : ndarray of int64, shape (n_samples,)
             2 * target + place.
         group_names : list of str
+            Their names.
         split : ndarray of str, shape (n_samples,)
             "train", "val" or "test".
         DESCR : str

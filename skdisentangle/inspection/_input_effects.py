@@ -419,10 +419,12 @@ class InputEffectDisplay:
 
         Parameters
         ----------
-        estimator, X, method, max_samples, feature_names, random_state
+        estimator, X, method, max_samples, feature_names
             As in :func:`input_effects`.
         max_columns : int, default=20
             Columns to draw, at the most; those of the largest effects.
+        random_state : int, RandomState instance or None, default=0
+            As in :func:`input_effects`.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
 

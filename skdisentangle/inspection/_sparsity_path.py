@@ -73,7 +73,7 @@ class SparsityPathDisplay:
 
     @classmethod
     def from_path(cls, path: Any, *, ax: Any = None) -> Self:
-        """Draw what :func:`sparsity_path` returned.
+        """Draw what :func:`~skdisentangle.model_selection.sparsity_path` gave.
 
         Parameters
         ----------

@@ -1,0 +1,228 @@
+"""How the site is built: ``python -m sphinx -W --keep-going docs build/site``.
+
+Add ``-D plot_gallery=0`` to leave the examples of the gallery unrun.
+"""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fits of the examples are small
+
+import skdisentangle
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_order
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+project = "skdisentangle"
+author = "the skdisentangle developers"
+copyright = author
+version = release = skdisentangle.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+root_doc = "index"
+templates_path = ["_templates"]
+exclude_patterns = ["auto_examples/**.ipynb", "auto_examples/**.py"]
+
+# Pages ------------------------------------------------------------------------------
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 4
+#: What links of the pages point to outside docs/, as a code host shows them, and where
+#: that is on the site.
+LINKS = {
+    r"\]\(\.\./benchmarks/README\.md": "](/about/benchmarks.md",
+    r"\]\(\.\./CHANGELOG\.md": "](/about/changelog.md",
+    r"\]\(\.\./CONTRIBUTING\.md": "](/about/contributing.md",
+    r"\]\(\.\./examples/(\w+)\.py": r"](/auto_examples/\1.rst",
+    r"\]\(README\.md#[\w-]+": "](/about/code.md",
+    r"\]\(docs/": "](/",
+}
+
+# Reference --------------------------------------------------------------------------
+
+#: What users need not know, below the package: the parts that the estimator is made of.
+#: All other modules without an underscore are in the reference, with all that their
+#: ``__all__`` names, and all public members of classes.
+INSIDE = re.compile(
+    r"""array_api|basis|bilevel|blocks|callbacks|cli|crossfit|dask_blocks|disentangler|encoders
+    |inputs|labels|losses|noise|notebook|onnx_export|path
+    |penalties|persistence|rows|solvers|sources|steps
+    |supports|tasks|training|validation
+    |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
+    |backbones\..*\.forward""",
+    re.VERBOSE,
+)
+
+autosummary_generate = True
+toc_object_entries_show_parents = "hide"
+autodoc_typehints = "none"  # numpydoc sections say more
+autodoc_default_options = {"members": True, "inherited-members": True}
+numpydoc_show_class_members = False
+numpydoc_validation_checks = {
+    *("GL01", "GL02", "GL03", "GL05", "GL06", "GL07", "GL08", "GL10"),
+    *("SS01", "SS02", "SS03", "SS04"),
+    *("PR01", "PR02", "PR03", "PR05", "PR06", "PR08", "PR09", "PR10"),
+    *("RT01", "RT04", "RT05", "SA02", "SA03", "SA04"),
+}
+#: Classes that functions return: people read their attributes, and do not make them.
+numpydoc_validation_exclude = {r"Scores$", r"Report$", r"Effects$", r"Ranks$"}
+nitpicky = True
+#: Other projects' names: there is no inventory of them without a network.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(sklearn|numpy|scipy|torch|pandas|polars|matplotlib|joblib|dask)\..*"),
+]
+
+# Gallery ----------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "show_memory": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "plot_gallery": "True",  # a word, as -D gives one
+    "within_subsection_order": "gallery_order.quick_start_first",
+}
+
+# Looks ------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skdisentangle"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {"about/*": []}  # pages without pages below them
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "skdisentangle"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navigation_with_keys": False,
+}
+
+
+def public_modules():
+    """Names of the modules of the reference, the package first."""
+    yield skdisentangle.__name__
+    for _, name, _ in pkgutil.walk_packages(skdisentangle.__path__, "skdisentangle."):
+        inner = name.removeprefix("skdisentangle.")
+        if not re.search(r"(^|\.)_", inner) and not INSIDE.fullmatch(inner):
+            yield name
+
+
+def write_reference(app, config):
+    """A page for each module; autosummary makes the pages of their names."""
+    folder = HERE / "reference"
+    folder.mkdir(exist_ok=True)
+    seen, modules, summary = set(), [], []
+    for name in public_modules():
+        module = importlib.import_module(name)
+        entries = {"class": [], "function": []}
+        for public in module.__all__:
+            thing = getattr(module, public)
+            inner = f"{name}.{public}".removeprefix("skdisentangle.")
+            kind = "class" if isinstance(thing, type) else "function"
+            if callable(thing) and thing not in seen and not INSIDE.fullmatch(inner):
+                seen.add(thing)
+                entries[kind].append(public)
+        if not any(entries.values()):
+            continue
+        modules.append(name)
+        lines = [name, "=" * len(name), "", f".. module:: {name}", ""]
+        lines += [inspect.getdoc(module), ""]
+        for kind, names in entries.items():
+            if names:
+                lines += [
+                    ".. autosummary::",
+                    "   :toctree: generated",
+                    "   :nosignatures:",
+                ]
+                lines += [
+                    f"   :template: {kind}.rst",
+                    "",
+                    *(f"   {n}" for n in names),
+                    "",
+                ]
+        write_if_new(folder / f"{name}.rst", "\n".join(lines))
+        summary += [f":mod:`{name}`", "-" * (len(name) + 7), ""]
+        summary += [inspect.getdoc(module).splitlines()[0], ""]
+        summary += [
+            f".. currentmodule:: {name}",
+            "",
+            ".. autosummary::",
+            "   :nosignatures:",
+            "",
+        ]
+        names = [public for names in entries.values() for public in names]
+        summary += [*(f"   {public}" for public in names), ""]
+    head = (HERE / "_templates" / "reference.rst").read_text()
+    pages = [".. toctree::", "   :hidden:", "", *(f"   {m}" for m in modules), ""]
+    write_if_new(folder / "index.rst", head + "\n".join(pages + summary))
+
+
+def write_if_new(page, text):
+    """Write a page, unless it says the same: Sphinx would read it once more."""
+    if not page.exists() or page.read_text() != text:
+        page.write_text(text)
+
+
+def skip_member(app, what, name, obj, skip, options):
+    """Leave out what is inside, or comes from a base class of another project."""
+    getter = getattr(obj, "fget", None) or obj
+    owner = getattr(getter, "__objclass__", getter)
+    module = getattr(owner, "__module__", None) or ""
+    if not module.startswith("skdisentangle"):
+        return True if module else None
+    full = f"{module}.{getattr(getter, '__qualname__', name)}"
+    return True if INSIDE.fullmatch(full.removeprefix("skdisentangle.")) else None
+
+
+def adapt_page(app, docname, source):
+    """Turn links to files of the repository into links within the site."""
+    text = re.sub(
+        r"```{include} (\S+)\n```", lambda include: included(app, include[1]), source[0]
+    )
+    for pattern, target in LINKS.items():
+        text = re.sub(pattern, target, text)
+    if docname == "user_guide":  # pages that nobody has given a place yet
+        listed = (text + (HERE / "index.md").read_text()).splitlines()
+        names = sorted(page.stem for page in HERE.glob("*.md"))
+        rest = [n for n in names if n not in {*listed, "index", "user_guide"}]
+        if rest:
+            text += "\n".join(["", "```{toctree}", ":caption: More", *rest, "```", ""])
+    source[0] = text
+
+
+def included(app, path):
+    """Text of a file of the repository, whose links are then adapted, too."""
+    file = (HERE / "about" / path).resolve()
+    app.env.note_dependency(str(file))
+    return file.read_text()
+
+
+def setup(app):
+    """Connect the functions above."""
+    app.connect("config-inited", write_reference)
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("source-read", adapt_page)
