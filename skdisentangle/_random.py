@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -10,11 +12,12 @@ __all__ = ["RandomState", "check_rng", "draw_seed", "generator"]
 RandomState = int | np.random.RandomState | None
 
 
-def check_rng(random_state: RandomState) -> np.random.RandomState:
+def check_rng(random_state: RandomState | ModuleType) -> np.random.RandomState:
     """Like scikit-learn's helper, but None never means the global state."""
     if random_state is None or random_state is np.random:
         return np.random.RandomState(np.random.SeedSequence().generate_state(8))
-    return check_random_state(random_state)
+    rng: np.random.RandomState = check_random_state(random_state)
+    return rng
 
 
 def draw_seed(rng: np.random.RandomState) -> int:

@@ -8,15 +8,16 @@ computed as they are without it: rows go through numpy to where ``device`` says.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from sklearn import get_config
 from sklearn.utils._array_api import _convert_to_numpy, get_namespace_and_device
 from sklearn.utils._set_output import _get_output_config
+
+from ._sklearn import Method
 
 __all__ = ["FITTED_ARRAYS", "follows_input", "in_numpy", "numpy_array"]
 
@@ -31,7 +32,6 @@ FITTED_ARRAYS = (
     "_spread",
 )
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 #: An array library's namespace, and a device of it; None stands for numpy.
 Space = tuple[Any, Any] | None
 

@@ -145,7 +145,8 @@ def _medians(values: FloatArray, weights: FloatArray) -> FloatArray:
     # Outputs of a multiclass task sum to zero, which makes ties; rounding must not matter.
     middle = np.argmax(mass >= mass[-1] * (0.5 - 1e-9), axis=0)
     columns = np.arange(values.shape[1])
-    return values[order[middle, columns], columns]
+    medians: FloatArray = values[order[middle, columns], columns]
+    return medians
 
 
 def _lengths(basis: FloatArray) -> FloatArray:
@@ -235,7 +236,8 @@ def _null_columns(heads: FloatArray, rng: np.random.Generator) -> FloatArray:
             kept.append(int(i))
             if len(kept) == MAX_COLUMNS:
                 break
-    return columns[kept].T
+    best: FloatArray = columns[kept].T
+    return best
 
 
 def _independent(columns: FloatArray, order: NDArray[np.intp]) -> FloatArray | None:

@@ -158,10 +158,10 @@ class LazyRows:
         stored = getattr(self._array, "chunks", None)
         if not stored:
             return n_rows
-        first = stored[0][0] if isinstance(stored[0], tuple) else stored[0]
+        first = int(stored[0][0] if isinstance(stored[0], tuple) else stored[0])
         if first * self.shape[1] > BUFFER_VALUES // MIN_BATCHES:
             return n_rows
-        return int(first) * max(1, round(n_rows / first))
+        return first * max(1, round(n_rows / first))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -267,7 +267,7 @@ class BlockRows:
     @property
     def chunk_rows(self) -> int:
         """Rows to look at together."""
-        return next(chunks(self._X)).stop
+        return int(next(chunks(self._X)).stop)
 
     def batches(self, batch_size: int, generator: torch.Generator) -> BlockBatches:
         """Batches of one pass in random order, block by block."""

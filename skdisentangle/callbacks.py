@@ -6,14 +6,20 @@ With an older scikit-learn the estimator works all the same, without ``set_callb
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:
+if TYPE_CHECKING:
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for scikit-learn's mixin where that does not exist."""
+    class CallbackSupportMixin:
+        def set_callbacks(self, *callbacks: Any) -> Self: ...
+
+else:
+    try:
+        from sklearn.callback import CallbackSupportMixin
+    except ImportError:
+
+        class CallbackSupportMixin:
+            """Stands in for scikit-learn's mixin where that does not exist."""
 
 
 __all__ = ["CallbackSupportMixin", "EpochCallbacks"]

@@ -97,7 +97,7 @@ def out_of_fold(
         )
     (labels,) = indexable(labels)
     reference = fitted._forward(X)
-    features = reference.copy()
+    features: NDArray[np.floating] = reference.copy()
     # Folds do not depend on labels (they are not stratified), else a row's label would
     # have a say in which encoder gives its features.
     seed = draw_seed(check_rng(copy.deepcopy(unfitted.random_state)))

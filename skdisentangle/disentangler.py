@@ -9,30 +9,31 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-    clone,
-)
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
 
 from ._random import check_rng, draw_seed
+from ._sklearn import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    Method,
+    TransformerMixin,
+    available_if,
+    fit_context,
+)
 from .array_api import follows_input
 from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
@@ -119,7 +120,7 @@ def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
     return True
 
 
-def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+def _all_or_nothing(method: Method) -> Method:
     """Leave the estimator as it was if the method raises.
 
     What scikit-learn's callbacks keep on the estimator is theirs to clear.
@@ -140,7 +141,7 @@ def _all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
             vars(self).update(before, **theirs)
             raise
 
-    return guarded
+    return cast(Method, guarded)
 
 
 class SparseSharedDisentangler(
@@ -496,7 +497,7 @@ class SparseSharedDisentangler(
 
     # -- fitting ---------------------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     @_all_or_nothing
     @follows_input
     def fit(
@@ -805,7 +806,7 @@ class SparseSharedDisentangler(
         return codes[:, self.active_components_] if self.active_only else codes
 
     @available_if(_has_strengths)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     @_all_or_nothing
     @follows_input
     def partial_fit(

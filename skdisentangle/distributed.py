@@ -144,13 +144,15 @@ class Ranks:
 
     # -- what the fit asks of the others; without any, nothing is changed ---------------
 
-    def sum(self, values: Any) -> Any:
+    def sum(self, values: Thing) -> Thing:
         """Sum over ranks of a tensor or float array, which may be overwritten."""
-        return self._reduce(values, "SUM")
+        total: Thing = self._reduce(values, "SUM")
+        return total
 
-    def largest(self, values: Any) -> Any:
+    def largest(self, values: Thing) -> Thing:
         """Largest over ranks of each entry of a tensor or float array."""
-        return self._reduce(values, "MAX")
+        most: Thing = self._reduce(values, "MAX")
+        return most
 
     def mean(self, values: NDArray[np.float64]) -> Any:
         """Mean over the rows of all ranks."""

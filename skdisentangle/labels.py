@@ -22,11 +22,11 @@ MAX_INFERRED_CLASSES = 20
 
 def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype.kind in "fc":
-        return np.isnan(values)
+        return np.asarray(np.isnan(values))
     if values.dtype.kind == "O":
         return np.array([_is_missing(value) for value in values], dtype=bool)
     if values.dtype.kind in "mM":
-        return np.isnat(values)
+        return np.asarray(np.isnat(values))
     return np.zeros(len(values), dtype=bool)
 
 
@@ -206,14 +206,14 @@ class Labels:
         """
         if self.container in ("1d", "pandas-series", "polars-series"):
             return [classes]
-        classes = list(classes)
-        if len(classes) != len(self.columns):
+        listed = list(classes)
+        if len(listed) != len(self.columns):
             raise ValueError(
                 f"classes must be a list with the classes of each of the "
                 f"{len(self.columns)} tasks, None for a regression task; got "
-                f"{len(classes)} entries."
+                f"{len(listed)} entries."
             )
-        return classes
+        return listed
 
     @classmethod
     def read(cls, y: Any) -> Labels:

@@ -158,7 +158,8 @@ def _by_class(scores: Tensor, n_classes: int) -> Tensor:
 
     Torch is many times slower over a short last dimension than over a middle one.
     """
-    return scores.T.unflatten(0, (-1, n_classes))
+    by_class: Tensor = scores.T.unflatten(0, (-1, n_classes))
+    return by_class
 
 
 LOSSES: dict[str, Loss] = {
@@ -190,7 +191,7 @@ class Block:
 
     @property
     def n_tasks(self) -> int:
-        return self.tasks.stop - self.tasks.start
+        return int(self.tasks.stop - self.tasks.start)
 
 
 def split_heads(theta: Tensor, blocks: Sequence[Block]) -> Sequence[Tensor]:

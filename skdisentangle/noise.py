@@ -170,7 +170,8 @@ def _cross_validation(
     left = (1 - (1 - kept).square()) @ along  # (n_strengths, n_targets), explained
     freedom = ((kept.sum(1) + 1) / n_different).clamp_max(1 - 1e-6)
     error = (total - left).clamp_min(0) @ (say / total.clamp_min(1e-12))
-    return error / (1 - freedom).square()
+    mean_square: Tensor = error / (1 - freedom).square()
+    return mean_square
 
 
 def _indicators(target: Tensor, block: Block) -> Tensor:

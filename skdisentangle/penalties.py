@@ -109,7 +109,8 @@ def usage(coef: Tensor, weights: Tensor | None = None) -> Tensor:
 
 def sharing_entropy(use: Tensor) -> Tensor:
     """Entropy ``-sum_m u_m log u_m`` of the usage, in nats."""
-    return torch.special.entr(use).sum()
+    entropy: Tensor = torch.special.entr(use).sum()
+    return entropy
 
 
 def sharing_weights(use: Tensor) -> Tensor:

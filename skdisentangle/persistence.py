@@ -283,12 +283,12 @@ def _checked_path(path: Any) -> Path:
 
 
 def _writable_path(path: Any) -> Path:
-    path = _checked_path(path)
-    if not path.parent.is_dir():
+    checked = _checked_path(path)
+    if not checked.parent.is_dir():
         raise FileNotFoundError(
-            errno.ENOENT, "The folder to write to does not exist", str(path.parent)
+            errno.ENOENT, "The folder to write to does not exist", str(checked.parent)
         )
-    return path
+    return checked
 
 
 # -- bytes -----------------------------------------------------------------------------
@@ -879,7 +879,7 @@ def _restored_dtype(found: _Content, library: str) -> Any:
 
 
 def _named(found: _Content, library: str, pattern: str) -> str:
-    name = found.get(library, str)
+    name: str = found.get(library, str)
     if not re.fullmatch(pattern, name):
         raise ValueError(
             f"labels of {library} data type {name!r:.80} cannot be kept in a file; turn "

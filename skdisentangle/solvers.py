@@ -135,7 +135,7 @@ def curvature(
     square = square @ square
     largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / n_rows)
     if weights is None:
-        bound = largest.expand(blocks[-1].outputs.stop).clone()
+        bound: Tensor = largest.expand(blocks[-1].outputs.stop).clone()
     else:
         ratio = weights if row_weights is None else weights / row_weights.unsqueeze(1)
         each = ranks.sum(codes.square().sum(1).div_(n_rows) @ weights)

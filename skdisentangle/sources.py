@@ -343,7 +343,7 @@ class TableFiles:
 
     def share_read(self) -> float:
         """Share of the input that has been read."""
-        return self._bytes_read / sum(file["bytes"] for file in self._sizes)
+        return self._bytes_read / int(sum(file["bytes"] for file in self._sizes))
 
     def read(self, n_rows: int) -> Any:
         """Next rows; fewer than asked for at the end only."""

@@ -55,7 +55,7 @@ class Task:
 
     @property
     def n_outputs(self) -> int:
-        return self.outputs.stop - self.outputs.start
+        return int(self.outputs.stop - self.outputs.start)
 
     def constant_prediction(self, n_rows: int) -> NDArray[Any]:
         """What is predicted for a task that was left out: its only value, or none."""

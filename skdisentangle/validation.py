@@ -129,7 +129,8 @@ def learned_task_weights(
             "task_weight must be finite and not negative, and one of the tasks that can "
             f"be learned must have a weight above zero; got {task_weight!r}."
         )
-    return weight / weight.mean()
+    relative: NDArray[np.float64] = weight / weight.mean()
+    return relative
 
 
 def split_rows(

@@ -15,9 +15,9 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from torch import nn
 
+from .._sklearn import BaseEstimator, TransformerMixin, fit_context
 from ..training import threads
 from ..validation import thread_count
 
@@ -208,7 +208,7 @@ class Embedder(TransformerMixin, BaseEstimator):
     def _blank(self) -> Any:
         """Content of a row, whatever it be."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check parameters, kind of X and files of the model; there is nothing to learn.
 

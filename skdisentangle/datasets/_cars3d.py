@@ -7,11 +7,11 @@ import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from sklearn.utils import Bunch
 
 from .._random import RandomState
 from ._download import (
@@ -58,7 +58,7 @@ def fetch_cars3d(
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+) -> Any:
     """Load Cars3D: three factors of rendered cars (17,568 images).
 
     The official file (.tar.gz) is looked for in `data_home`, and else downloaded. It is read
@@ -180,7 +180,9 @@ def _members(path: Path) -> Iterator[tuple[str, BytesIO]]:
 
 def _load_views(file: BytesIO, path: Path) -> NDArray[np.uint8]:
     """Views of a car, shape (n_elevations, n_azimuths, 3, H, W)."""
-    views = loadmat(file, variable_names=["im"]).get("im", np.empty(0))
+    views: NDArray[np.uint8] = loadmat(file, variable_names=["im"]).get(
+        "im", np.empty(0)
+    )
     if views.ndim != 5 or views.shape[2] != 3 or views.dtype != np.uint8:
         raise ValueError(
             f"{path}: expected 'im' of each car to be uint8 of shape (128, 128, 3, 24, 4); "

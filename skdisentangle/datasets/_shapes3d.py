@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
 from .._random import RandomState
 from ._download import (
@@ -63,7 +62,7 @@ def fetch_shapes3d(
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+) -> Any:
     """Load 3D Shapes: six factors of an object in a room (480,000 images).
 
     The official file is looked for in `data_home`, and else downloaded (268 MB). To

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import Bunch
 
 from .._random import RandomState
 from ._download import (
@@ -103,7 +102,7 @@ def fetch_smallnorb(
     return_X_y: bool = False,
     n_retries: int = 3,
     delay: float = 1.0,
-) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.float64]]:
+) -> Any:
     """Load SmallNORB: five factors of photographed toys (48,600 images).
 
     The six official files (.mat.gz) are looked for in `data_home`, and else downloaded (263

@@ -302,7 +302,8 @@ def _draw(
 def _rgb(hue: NDArray[np.float64]) -> NDArray[np.float64]:
     """Red, green and blue in [0, 1] of the hues of full saturation and value."""
     away = np.abs((hue[:, None] - np.array([0, 1, 2]) / 3 + 0.5) % 1 - 0.5)
-    return np.clip(2 - 6 * away, 0, 1)
+    colours: NDArray[np.float64] = np.clip(2 - 6 * away, 0, 1)
+    return colours
 
 
 # Shapes: coverage of pixels at (u, v) by a shape around the origin of a given reach. All

@@ -246,7 +246,8 @@ def _class_scores(
                 scores[s, i] = np.mean(predicted == labels[test])
             else:
                 scores[s, i] = _adjusted_accuracy(labels[test], predicted)
-    return scores.mean(axis=0)
+    mean: FloatArray = scores.mean(axis=0)
+    return mean
 
 
 def _adjusted_accuracy(labels: IntArray, predicted: IntArray) -> float:

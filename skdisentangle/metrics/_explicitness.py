@@ -348,7 +348,10 @@ def _fourier_features(
     """Random Fourier features of a Gaussian kernel as wide as the codes are."""
     frequencies = rng.standard_normal((n_features, codes.shape[1]))
     phases = rng.uniform(0, 2 * np.pi, size=n_features)
-    return np.cos(codes @ frequencies.T / np.sqrt(codes.shape[1]) + phases)
+    features: FloatArray = np.cos(
+        codes @ frequencies.T / np.sqrt(codes.shape[1]) + phases
+    )
+    return features
 
 
 def _probe_losses(

@@ -129,7 +129,7 @@ class FastBoosting:
 
 def _bin_edges(column: FloatArray, max_bins: int) -> FloatArray:
     """Upper ends of all bins but the last: of each value if few, else quantiles."""
-    distinct = np.unique(column)
+    distinct: FloatArray = np.unique(column)
     if len(distinct) <= max_bins:
         return distinct[:-1]
     return np.unique(np.quantile(column, np.arange(1, max_bins) / max_bins))
@@ -137,7 +137,8 @@ def _bin_edges(column: FloatArray, max_bins: int) -> FloatArray:
 
 def _softmax(raw: FloatArray) -> FloatArray:
     exponential = np.exp(raw - raw.max(axis=1, keepdims=True))
-    return exponential / exponential.sum(axis=1, keepdims=True)
+    probability: FloatArray = exponential / exponential.sum(axis=1, keepdims=True)
+    return probability
 
 
 def _leaf_curvature(
@@ -148,7 +149,8 @@ def _leaf_curvature(
     member = np.eye(n_nodes)[leaves]
     size = np.maximum(member.sum(axis=0), 1.0)
     curvature = (member.T @ (probability * (1.0 - probability))) / size[:, None]
-    return np.maximum(curvature, 1e-6) * n_classes / (n_classes - 1)
+    divisor: FloatArray = np.maximum(curvature, 1e-6) * n_classes / (n_classes - 1)
+    return divisor
 
 
 def _lasso_classifier(seed: int) -> GridSearchCV:

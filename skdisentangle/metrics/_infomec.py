@@ -246,4 +246,4 @@ def _log_loss_gain(labels: IntArray, codes: FloatArray, split: Split) -> float:
     frequencies = np.tile(counts / counts.sum(), (len(test), 1))
     baseline = log_loss(labels[test], frequencies, labels=classes)
     loss = log_loss(labels[test], model.predict_proba(held_out), labels=classes)
-    return max(0.0, 1.0 - loss / baseline)
+    return max(0.0, 1.0 - float(loss / baseline))

@@ -244,7 +244,7 @@ def factor_vae_score(
             "(factor_index, batch_size, rng) -> codes."
         )
     values, codes, is_discrete = check_factors_codes(factors, codes, discrete_factors)
-    n_factors = values.shape[1]
+    n_factors: int = values.shape[1]
     rng = check_rng(random_state)
     held = rng.randint(n_factors, size=n_train + n_test)
     if sampler is not None:

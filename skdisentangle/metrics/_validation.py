@@ -229,7 +229,10 @@ def is_constant(values: FloatArray) -> BoolArray:
     low, high = values.min(axis=0), values.max(axis=0)
     # halves, as the range of very large values would overflow
     spread = high / 2 - low / 2
-    return spread <= CONSTANT_TOLERANCE * np.maximum(np.abs(low), np.abs(high)) / 2
+    constant: BoolArray = (
+        spread <= CONSTANT_TOLERANCE * np.maximum(np.abs(low), np.abs(high)) / 2
+    )
+    return constant
 
 
 def unit_scale(values: FloatArray) -> FloatArray:
@@ -239,7 +242,8 @@ def unit_scale(values: FloatArray) -> FloatArray:
     neither overflow nor underflow.
     """
     exponent = np.frexp(np.abs(values).max(axis=0))[1]
-    return np.ldexp(values, -exponent)
+    scaled: FloatArray = np.ldexp(values, -exponent)
+    return scaled
 
 
 def standardize(values: FloatArray) -> FloatArray:
