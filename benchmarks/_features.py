@@ -177,6 +177,11 @@ def fitted(training, **settings):
     return estimator.fit(training.X, training.tasks)
 
 
+def beside(transform):
+    """Features, then the columns themselves."""
+    return lambda X: np.hstack([transform(X), X])
+
+
 def supports_of(estimator):
     """Components of each task's head."""
     used = {}
@@ -192,7 +197,7 @@ def ours(training):
     return {
         "ours": Features(transform),
         "ours, the label's own components": Features(transform, supports_of(estimator)),
-        "ours beside the raw columns": Features(lambda X: np.hstack([transform(X), X])),
+        "ours beside the raw columns": Features(beside(transform)),
     }
 
 
@@ -203,8 +208,12 @@ def tuned(training):
 
 
 def unpenalised(training):
-    estimator = fitted(training, sparsity=0, sharing=0)
-    return {"multi-head MLP": Features(estimator.transform)}
+    """The same network without penalties."""
+    transform = fitted(training, sparsity=0, sharing=0).transform
+    return {
+        MLP: Features(transform),
+        f"{MLP} beside the raw columns": Features(beside(transform)),
+    }
 
 
 METHODS = {
