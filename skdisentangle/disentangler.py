@@ -237,8 +237,10 @@ class SparseSharedDisentangler(
         ridge penalty of its square, a row; so ``"auto"`` takes 1.5 times the noise that
         stands for the strength which generalized cross-validation chooses for a ridge
         regression of the labels on the columns: none (below 0.15) where rows are many for
-        their columns and tell the labels well, at the most 0.5. ``partial_fit``, which does not
-        know how many rows will come, takes ``"auto"`` for none unless a fit has chosen.
+        their columns and tell the labels well, at the most 0.5. With
+        ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none.
+        ``partial_fit``, which does not know how many rows will come, takes ``"auto"`` for
+        none unless a fit has chosen.
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
@@ -681,6 +683,8 @@ class SparseSharedDisentangler(
             noise = float(self.input_noise)
         elif again:
             noise = self.input_noise_
+        elif not self.scale_inputs:
+            noise = 0.0  # columns may be of any scale, or numbers of words
         options = self._options(like, noise, ranks)
         state = TrainingState.start(*self._begin(like, again), options)
         if ranks.size > 1:

@@ -23,11 +23,13 @@ __all__ = ["InputNoise", "choose_input_noise"]
 #: Vectors of noise for a pass, at the most and at the least, and values of all of them.
 MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
 
-#: Steps of a projection of a row in which noise tells rows apart.
-PER_UNIT = 1e6
+#: Steps of a projection of a row in which noise tells rows apart, and values that are
+#: projected at a time.
+PER_UNIT, PART_VALUES = 1e6, 2**22
 
-#: Rows that the ridge regression is fitted on, at the most.
-MAX_ROWS = 1000
+#: Rows that the ridge regression is fitted on, at the most, and columns that are held in
+#: double precision at a time.
+MAX_ROWS, PART_COLUMNS = 1000, 4096
 
 #: Tasks with missing labels that have a say in it, each by a regression of its own, and
 #: labels that one of them must have.
@@ -67,10 +69,13 @@ class InputNoise:
         """The rows, with noise."""
         self._bank = self._bank.to(rows)
         self._axis = self._axis.to(rows.device)
-        projected = rows.double() @ self._axis
+        # In parts, as wide rows in double precision would be more than all the rest.
+        size = max(1, PART_VALUES // max(1, rows.shape[1]))
+        parts = [part.double() @ self._axis for part in rows.split(size)]
         # Rounded, as the last bits of a projection depend on where a row stands.
-        whole = projected.mul(PER_UNIT).round().long()
-        return rows + self._bank.index_select(0, whole.remainder(len(self._bank)))
+        whole = torch.cat(parts).mul_(PER_UNIT).round_().long()
+        chosen = whole.remainder(len(self._bank))
+        return self._bank.index_select(0, chosen).add_(rows)
 
 
 def choose_input_noise(
@@ -84,7 +89,7 @@ def choose_input_noise(
 
     The penalty is that of the least generalized cross-validation (Golub, Heath & Wahba,
     Technometrics 21, 1979), summed over tasks, each as a share of its variance. Classes
-    are regressed on as indicators.
+    are regressed on as indicators, with the weights of rows, not those of classes.
 
     Parameters
     ----------
@@ -103,20 +108,32 @@ def choose_input_noise(
     float
         In the units of the rows; zero for too little to matter, and at the most 0.5.
     """
-    weights = labels.weights
-    if weights is None:
-        weights = torch.ones_like(labels.targets)
-    complete = (weights == weights[:, :1]).all(0) & (weights[:, 0] > 0).all()
+    there = torch.ones_like(labels.targets, dtype=torch.bool)
+    if labels.weights is not None:
+        there = labels.weights > 0
+    share = labels.row_weights
+    if share is None:
+        share = torch.ones_like(labels.targets[:, 0])
     own = [(block, task) for block in blocks for task in range(*_span(block))]
+    complete = there.all(0).tolist()
     together = [task for task in own if complete[task[1]]]
     apart = [t for t in own if not complete[t[1]] and n_labels[t[1]] >= MIN_LABELS]
     step = max(1, -(-len(apart) // MAX_INCOMPLETE))
     groups = [together] if together else []
     groups += [[task] for task in apart[::step]]
-    curves = [
-        _cross_validation(rows, labels.targets, weights, group, n_labels)
-        for group in groups
-    ]
+    curves = []
+    for group in groups:
+        first = group[0][1]
+        known = torch.nonzero(there[:, first]).squeeze(1)
+        curves.append(
+            _cross_validation(
+                rows if complete[first] else rows.index_select(0, known),
+                labels.targets.index_select(0, known),
+                share.index_select(0, known),
+                group,
+                float(n_labels[first]),
+            )
+        )
     if not curves:
         return 0.0
     strength = float(STRENGTHS[torch.stack(curves).sum(0).argmin()])
@@ -131,45 +148,47 @@ def _span(block: Block) -> tuple[int, int]:
 def _cross_validation(
     rows: Tensor,
     targets: Tensor,
-    weights: Tensor,
+    share: Tensor,
     tasks: Sequence[tuple[Block, int]],
-    n_labels: Tensor,
+    n_different: float,
 ) -> Tensor:
-    """Generalized cross-validation at each strength, of tasks labelled on the same rows.
+    """Generalized cross-validation at each strength, of tasks labelled on these rows.
 
     With X = U S V', the share of a row as its weight and h = s^2 / (s^2 + strength / n),
     the residual of a target is what lies outside of U, and (1 - h) of what lies on it.
     """
-    first = tasks[0][1]
-    there = weights[:, first] > 0
-    share = weights[there, first].double()
-    share = share / share.sum()
+    share = share.double() / share.double().sum()
     root = share.sqrt().unsqueeze(1)
-    n_different = float(n_labels[first])
 
     def centred(values: Tensor) -> Tensor:
         values = values.double()
-        return (values - share @ values) * root
+        return (values - share @ values).mul_(root)
 
-    X = centred(rows[there])
-    indicators = [_indicators(targets[there, task], block) for block, task in tasks]
+    indicators = [_indicators(targets[:, task], block) for block, task in tasks]
     y = torch.cat([centred(columns) for columns in indicators], 1)
     say = torch.cat([y.new_full((c.shape[1],), 1 / c.shape[1]) for c in indicators])
+    total = y.square().sum(0)
     # The smaller of the two products has the same eigenvalues, and is all that is needed.
-    if X.shape[0] <= X.shape[1]:
-        values, vectors = torch.linalg.eigh(X @ X.T)
+    if rows.shape[0] <= rows.shape[1]:
+        product = y.new_zeros(len(rows), len(rows))
+        for part in rows.split(PART_COLUMNS, dim=1):
+            X = centred(part)
+            product.addmm_(X, X.T)
+        values, vectors = torch.linalg.eigh(product)
         along = (vectors.T @ y).square()
+        outside = torch.zeros_like(total)
     else:
+        X = centred(rows)
         values, vectors = torch.linalg.eigh(X.T @ X)
         values = values.clamp_min(0)
         projected = (vectors.T @ (X.T @ y)).square()
         along = projected / values.clamp_min(1e-12 * values.max() + 1e-300).unsqueeze(1)
+        outside = (total - along.sum(0)).clamp_min(0)
     values = values.clamp_min(0)
-    total = y.square().sum(0)
-    kept = values / (values + STRENGTHS.to(values).unsqueeze(1) / n_different)
-    left = (1 - (1 - kept).square()) @ along  # (n_strengths, n_targets), explained
-    freedom = ((kept.sum(1) + 1) / n_different).clamp_max(1 - 1e-6)
-    error = (total - left).clamp_min(0) @ (say / total.clamp_min(1e-12))
+    ridge = STRENGTHS.to(values).unsqueeze(1) / n_different
+    lost = ridge / (values + ridge)  # 1 - h, which may be near zero
+    error = (outside + lost.square() @ along) @ (say / total.clamp_min(1e-12))
+    freedom = (((1 - lost).sum(1) + 1) / n_different).clamp_max(1 - 1e-9)
     mean_square: Tensor = error / (1 - freedom).square()
     return mean_square
 

@@ -252,13 +252,15 @@ def _count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
     return _count_different(rows, labels, ranks)[1:]
 
 
-def _count_different(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
+def _count_different(
+    rows: Rows, labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS
+) -> Tensor:
     """Different rows, then those among them with a label of each task.
 
     Those of all ranks are counted. Rows are taken for equal if one random projection of
-    theirs is. If there are many rows, a sample of them is counted.
+    theirs is. Of more than ``most`` rows, a sample is counted, and stands for all.
     """
-    some = _sample(labels, ranks)
+    some = _sample(labels, ranks, most)
     parts = []
     for index in some.split(max(1, _chunk_rows(rows) // 4)):
         part = rows[index].double()
@@ -290,15 +292,19 @@ def _set_noise(
         state.input_noise = options.input_noise
         return
     ranks = options.ranks
-    some = _sample(labels, ranks, MAX_ROWS)
+    # Of wide rows fewer: they are made dense, and held together.
+    most = min(MAX_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
+    some = _sample(labels, ranks, most)
     known = labels[some].of_all(ranks)
     sampled = len(known) / ranks.count(len(labels))
-    state.input_noise = choose_input_noise(
-        ranks.rows(rows[some]),
-        known,
-        options.blocks,
-        n_rows=float(counts[0]),
-        n_labels=counts[1:] * sampled,
+    # Counted in this sample: where rows are repeated, a smaller one has more different
+    # rows than its share.
+    n_labels = _count_different(rows, labels, ranks, most)[1:] * sampled
+    held = ranks.rows(rows[some])
+    state.input_noise = ranks.first(
+        lambda: choose_input_noise(
+            held, known, options.blocks, n_rows=float(counts[0]), n_labels=n_labels
+        )
     )
 
 

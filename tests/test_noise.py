@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-from skdisentangle import SparseSharedDisentangler
+from skdisentangle import SparseSharedDisentangler, noise, training
 from skdisentangle.losses import Block
 from skdisentangle.noise import MOST, TIMES, InputNoise, choose_input_noise
 from skdisentangle.rows import LabelTensors
@@ -42,11 +42,11 @@ def _chosen(X, y, blocks=REGRESSION, weights=None, n_rows=None, n_labels=None):
 def test_noise_has_its_deviation_and_is_equal_on_equal_rows():
     rows = torch.randn(500, 40, generator=torch.Generator().manual_seed(0))
     rows[7] = rows[300]
-    noise = InputNoise(0.5, 40, torch.Generator().manual_seed(1))
-    added = noise(rows) - rows
+    add = InputNoise(0.5, 40, torch.Generator().manual_seed(1))
+    added = add(rows) - rows
     assert added.std() == pytest.approx(0.5, rel=0.03)
     torch.testing.assert_close(added[7], added[300])
-    torch.testing.assert_close(noise(rows[100:110]) - rows[100:110], added[100:110])
+    torch.testing.assert_close(add(rows[100:110]) - rows[100:110], added[100:110])
     # Few rows share a vector: at random 500 draws of 1,021 hit about 395.
     assert len(added.unique(dim=0)) > 350
 
@@ -161,3 +161,78 @@ def test_noise_is_a_number_or_auto(wrong):
     X, y = _problem(60)
     with pytest.raises(ValueError, match="input_noise"):
         SparseSharedDisentangler(input_noise=wrong).fit(X, y)
+
+
+def test_a_missing_label_of_the_first_task_does_not_silence_the_others():
+    # All tasks but one in eight are noise; the first has one label less.
+    rng = np.random.default_rng(0)
+    X = _standard(rng.normal(size=(400, 40)))
+    y = rng.normal(size=(400, 40))
+    y[:, ::5] = X @ rng.normal(size=(40, 8))
+    blocks = [Block("regression", slice(0, 40), slice(0, 40))]
+    weights = torch.ones(400, 40, dtype=torch.float64)
+    every = _chosen(X, y, blocks)
+    assert every > 0
+    weights[0, 0] = 0
+    n_labels = (weights > 0).sum(0)
+    assert _chosen(X, y, blocks, weights, n_labels=n_labels) == pytest.approx(every)
+
+
+def test_balanced_classes_do_not_change_the_noise():
+    X, y = _problem(600, error=0.5)
+    classes = (y > [[1.0, -1.0]]).astype(float)
+    blocks = [Block("binary", slice(0, 2), slice(0, 2), 1)]
+    balanced = torch.from_numpy(np.where(classes == [[1, 0]], 5.0, 0.2))
+    plain = _chosen(X, classes, blocks)
+    assert MOST > plain > 0
+    assert _chosen(X, classes, blocks, balanced) == plain
+
+
+def test_wide_rows_are_looked_at_a_part_of_the_columns_at_a_time(monkeypatch):
+    X, y = _problem(60, 100)
+    whole = _chosen(X, y)
+    monkeypatch.setattr(noise, "PART_COLUMNS", 7)
+    assert _chosen(X, y) == whole
+    added = InputNoise(0.5, 100, torch.Generator().manual_seed(0))(torch.from_numpy(X))
+    monkeypatch.setattr(noise, "PART_VALUES", 300)
+    parts = InputNoise(0.5, 100, torch.Generator().manual_seed(0))(torch.from_numpy(X))
+    assert torch.equal(added, parts)
+
+
+def test_repeated_rows_are_counted_in_the_sample(monkeypatch):
+    # Of 240 different rows, ten times each, a sample of 200 has far more than 20.
+    monkeypatch.setattr(training, "MAX_ROWS", 200)
+    X, y = _problem(240, 40, error=0.3)
+    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(240), 10))
+    settings = {"encoder": "linear", "max_iter": 1, "random_state": 0}
+    once = SparseSharedDisentangler(4, **settings).fit(X, y).input_noise_
+    often = SparseSharedDisentangler(4, **settings).fit(X[rows], y[rows]).input_noise_
+    assert MOST > once > 0
+    assert often == pytest.approx(once, rel=0.35)
+    assert often < MOST
+
+
+class _Words(torch.nn.Module):
+    """A module of the user's whose rows are numbers of words."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(7, 4)
+        self.out = torch.nn.Linear(4 * 5, 3)
+
+    def forward(self, rows):
+        return self.out(self.words(rows.long()).flatten(1))
+
+
+def test_rows_that_are_not_scaled_get_no_noise_unasked():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 7, size=(100, 5)).astype(float)
+    y = rng.normal(size=(100, 2))
+    model = SparseSharedDisentangler(
+        3, encoder=_Words(), scale_inputs=False, max_iter=2, random_state=0
+    )
+    assert model.fit(X, y).input_noise_ == 0.0
+    given = SparseSharedDisentangler(
+        3, encoder="linear", scale_inputs=False, input_noise=0.3, max_iter=2
+    )
+    assert given.fit(X, y).input_noise_ == 0.3
