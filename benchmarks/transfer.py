@@ -231,13 +231,13 @@ def by_variant(rows):
     return out
 
 
-def gaps(found, variant, other, n_labels):
+def gaps(found, variant, other, *numbers):
+    """Differences, a seed that has all these numbers of labels, in the mean over them."""
+    mine, theirs = found[variant], found[other]
     seeds = [
-        s
-        for s in found[variant]
-        if n_labels in found[variant][s] and n_labels in found[other].get(s, {})
+        s for s in mine if all(n in mine[s] and n in theirs.get(s, {}) for n in numbers)
     ]
-    return [found[variant][s][n_labels] - found[other][s][n_labels] for s in seeds]
+    return [np.mean([mine[s][n] - theirs[s][n] for n in numbers]) for s in seeds]
 
 
 def set_table(found):
@@ -265,12 +265,7 @@ def goal_table(all_found):
                 if other not in found:
                     cells.append("")
                     continue
-                both = zip(
-                    gaps(found, ours, other, 5),
-                    gaps(found, ours, other, 10),
-                    strict=False,
-                )
-                cells.append(interval([np.mean(pair) for pair in both]))
+                cells.append(interval(gaps(found, ours, other, 5, 10)))
             lines.append([name, ours, *cells])
     return markdown(
         ["set", "features", f"less {RAW}", "less PCA", f"less {MLP}"], lines

@@ -162,7 +162,11 @@ def test_the_baseline_is_picked_without_a_look_at_the_target():
         OURS: {0: _result(0.9, 0.9, 0.9)},
         "ours, sparsity chosen": {0: _result(0.95, 0.9, 0.9)},
     }
-    assert shift.picked_baseline(found, 0) == "PCA"
+    assert shift.picked_baseline(found, 0, "half a") == "PCA"
+    # The target of one shift is in the source of the other.
+    found[RAW][0]["half b"] = _result(1.0, 0.7, 0.9)["half b"]
+    assert shift.picked_baseline(found, 0, "half a") == "PCA"
+    assert shift.picked_baseline(found, 0, "half b") == RAW
 
 
 def _rows(name="watch"):
@@ -206,6 +210,16 @@ def test_tables_of_new_tasks():
     text = transfer.section(rows)
     assert "| yeast | ours | +0.100" in text
     assert transfer.section([]) == ""
+
+
+def test_numbers_of_labels_are_paired_within_a_seed():
+    # Only the second seed has both numbers.
+    found = {
+        RAW: {0: {5: 0.5}, 1: {5: 0.5, 10: 0.6}, 2: {10: 0.0}},
+        OURS: {0: {5: 0.9}, 1: {5: 0.6, 10: 0.8}, 2: {10: 1.0}},
+    }
+    assert transfer.gaps(found, OURS, RAW, 5, 10) == pytest.approx([0.15])
+    assert transfer.gaps(found, OURS, RAW, 5) == pytest.approx([0.4, 0.1])
 
 
 def test_an_interval_is_that_of_student():
