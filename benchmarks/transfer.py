@@ -117,10 +117,12 @@ def problem(real, seed, left_out=None):
 
 
 def draw(labels, known, kind, n_labels, pool, rng):
-    """Rows of the pool to learn from, classes in equal numbers; None if there are few."""
+    """Rows of the pool to learn from, classes in equal numbers; None if they are too few."""
     able = pool[known[pool]]
     if kind == "regression":
-        return rng.permutation(able)[:n_labels] if len(able) >= n_labels else None
+        rows = rng.permutation(able)[:n_labels]
+        varies = len(np.unique(labels[rows])) > 1  # else there is nothing to learn
+        return rows if len(rows) == n_labels and varies else None
     rows = []
     for value in np.unique(labels[able]):
         own = able[labels[able] == value]
