@@ -244,7 +244,9 @@ where there is a label with classes. "multi-head MLP" is the same network withou
 In brackets 95% intervals over seeds, paired. "picked on the source" is, for each domain left
 out, the best of the features that are not ours where strengths are chosen.
 
-Wins, ties (within {tie} points) and losses of ours are counted by domain and seed.
+Wins, ties (within {tie} points) and losses of ours are counted by domain and seed. Seeds are
+splits of the same rows: the intervals are of these sets, and are narrower than those of
+other data would be.
 
 Seeds {first} to {last}; {machine}.
 

@@ -302,7 +302,9 @@ tones only, and what it does not ask for it need not keep. From so many labels a
 rows, of a measurement) a logistic regression or ridge is fitted, on columns standardised
 without labels; "fit_task" is this package's own head. Scores are accuracies, averaged over
 the two classes, or R2 (not below {worst}) on rows apart, means over {draws} draws, then over
-tasks. In brackets the difference to raw columns with 95% intervals over seeds, paired.
+tasks. In brackets the difference to raw columns with 95% intervals over seeds, paired;
+seeds are splits of the same rows. Where labels are held out, the few labelled rows are rows
+of the fit (with other labels), which favours features that have not seen any label.
 
 Seeds {first} to {last}; {machine}.
 

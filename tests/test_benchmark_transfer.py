@@ -120,7 +120,8 @@ def test_labels_are_drawn_in_equal_numbers_from_the_pool():
     assert 0 not in rows
     assert rows.max() < 40
     assert transfer.draw(labels, known, "binary", 5, pool, rng) is None
-    assert len(transfer.draw(labels, known, "regression", 10, pool, rng)) == 10
+    numbers = np.arange(55.0)
+    assert len(transfer.draw(numbers, known, "regression", 10, pool, rng)) == 10
     same = np.zeros(55)
     assert transfer.draw(same, known, "regression", 10, pool, rng) is None
 
