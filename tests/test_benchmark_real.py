@@ -43,6 +43,7 @@ def _entry(unified, tones=True):
     }
     return {
         "unified": unified,
+        "subcategory": "person-role",
         "image": f"{name}.png",
         "skin_variations": variations if tones else {},
     }
