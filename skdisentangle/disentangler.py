@@ -64,7 +64,7 @@ from .losses import task_scores, tasks_to_outputs
 from .notebook import task_table
 from .path import choose_on_held_back_rows
 from .penalties import PENALTIES, output_weights, usage
-from .persistence import FileMixin
+from .persistence import FileMixin, OnnxMixin
 from .rows import LabelRows, Rows
 from .steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .tasks import TaskSet
@@ -146,6 +146,7 @@ def _all_or_nothing(method: Method) -> Method:
 
 class SparseSharedDisentangler(
     FileMixin,
+    OnnxMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,

@@ -18,6 +18,7 @@ from ._sklearn import BaseEstimator, available_if
 from .array_api import follows_input, in_numpy
 from .labels import Labels
 from .losses import task_scores
+from .persistence import FileMixin
 from .supports import average_over_supports, head_prior
 from .tasks import TASK_TYPES, Task, TaskSet
 from .training import threads
@@ -36,7 +37,7 @@ def _has_classes(head: SparseTaskHead) -> bool:
     return True
 
 
-class SparseTaskHead(BaseEstimator):
+class SparseTaskHead(FileMixin, BaseEstimator):
     """Predictor of a new task, from few labels, on the features of a fit.
 
     A linear head on the components of a fitted
@@ -188,25 +189,47 @@ class SparseTaskHead(BaseEstimator):
         dropped = found.coef.numpy()[:, ~kept] @ (
             weight @ codes[:, ~kept] / weight.sum()
         )
-        self.coef_ = np.zeros((task.n_outputs, n_components))
-        self.coef_[:, active[kept]] = found.coef.numpy()[:, kept] * unit[:, np.newaxis]
-        self.intercept_ = (found.intercept.numpy() + dropped) * unit + mean
-        self.inclusion_ = np.zeros(n_components)
-        self.inclusion_[active] = inclusion
-        self.support_ = active[list(found.support)]
-        self.disentangler_ = fitted
-        self.task_: Task = task
+        coef = np.zeros((task.n_outputs, n_components))
+        coef[:, active[kept]] = found.coef.numpy()[:, kept] * unit[:, np.newaxis]
+        everywhere = np.zeros(n_components)
+        everywhere[active] = inclusion
+        self._set_fitted(
+            fitted,
+            task_set,
+            coef=coef,
+            intercept=(found.intercept.numpy() + dropped) * unit + mean,
+            inclusion=everywhere,
+            support=active[list(found.support)],
+        )
+        return self
+
+    def _set_fitted(
+        self,
+        disentangler: Any,
+        task_set: TaskSet,
+        *,
+        coef: NDArray[np.float64],
+        intercept: NDArray[np.float64],
+        inclusion: NDArray[np.float64],
+        support: NDArray[np.intp],
+    ) -> None:
+        """Become the head of these values, from a fit or from a file."""
+        self.coef_ = coef
+        self.intercept_ = intercept
+        self.inclusion_ = inclusion
+        self.support_ = support
+        self.disentangler_ = disentangler
+        self.task_: Task = task_set.tasks[0]
         self._task_set = task_set
-        self.n_features_in_ = fitted.n_features_in_
+        self.n_features_in_ = disentangler.n_features_in_
         for name, value in (
-            ("feature_names_in_", getattr(fitted, "feature_names_in_", None)),
-            ("classes_", task.classes),
+            ("feature_names_in_", getattr(disentangler, "feature_names_in_", None)),
+            ("classes_", self.task_.classes),
         ):
             if value is not None:
                 setattr(self, name, value)
             elif hasattr(self, name):
                 delattr(self, name)
-        return self
 
     @follows_input
     def predict(self, X: Any) -> Any:

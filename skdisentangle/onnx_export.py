@@ -49,7 +49,7 @@ class _Graph(nn.Module):
 
 
 def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator as an ONNX graph; see :meth:`FileMixin.to_onnx`."""
+    """Write a fitted estimator as an ONNX graph; see :meth:`OnnxMixin.to_onnx`."""
     check_is_fitted(estimator)
     try:
         import onnx  # noqa: F401

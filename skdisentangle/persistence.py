@@ -6,7 +6,8 @@ else. What a file may hold is listed here, name by name; there is no pickle, no 
 and no call by a name that is read from it. A checksum over every byte tells damage from
 what was written. It is no signature: who can write a file can write any weights.
 
-Here it is the estimator that is an argument: nothing in this module knows its class.
+Here it is the estimator that is an argument: nothing in this module knows its class. The
+file of a head for a new task holds that of its disentangler.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ from .steps import TrainingState
 from .tasks import TASK_TYPES, Task, TaskSet
 from .validation import layer_sizes, torch_device
 
-__all__ = ["FORMAT", "FileMixin", "load_estimator", "save_estimator"]
+__all__ = [
+    "FORMAT",
+    "FileMixin",
+    "OnnxMixin",
+    "load_estimator",
+    "save_estimator",
+]
 
 #: Version of the layout of a file. It is raised when older packages could not read, or
 #: would misread, what this one writes; older files are to be read for ever.
@@ -94,13 +101,14 @@ OTHER_FILES = {
 
 
 class FileMixin:
-    """``save``, ``load`` and ``to_onnx`` of the estimator."""
+    """``save`` and ``load`` of a disentangler, or of a head for a new task."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file that holds no code.
 
         The file is there whole or not at all, and has been read back before it gets its
-        name. It holds what was fitted and the parameters, no training data. Not kept are
+        name. It holds what was fitted and the parameters, no training data; the file of
+        a :class:`~skdisentangle.heads.SparseTaskHead` holds its disentangler. Not kept are
         ``device`` and ``n_jobs``, which are matters of the machine, callbacks, metadata
         requests, and the code of an encoder of the user's. Needs ``pip install
         'skdisentangle[files]'``.
@@ -170,11 +178,12 @@ class FileMixin:
             callable that makes one, as for the constructor. A copy of it takes the
             weights of the file.
         device : str or torch.device, default="auto"
-            Becomes the parameter of that name, wherever the file was written.
+            Becomes the parameter of that name of the disentangler, wherever the file was
+            written.
 
         Returns
         -------
-        SparseSharedDisentangler
+        estimator
             Of the class that was saved, which must be this one or derived from it.
 
         Raises
@@ -191,6 +200,10 @@ class FileMixin:
         """
         estimator: Self = load_estimator(cls, path, encoder, device)
         return estimator
+
+
+class OnnxMixin:
+    """``to_onnx`` of a disentangler."""
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write encoder and heads as an ONNX graph, for runtimes without Python or torch.
@@ -231,7 +244,8 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     try:
         document, arrays, left_out = _encode(estimator)
         data = _pack(document, arrays)
-        own = estimator.encoder_.body if _is_custom(estimator) else None
+        fitted = estimator.disentangler_ if _is_head(type(estimator)) else estimator
+        own = fitted.encoder_.body if _is_custom(fitted) else None
         _decode(type(estimator), *_unpack(data), own, torch.device("cpu"))
     except ValueError as error:
         raise ValueError(
@@ -270,7 +284,12 @@ def load_estimator(
         estimator = _decode(kind, *_unpack(data), encoder, where)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} cannot be loaded: {error}") from error
-    estimator.device = device
+    for each in (
+        (estimator.disentangler, estimator.disentangler_)
+        if _is_head(type(estimator))
+        else (estimator,)
+    ):
+        each.device = device
     return estimator
 
 
@@ -404,10 +423,17 @@ def _is_custom(estimator: Any) -> bool:
     return not isinstance(estimator.encoder, str)
 
 
+def _is_head(kind: Any) -> bool:
+    """Whether a class is that of heads, which have a disentangler inside."""
+    return "disentangler" in kind._get_param_names()
+
+
 def _encode(
     estimator: Any,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], list[str]]:
     """Document, arrays, and the parameters that are left out."""
+    if _is_head(type(estimator)):
+        return _encode_head(estimator)
     parameters, left_out = {}, []
     for name, value in estimator.get_params(deep=False).items():
         if name in NOT_KEPT:
@@ -483,6 +509,8 @@ def _decode(
     """The estimator; raises ValueError for whatever is not as it should be."""
     found = _Content(document, arrays)
     kind = _class_of(kind, found.get("estimator", str))
+    if _is_head(kind):
+        return _decode_head(kind, found, encoder, device)
     known = kind._get_param_names()  # type: ignore[attr-defined]
     parameters = {}
     for name, value in found.get("parameters", dict).items():
@@ -573,6 +601,53 @@ def _decode(
     if document.get("partial") is not None:
         estimator._partial_state = _restored_state(estimator, found, device)
     return estimator
+
+
+def _encode_head(
+    head: Any,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], list[str]]:
+    """The same of a head for a new task, whose disentangler is a part of it."""
+    whole, arrays, left_out = _encode(in_numpy(head.disentangler_))
+    for name in ("coef", "intercept", "inclusion", "support"):
+        arrays[f"head.{name}"] = getattr(head, f"{name}_")
+    document = {
+        "format": whole.pop("format"),
+        "version": whole.pop("version"),
+        "estimator": type(head).__name__,
+        "parameters": {"task_type": head.task_type},
+        "tasks": _plain_tasks(head._task_set),
+        "disentangler": whole,
+    }
+    return document, arrays, left_out
+
+
+def _decode_head(
+    kind: type, found: _Content, encoder: Any, device: torch.device
+) -> Any:
+    whole = found.get("disentangler", dict)
+    fitted = _decode(FileMixin, whole, found.arrays, encoder, device)
+    if _is_head(type(fitted)):
+        raise ValueError("the head should be on a disentangler, not on another head.")
+    task_type = found.part("parameters").document.get("task_type")
+    if task_type not in (None, *TASK_TYPES):
+        raise ValueError(f"'task_type' should not be {task_type!r:.50}.")
+    task_set = _restored_tasks(found.part("tasks"))
+    if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:
+        raise ValueError("the head of a new task should be of one task.")
+    n_outputs, width = task_set.n_outputs, len(fitted.usage_)
+    support = found.array("head.support", (None,), np.int64)
+    if not ((support >= 0) & (support < width)).all():
+        raise ValueError("'head.support' names components that are not there.")
+    head = kind(fitted, task_type=task_type)
+    head._set_fitted(
+        copy.copy(fitted),
+        task_set,
+        coef=found.array("head.coef", (n_outputs, width)),
+        intercept=found.array("head.intercept", (n_outputs,)),
+        inclusion=found.array("head.inclusion", (width,)),
+        support=support,
+    )
+    return head
 
 
 def _class_of(kind: type, name: str) -> type:

@@ -18,9 +18,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
+from skdisentangle.heads import SparseTaskHead
 from skdisentangle.inspection import identifiability_report
 from skdisentangle.persistence import FORMAT, _pack, _unpack
 
@@ -58,6 +60,15 @@ def content(quick_fit, tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def head_content(quick_fit, problem, tmp_path_factory):
+    """Bytes of a small file of a head."""
+    X, *_ = problem
+    path = tmp_path_factory.mktemp("content") / "head.safetensors"
+    quick_fit.fit_task(X[:60], np.digitize(X[:60, 0], [-0.5, 0.5])).save(path)
+    return path.read_bytes()
+
+
 def through_file(dis, path, **options):
     dis.save(path)
     return type(dis).load(path, **options)
@@ -68,6 +79,16 @@ def assert_same(dis, back, X):
     assert type(back) is type(dis)
     assert vars(back).keys() == vars(dis).keys()
     np.testing.assert_array_equal(back.transform(X), dis.transform(X))
+    assert_same_predictions(dis, back, X)
+    for name in ("coef_", "intercept_", "usage_", "active_components_", "loss_curve_"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(dis, name))
+    plain = dis.get_params()
+    for name in ("encoder", "device", "n_jobs"):
+        del plain[name]
+    assert {k: v for k, v in back.get_params().items() if k in plain} == plain
+
+
+def assert_same_predictions(dis, back, X):
     expected, found = dis.predict(X), back.predict(X)
     assert type(found) is type(expected)
     if hasattr(expected, "equals"):
@@ -79,12 +100,6 @@ def assert_same(dis, back, X):
     if hasattr(dis, "predict_proba"):
         for one, other in zip(dis.predict_proba(X), back.predict_proba(X), strict=True):
             np.testing.assert_array_equal(one, other)
-    for name in ("coef_", "intercept_", "usage_", "active_components_", "loss_curve_"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(dis, name))
-    plain = dis.get_params()
-    for name in ("encoder", "device", "n_jobs"):
-        del plain[name]
-    assert {k: v for k, v in back.get_params().items() if k in plain} == plain
 
 
 class TestRoundTrip:
@@ -354,6 +369,92 @@ class TestEncodersOfTheUsers:
         assert os.listdir(tmp_path) == []
 
 
+class TestHeads:
+    """A head for a new task, in one file with its disentangler."""
+
+    @pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+    def test_predicts_the_same(self, kind, quick_fit, problem, tmp_path):
+        X, *_ = problem
+        y = X[:, 0]
+        if kind == "binary":
+            y = pd.Series(np.where(y > 0, "high", "low"), name="level", dtype=object)
+        elif kind == "multiclass":
+            y = np.digitize(y, [-0.5, 0.5])
+        head = quick_fit.fit_task(X[:60], y[:60])
+        back = through_file(head, tmp_path / "head.safetensors")
+        assert vars(back).keys() == vars(head).keys()
+        assert_same_predictions(head, back, X)
+        np.testing.assert_array_equal(back.inclusion_, head.inclusion_)
+        assert back.support_.tolist() == head.support_.tolist()
+        assert back.score(X, y) == head.score(X, y)
+        np.testing.assert_array_equal(
+            back.disentangler.transform(X), quick_fit.transform(X)
+        )
+        assert_same_predictions(clone_and_fit(head, X, y), clone_and_fit(back, X, y), X)
+
+    def test_of_frames_and_of_a_frozen_search(self, problem, tmp_path):
+        X, Y, _ = problem
+        frame = pd.DataFrame(X, columns=NAMES[: X.shape[1]])
+        search = SparseSharedDisentanglerCV(
+            3, sparsities=[0.1], max_iter=2, random_state=0
+        )
+        fitted = FrozenEstimator(search.fit(frame, Y))
+        y = pd.Series(X[:, 0], index=frame.index, name="level")
+        head = SparseTaskHead(fitted, task_type="regression").fit(frame, y)
+        back = through_file(head, tmp_path / "head.safetensors")
+        assert type(back.disentangler) is SparseSharedDisentanglerCV
+        assert back.task_type == "regression"
+        assert back.feature_names_in_.tolist() == list(frame.columns)
+        assert_same_predictions(head, back, frame)
+
+    def test_encoder_and_device_are_of_the_caller(self, own, problem, tmp_path):
+        X, *_ = problem
+        _, dis = own
+        head = dis.fit_task(X, X[:, 0])
+        path = tmp_path / "head.safetensors"
+        head.save(path)
+        with pytest.raises(ValueError, match=r"Give load\(\) a module"):
+            SparseTaskHead.load(path)
+        back = SparseTaskHead.load(path, encoder=make_net, device="cpu")
+        assert back.disentangler.device == back.disentangler_.device == "cpu"
+        assert_same_predictions(head, back, X)
+
+    def test_not_fitted(self, quick_fit, tmp_path):
+        with pytest.raises(NotFittedError):
+            SparseTaskHead(quick_fit).save(tmp_path / "head.safetensors")
+
+    def test_each_class_loads_its_own(self, head_content, content, tmp_path):
+        with pytest.raises(ValueError, match="holds a 'SparseTaskHead'"):
+            load_bytes(head_content, tmp_path)
+        with pytest.raises(ValueError, match="holds a 'SparseSharedDisentangler'"):
+            load_bytes(content, tmp_path, SparseTaskHead)
+        document, arrays = _unpack(head_content)
+        del document["sha256"]
+        nested = {**document, "disentangler": document}
+        with pytest.raises(ValueError, match="not on another head"):
+            load_bytes(_pack(nested, arrays), tmp_path, SparseTaskHead)
+        document["disentangler"]["estimator"] = "SparseTaskHead"
+        with pytest.raises(ValueError, match="cannot be loaded"):
+            load_bytes(_pack(document, arrays), tmp_path, SparseTaskHead)
+
+    @given(data=st.data())
+    @settings(max_examples=60)
+    def test_forged_content(self, data, head_content, tmp_path_factory):
+        document, arrays = _unpack(head_content)
+        del document["sha256"]
+        forge(document, arrays, data.draw)
+        with contextlib.suppress(ValueError):
+            back = load_bytes(
+                _pack(document, arrays), tmp_path_factory.getbasetemp(), SparseTaskHead
+            )
+            assert len(back.predict(np.zeros((2, back.n_features_in_)))) == 2
+
+
+def clone_and_fit(head, X, y):
+    frozen = FrozenEstimator(head.disentangler)
+    return SparseTaskHead(frozen, task_type=head.task_type).fit(X[:30], y[:30])
+
+
 class TestSave:
     def test_wrong_arguments(self, quick_fit, tmp_path):
         with pytest.raises(NotFittedError):
@@ -425,10 +526,10 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
-def load_bytes(content, tmp_path):
+def load_bytes(content, tmp_path, kind=SparseSharedDisentangler):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    return SparseSharedDisentangler.load(path)
+    return kind.load(path)
 
 
 class TestHostileFiles:
