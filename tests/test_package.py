@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import configparser
 import doctest
 import importlib
 import inspect
@@ -41,6 +42,24 @@ def test_every_parameter_and_attribute_is_documented():
     text = inspect.getdoc(cls)
     for parameter in inspect.signature(cls).parameters:
         assert re.search(rf"^{parameter} : ", text, flags=re.MULTILINE), parameter
+
+
+def test_the_lowest_versions_are_those_of_the_bounds():
+    folder = README.parent
+    if not (folder / "setup.cfg").exists():
+        pytest.skip("an installed package has no setup.cfg")
+    config = configparser.ConfigParser()
+    config.read(folder / "setup.cfg")
+    needs = config["options"]["install_requires"]
+    needs += config["options.extras_require"]["test"]
+    bounds = dict(re.findall(r"^([\w-]+)(?:\[.*\])?>=([\d.]+)$", needs, re.MULTILINE))
+    assert len(bounds) == len(set(needs.split()))
+    pins = (folder / "constraints-lowest.txt").read_text().split()
+    lowest = dict(pin.split("==") for pin in pins)
+    assert lowest.pop("distributed") == lowest["dask"]  # which asks for it
+    assert lowest.keys() == bounds.keys()
+    for name, bound in bounds.items():
+        assert re.fullmatch(rf"{re.escape(bound)}(\.0)*", lowest[name]), name
 
 
 def test_layers_do_not_import_upwards():
