@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ._files import replacing
 from .disentangler import SparseSharedDisentangler
 from .inspection import TaskComponentDisplay
 
@@ -179,5 +180,6 @@ def _draw(
     FigureCanvasAgg(figure)
     TaskComponentDisplay.from_estimator(dis, task_names=names, ax=figure.subplots())
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=130)
+    with replacing(picture) as file:
+        figure.savefig(file, format=picture.suffix[1:] or "png", dpi=130)
     say(f"\nPicture of tasks by components: {picture}")

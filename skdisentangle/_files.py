@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     It is on the disk before it gets its name, so that `path` is whole even after a
     failure of power. Several processes may do this at once: the last one wins. What a
-    process that was killed leaves behind, :func:`remove_temporary` removes.
+    process that was killed leaves behind, :func:`remove_temporary` removes. Only a regular
+    file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Only a regular file can be replaced", str(path))
     # hidden, so that no reader of the folder takes it for data
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:

@@ -46,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         print(f"skdisentangle: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        # torch says with a RuntimeError that it cannot allocate
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        print(f"skdisentangle: out of memory: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("skdisentangle: interrupted", file=sys.stderr)
         return 1
@@ -200,9 +206,13 @@ def _fit(options: argparse.Namespace) -> None:
     from .sources import read_table
 
     folder = options.model.parent
-    if not os.access(folder, os.W_OK) or options.model.is_dir():
+    writable = os.access(folder, os.W_OK) and folder.is_dir()
+    if not writable or (options.model.exists() and not options.model.is_file()):
         # said before the fit, not after
-        raise OSError(f"model: the file {str(options.model)!r} cannot be written.")
+        raise OSError(
+            f"model: the file {str(options.model)!r} cannot be written; give a new or "
+            "regular file in a folder that can be written to."
+        )
     parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
     dis = SparseSharedDisentangler(
         **parameters,

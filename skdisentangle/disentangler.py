@@ -144,6 +144,21 @@ def _all_or_nothing(method: Method) -> Method:
     return cast(Method, guarded)
 
 
+def _in_own_threads(method: Method) -> Method:
+    """Let torch use as many threads as ``n_jobs`` says, from the first line to the last.
+
+    One more thread than that, and a fit in a forked process hangs: it waits for threads
+    that only its parent has.
+    """
+
+    @wraps(method)
+    def limited(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with threads(thread_count(self.n_jobs)):
+            return method(self, *args, **kwargs)
+
+    return cast(Method, limited)
+
+
 class SparseSharedDisentangler(
     FileMixin,
     OnnxMixin,
@@ -623,6 +638,7 @@ class SparseSharedDisentangler(
             return choose_on_held_back_rows(self, X, labels, weight, seed)
         return float(given["sparsity"]), float(given["sharing"])
 
+    @_in_own_threads
     def _fit(
         self,
         X: Any,
@@ -657,7 +673,7 @@ class SparseSharedDisentangler(
         rng = check_rng(random_state)
         seeds = ranks.first(lambda: rng.randint(2**31 - 1, size=4))
         body_seed, order_seed, noise_seed, split_seed = seeds
-        level = 0 if quiet else WARN_LEVEL + 3
+        level = 0 if quiet else WARN_LEVEL + 4
         self._setup(
             X, labels, weight, again, int(body_seed), stacklevel=level, ranks=ranks
         )
@@ -720,10 +736,7 @@ class SparseSharedDisentangler(
             return ranks.any(callbacks.epoch(stopped_here))
 
         own_noise = isinstance(self.encoder, str)
-        with (
-            threads(thread_count(self.n_jobs)),
-            nullcontext() if own_noise else seeded(int(noise_seed) + ranks.rank),
-        ):
+        with nullcontext() if own_noise else seeded(int(noise_seed) + ranks.rank):
             history = train(
                 state,
                 train_rows,
@@ -895,8 +908,8 @@ class SparseSharedDisentangler(
                     (int(order_seed) + state.n_steps) % 2**31
                 ),
             )
+            self._hold(copy.deepcopy(state))
         self._partial_state = state
-        self._hold(copy.deepcopy(state))
         self.n_iter_ += 1
         self.loss_curve_ = [*self.loss_curve_, loss]
         return self
@@ -1032,6 +1045,7 @@ class SparseSharedDisentangler(
         check_is_fitted(self)
         return self._score_tasks(*self._read(X, y, Y_tasks, sample_weight, reset=False))
 
+    @_in_own_threads
     def _score_tasks(
         self, X: Any, labels: Labels, weight: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
@@ -1334,30 +1348,30 @@ class SparseSharedDisentangler(
                 f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
                 "is what had been learned so far.",
                 UserWarning,
-                stacklevel=WARN_LEVEL + 1,
+                stacklevel=WARN_LEVEL + 2,
             )
         elif not history.converged:
             warnings.warn(
                 f"The fit was still improving after max_iter={max_iter} epochs; give "
                 "max_iter a larger number.",
                 ConvergenceWarning,
-                stacklevel=WARN_LEVEL + 1,
+                stacklevel=WARN_LEVEL + 2,
             )
         if len(self.active_components_) == 0:
             warnings.warn(
                 "No component is active: no task gains from one at these strengths. "
                 "Lower sparsity or sharing, if the tasks can be learned from X at all.",
                 UserWarning,
-                stacklevel=WARN_LEVEL + 1,
+                stacklevel=WARN_LEVEL + 2,
             )
 
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
         return self._forward(self._validate_rows(X, reset=False))
 
+    @_in_own_threads
     def _forward(self, X: Any) -> NDArray[np.floating]:
-        with threads(thread_count(self.n_jobs)):
-            return forward(self.encoder_, X, torch_device(self.device))
+        return forward(self.encoder_, X, torch_device(self.device))
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self._codes(X) @ self.coef_.T + self.intercept_

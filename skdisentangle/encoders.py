@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,18 @@ __all__ = [
     "seeded",
 ]
 
-_RNG_LOCK = threading.Lock()
+_RNG_LOCK = threading.RLock()  # what a fit calls may fit, too
 _LENT_LOCK = threading.Lock()
+
+
+def _new_locks() -> None:
+    """A forked process has not the threads that would give the locks back."""
+    global _RNG_LOCK, _LENT_LOCK
+    _RNG_LOCK, _LENT_LOCK = threading.RLock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_locks)
 
 #: Channels of the convolutions of ``encoder="conv"``; the last is used from there on.
 CONV_CHANNELS = (32, 64, 64)

@@ -291,12 +291,13 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         targets, _ = self._task_set.encode(labels, unseen_ok=True)
         mean, unit = self._task_set.output_units()
         scores = (self._linear(codes) - mean) / unit
-        value = task_scores(
-            torch.from_numpy(scores),
-            torch.from_numpy(targets),
-            torch.from_numpy(weight)[:, None],
-            self._task_set.blocks,
-        )
+        with threads(thread_count(self.disentangler_.n_jobs)):
+            value = task_scores(
+                torch.from_numpy(scores),
+                torch.from_numpy(targets),
+                torch.from_numpy(weight)[:, None],
+                self._task_set.blocks,
+            )
         return float(value)
 
     def _scores(self, X: Any) -> NDArray[np.float64]:

@@ -103,8 +103,8 @@ PARTIAL_FIT_STEPS = 1000
 def threads(n_threads: int) -> Iterator[None]:
     """Let torch use so many threads for a while, then put the setting back."""
     before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
     try:
+        torch.set_num_threads(n_threads)
         yield
     finally:
         torch.set_num_threads(before)

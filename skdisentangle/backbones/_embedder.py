@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
@@ -128,6 +129,17 @@ def _look_up(store: Any, key: str) -> Features | None:
     except _NotThereError:  # removed since, or damaged
         return None
     return found
+
+
+@contextmanager
+def _naming(store: Any) -> Iterator[None]:
+    """Say which cache it is that cannot be written: joblib does not, of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = store.store_backend.location
+        raise
 
 
 class Model(NamedTuple):
@@ -270,12 +282,14 @@ class Embedder(TransformerMixin, BaseEstimator):
         if store is None:
             return model.embed(numbers, rows)
         keys = [f"{key}-{self._digest(row)}" for row in rows]
-        found = [_look_up(store, key) for key in keys]
+        with _naming(store):
+            found = [_look_up(store, key) for key in keys]
         missing = [i for i, features in enumerate(found) if features is None]
         if missing:
             new = model.embed([numbers[i] for i in missing], [rows[i] for i in missing])
-            for i, features in zip(missing, new, strict=True):
-                found[i] = store(keys[i], features)
+            with _naming(store):
+                for i, features in zip(missing, new, strict=True):
+                    found[i] = store(keys[i], features)
         return np.array(found, dtype=np.float32)
 
     def _store(self) -> Any:
