@@ -135,22 +135,17 @@ INTERRUPTED = [
 @pytest.mark.parametrize("fitted", [False, True], ids=["first", "again"])
 @pytest.mark.parametrize(("options", "method", "n_places"), INTERRUPTED)
 def test_ctrl_c_at_any_line(options, method, n_places, fitted):
-    def made():
-        dis = tiny(**options)
-        return dis.fit(X, Y) if fitted and method != "partial_fit" else dis
-
     def work(dis):
         getattr(dis, method)(X, Y)
         return dis
 
-    if fitted and method == "partial_fit":
-        start = work(tiny(**options))
-        made = lambda: pickle.loads(pickle.dumps(start))  # noqa: E731
+    start = tiny(**options)
+    start = pickle.dumps(work(start) if fitted else start)
     with Interrupt() as whole:
-        expected = work(made())
+        expected = work(pickle.loads(start))
     places = random.Random(0).sample(whole.lines, n_places)
     for place in places:
-        dis = made()
+        dis = pickle.loads(start)
         before, around = pickle.dumps(dis), global_state()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", UserWarning)
@@ -163,11 +158,11 @@ def test_ctrl_c_at_any_line(options, method, n_places, fitted):
                 # The epochs of a fit can be ended early: what was learned is a model.
                 assert any("was interrupted in" in str(w.message) for w in said), place
                 codes = dis.transform(X)[:, dis.active_components_]
-                np.testing.assert_allclose(codes.mean(0), 0, atol=1e-5)
-                np.testing.assert_allclose(codes.std(0), 1, atol=1e-2)
+                if not dis.early_stopping:  # else over the rows that were not held back
+                    np.testing.assert_allclose(codes.mean(0), 0, atol=1e-5)
+                    np.testing.assert_allclose(codes.std(0), 1, atol=1e-2)
                 assert np.isfinite(dis.score(X, Y)), place
-                continue_from = pickle.loads(before)
-                dis.__dict__ = continue_from.__dict__
+                dis = pickle.loads(start)
         assert global_state() == around, place
         work(dis)
         np.testing.assert_array_equal(dis.coef_, expected.coef_)
