@@ -336,16 +336,16 @@ def simplest_basis(
     Returns
     -------
     Basis or None
-        None if all heads are zero.
+        None if all heads are zero, or no component varies.
     """
     heads = coef.double().cpu().numpy()
-    if not heads.any():
-        return None
     variance, axes = np.linalg.eigh(correlation.double().cpu().numpy())
     there = variance > EMPTY
     root = np.sqrt(np.where(there, variance, 1.0))
     whiten = np.where(there, axes / root, 0.0)  # codes @ whiten are white
     white = heads @ np.where(there, axes * root, 0.0)
+    if not white.any():
+        return None
     unit = spread.double().cpu().numpy()
     size = np.linalg.norm(white, axis=1) * unit
     weight = weights.double().cpu().numpy() * unit / np.maximum(size, 1)

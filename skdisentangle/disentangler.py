@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -46,6 +47,7 @@ from .encoders import (
     InputScaler,
     build_body,
     check_can_join,
+    image_shape,
     seeded,
 )
 from .heads import SparseTaskHead
@@ -552,8 +554,8 @@ class SparseSharedDisentangler(
         Raises
         ------
         ValueError
-            If X, labels, weights or parameters are not as described. The estimator is
-            then what it was before.
+            If X, labels, weights or parameters are not as described, or the fit diverges.
+            The estimator is then what it was before.
 
         Warns
         -----
@@ -934,6 +936,12 @@ class SparseSharedDisentangler(
             Dask array for a Dask array, in its chunks, and a Dask data frame for a Dask
             data frame, with its index. With scikit-learn's array API dispatch, an array
             of the library and on the device of X.
+
+        Raises
+        ------
+        ValueError
+            If X is not as described, or so far from the rows of the fit that a component
+            is not finite.
         """
         if is_dask(X):
             check_is_fitted(self)
@@ -1017,8 +1025,18 @@ class SparseSharedDisentangler(
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If no task that was learned has labels to be scored.
         """
         scores = self.score_tasks(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+        if np.isnan(scores).all():
+            raise ValueError(
+                "Y_tasks must have labels of a task that was learned, of more than one "
+                "value if that is a regression; no task has a score."
+            )
         return float(np.nanmean(scores))
 
     @follows_input
@@ -1149,13 +1167,23 @@ class SparseSharedDisentangler(
         """Array or CSR matrix of checked rows; LazyRows of a large array."""
         X = lazy_if_large(X)
         lazy = isinstance(X, LazyRows)
-        checked = validate_data(
-            self,
-            X.head() if lazy else X,
-            accept_sparse="csr" if self.encoder in ("linear", "mlp") else False,
-            dtype=[np.float64, np.float32],
-            **options,
-        )
+        try:
+            # scikit-learn sums to look for NaN, and infinities may cancel
+            with np.errstate(invalid="ignore"):
+                checked = validate_data(
+                    self,
+                    X.head() if lazy else X,
+                    accept_sparse="csr" if self.encoder in ("linear", "mlp") else False,
+                    dtype=[np.float64, np.float32],
+                    **options,
+                )
+        except (OverflowError, TypeError, ValueError) as error:
+            if re.search(r"\bX\b", str(error)):
+                raise
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"X must hold numbers, of shape (n_samples, n_features): {error}"
+            ) from error
         return X if lazy else lazy_if_large(checked)
 
     def _setup(
@@ -1193,7 +1221,7 @@ class SparseSharedDisentangler(
             n_features=X.shape[1],
             n_components=self._width(),
             hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
-            input_shape=self.input_shape,
+            input_shape=image_shape(self.input_shape, X.shape[1]),
             seed=seed,
         )
         self._inputs = self._input_scaler()
@@ -1206,9 +1234,11 @@ class SparseSharedDisentangler(
         return int(self.n_components)
 
     def _input_scaler(self) -> InputScaler:
+        n_features = len(self._moments.mean)
         if not self.scale_inputs:
-            return unscaled(len(self._moments.mean))
-        return self._moments.scaler(self._n_rows, self.input_shape)
+            return unscaled(n_features)
+        shape = image_shape(self.input_shape, n_features)
+        return self._moments.scaler(self._n_rows, shape)
 
     def _encode(
         self,

@@ -15,6 +15,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ __all__ = [
     "InputScaler",
     "build_body",
     "check_can_join",
+    "image_shape",
     "last_linear",
     "seeded",
 ]
@@ -49,6 +52,9 @@ CONV_CHANNELS = (32, 64, 64)
 #: Images at least so large are cut to a quarter, not a half, by the first convolution,
 #: which at full size would take most of the time and add little.
 LARGE_IMAGE = 32
+
+#: Weights beyond which sizes of layers are taken for a mistake: a terabyte of them.
+MAX_WEIGHTS = 2**37
 
 #: Narrower layers are not normalised: it would take away much of what they say.
 MIN_NORMALISED = 8
@@ -268,8 +274,16 @@ def _from_user(
     if isinstance(encoder, nn.Module):
         return copy.deepcopy(encoder)
     options: dict[str, Any] = {}
-    if "n_components" in inspect.signature(encoder).parameters:
+    signature = inspect.signature(encoder)
+    if "n_components" in signature.parameters:
         options["n_components"] = n_components
+    try:
+        signature.bind(n_features, **options)
+    except TypeError as error:
+        raise TypeError(
+            "encoder, a factory, must take n_features, and n_components if it likes: "
+            f"{error}."
+        ) from error
     with seeded(seed):
         body = encoder(n_features, **options)
     if not isinstance(body, nn.Module):
@@ -286,8 +300,14 @@ def _check_width(body: nn.Module, n_features: int, n_components: int) -> None:
     dtype = torch.float32 if parameter is None else parameter.dtype
     device = torch.device("cpu") if parameter is None else parameter.device
     body.eval()
-    with torch.no_grad():
-        out = body(torch.zeros(2, n_features, dtype=dtype, device=device))
+    try:
+        with torch.no_grad():
+            out = body(torch.zeros(2, n_features, dtype=dtype, device=device))
+    except RuntimeError as error:
+        raise ValueError(
+            f"encoder must take rows of shape (n, {n_features}); of (2, {n_features}) its "
+            f"module says: {error}"
+        ) from error
     shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     if shape != (2, n_components):
         raise ValueError(
@@ -307,6 +327,26 @@ def check_can_join(body: nn.Module) -> None:
                 f"of which sees a part of it; got a {type(module).__name__}. Use LayerNorm "
                 "or GroupNorm."
             )
+
+
+def image_shape(
+    input_shape: Sequence[int] | None, n_features: int
+) -> tuple[int, int, int] | None:
+    """Channels, height and width of a row that is an image; None for any other."""
+    if input_shape is None:
+        return None
+    shape: tuple[Any, ...] = tuple(input_shape)
+    if (
+        len(shape) != 3
+        or not all(isinstance(size, Integral) and int(size) > 0 for size in shape)
+        or math.prod(shape) != n_features
+    ):
+        raise ValueError(
+            f"input_shape must be (C, H, W) with C * H * W = {n_features}, the number of "
+            f"columns of X; got {input_shape!r}."
+        )
+    channels, height, width = map(int, shape)
+    return channels, height, width
 
 
 def build_body(
@@ -352,6 +392,13 @@ def build_body(
         body = _from_user(encoder, n_features, n_components, seed)
         _check_width(body, n_features, n_components)
         return body
+    widths = [n_features, *hidden_layer_sizes, n_components]
+    n_weights = sum(one * other for one, other in pairwise(widths))
+    if n_weights > MAX_WEIGHTS:
+        raise ValueError(
+            f"n_components={n_components} and hidden_layer_sizes ask for {n_weights:.1e} "
+            "weights, more than a memory holds."
+        )
     generator = torch.Generator().manual_seed(seed)
     if encoder == "linear":
         return _linear(n_features, n_components, generator)
@@ -359,10 +406,5 @@ def build_body(
         return nn.Sequential(
             *_mlp(n_features, hidden_layer_sizes, n_components, generator)
         )
-    shape = (1, 1, n_features) if input_shape is None else tuple(input_shape)
-    if len(shape) != 3 or math.prod(shape) != n_features:
-        raise ValueError(
-            f"input_shape must be (C, H, W) with C * H * W = {n_features}, the number "
-            f"of columns of X; got {input_shape!r}."
-        )
+    shape = image_shape(input_shape, n_features) or (1, 1, n_features)
     return _conv(shape, hidden_layer_sizes, n_components, generator)

@@ -55,6 +55,24 @@ __all__ = ["extract_features", "verify_features"]
 #: Version of the layout of the manifest, by its key of this name.
 LAYOUT_KEY, LAYOUT = "skdisentangle_features", 1
 
+#: What a manifest holds, and each entry of its shards.
+MANIFEST_KINDS = {
+    "model": {"class": str, "sha256": str},
+    "input": dict,
+    "settings": {"format": str, "batch_size": int, "rows_per_shard": int},
+    "versions": dict,
+    "features": {"names": list, "dtype": str},
+    "complete": bool,
+    "shards": list,
+}
+SHARD_KINDS = {
+    "file": str,
+    "rows": int,
+    "bytes": int,
+    "sha256": str,
+    "input_crc32": str,
+}
+
 #: What ``"auto"`` aims at: bytes of input for a call of ``transform``, and of features
 #: in a shard; and the most rows of either.
 BATCH_BYTES, MAX_BATCH_ROWS = 2**24, 2**16
@@ -424,7 +442,7 @@ def _write_shard(
     for part in parts:
         checksum.update(part)
     shard: dict[str, Any] = {
-        "file": f"part-{index:06d}.{settings['format']}",
+        "file": _shard_name(index, settings["format"]),
         "rows": sum(map(len, batches)),
         "bytes": sum(memoryview(part).nbytes for part in parts),
         "sha256": checksum.hexdigest(),
@@ -458,20 +476,49 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"output: {str(folder)!r} must be a folder that extract_features has "
             f"written; it has no {MANIFEST}."
         )
+    damaged = f"output: {str(path)!r} is damaged, or not of extract_features."
     try:
         manifest = json.loads(path.read_bytes())
         layout = manifest[LAYOUT_KEY]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"output: {str(path)!r} is damaged, or not of extract_features."
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(damaged) from error
     if layout != LAYOUT:
         raise ValueError(
             f"output: {str(path)!r} has layout {layout!r}; this version of skdisentangle "
             f"reads {LAYOUT}."
         )
+    if not _is_manifest(manifest):
+        raise ValueError(damaged)
     found: dict[str, Any] = manifest
     return found
+
+
+def _is_manifest(found: Any) -> bool:
+    """Whether all is there that is asked for, of the right kind."""
+    if not _is_of(found, MANIFEST_KINDS):
+        return False
+    kind, columns = found["settings"]["format"], found["input"].get("columns", [])
+    return (
+        all(_is_of(shard, SHARD_KINDS) for shard in found["shards"])
+        and [shard["file"] for shard in found["shards"]]
+        == [_shard_name(index, kind) for index in range(len(found["shards"]))]
+        and min(found["settings"]["batch_size"], found["settings"]["rows_per_shard"])
+        > 0
+        and isinstance(columns, list)
+        and all(isinstance(each, list) and len(each) == 2 for each in columns)
+    )
+
+
+def _is_of(found: Any, kinds: Any) -> bool:
+    if isinstance(kinds, dict):
+        return isinstance(found, dict) and all(
+            _is_of(found.get(key), kind) for key, kind in kinds.items()
+        )
+    return type(found) is kinds
+
+
+def _shard_name(index: int, kind: str) -> str:
+    return f"part-{index:06d}.{kind}"
 
 
 def _begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:

@@ -171,15 +171,24 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         task = task_set.tasks[0]
         targets, _ = task_set.encode(labels)
         log_odds, scale = head_prior(_standard_heads(fitted), task.type)
-        with threads(thread_count(fitted.n_jobs)):
-            found = average_over_supports(
-                torch.from_numpy(codes),
-                torch.from_numpy(targets[:, 0]),
-                torch.from_numpy(weight),
-                task_type=task.type,
-                n_outputs=task.n_outputs,
-                log_odds=log_odds,
-                scale=scale,
+        try:
+            with threads(thread_count(fitted.n_jobs)):
+                found = average_over_supports(
+                    torch.from_numpy(codes),
+                    torch.from_numpy(targets[:, 0]),
+                    torch.from_numpy(weight),
+                    task_type=task.type,
+                    n_outputs=task.n_outputs,
+                    log_odds=log_odds,
+                    scale=scale,
+                )
+            finite = found.coef.isfinite().all() and found.intercept.isfinite().all()
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            finite = torch.tensor(False)
+        if not finite:
+            raise ValueError(
+                "X: its components are too large for a head; its rows are of another scale "
+                "than those of the fit of disentangler."
             )
         active, n_components = fitted.active_components_, len(fitted.usage_)
         inclusion = found.inclusion.numpy()

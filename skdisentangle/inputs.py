@@ -46,6 +46,10 @@ MANY_LABELS = 2**22
 #: Rows of a chunk that goes through an encoder on a CPU, whose caches are small.
 MAX_CPU_ROWS = 1024
 
+#: Variance, the square of the smallest number of single precision, from which on a column
+#: is no constant.
+LEAST_VARIANCE = float(np.finfo(np.float32).tiny) ** 2
+
 #: A class rarer than this allows (about 1 in 100) is penalised as if it were not.
 MIN_SPREAD = 0.1
 
@@ -86,7 +90,23 @@ class InputMoments:
         weight: NDArray[np.float64],
         ranks: Ranks = ALONE,
     ) -> None:
-        """Take in rows of X, dense, lazy or CSR, with their weights, of all ranks."""
+        """Take in rows of X, dense, lazy or CSR, with their weights, of all ranks.
+
+        Raises
+        ------
+        ValueError
+            If a variance leaves the range of numbers.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._update(X, weight, ranks)
+        beyond = np.flatnonzero(~np.isfinite(self.var))
+        if len(beyond):
+            raise ValueError(
+                f"X: the values of column {beyond[0]} are too large, their variance is not "
+                "finite. Divide the column by a number."
+            )
+
+    def _update(self, X: Any, weight: NDArray[np.float64], ranks: Ranks) -> None:
         if ranks.size > 1:
             here = InputMoments(X.shape[1])
             here.update(X, weight)
@@ -125,7 +145,9 @@ class InputMoments:
             mean = np.broadcast_to(middle, pixels.shape).ravel()
             var = np.repeat(pooled, pixels.shape[1])
         eps = np.finfo(np.float64).eps
-        constant = var <= n_rows * eps * var + (n_rows * mean * eps) ** 2
+        # Of less than the least variance the scale could not be had in single precision.
+        rounding = n_rows * eps * var + (n_rows * mean * eps) ** 2
+        constant = var <= np.maximum(rounding, LEAST_VARIANCE)
         scale = np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, var)))
         return InputScaler(torch.from_numpy(mean.copy()), torch.from_numpy(scale))
 
@@ -509,6 +531,11 @@ def forward(
     Returns
     -------
     ndarray of shape (n_rows, n_components), of the dtype of X
+
+    Raises
+    ------
+    ValueError
+        If a code is not finite.
     """
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     out = np.empty((X.shape[0], len(encoder.components.sign)), dtype=X.dtype)
@@ -521,4 +548,15 @@ def forward(
             # torch wants memory that it may write to, in positive strides.
             values = torch.from_numpy(np.require(dense, requirements=["C", "W"]))
             out[rows] = codes(values.to(device)).cpu().numpy()
+            _check_codes(out[rows], rows.start)
     return out
+
+
+def _check_codes(codes: NDArray[np.floating], first: int) -> None:
+    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"X: the components of row {first + wrong[0]} are not finite; its values are "
+            f"too large for this encoder in {codes.dtype}, or those of the fit were of "
+            "another scale."
+        )

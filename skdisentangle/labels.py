@@ -33,7 +33,17 @@ def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
 def _is_missing(value: object) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, numbers.Real) and bool(np.isnan(float(value)))
+    # only a missing number is not itself; a whole number may be too large for a float
+    return isinstance(value, numbers.Real) and bool(value != value)
+
+
+def _floats(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    try:
+        return values.astype(np.float64)
+    except OverflowError as error:
+        raise ValueError(
+            f"Y_tasks: task {name!r} holds whole numbers too large for a float."
+        ) from error
 
 
 def _is_number(dtype: Any) -> bool:
@@ -58,7 +68,7 @@ class Column:
             if kinds and all(issubclass(k, (bool, np.bool_)) for k in kinds):
                 categorical = True
             elif kinds and all(issubclass(k, numbers.Real) for k in kinds):
-                values = np.where(missing, np.nan, values).astype(np.float64)
+                values = _floats(name, np.where(missing, np.nan, values))
                 present = values[~missing]
             elif any(not issubclass(k, (str, numbers.Real)) for k in kinds):
                 odd = next(k for k in kinds if not issubclass(k, (str, numbers.Real)))
@@ -305,9 +315,11 @@ def _read_pandas(name: str, series: Any) -> Column:
 
 def _read_polars(name: str, series: Any) -> Column:
     if series.dtype.is_numeric():
-        values = series.to_numpy()
+        # numpy has no whole numbers of 128 bits
+        wide = str(series.dtype) in ("Int128", "UInt128")
+        values = np.array(series.to_list(), object) if wide else series.to_numpy()
         if values.dtype.kind == "O":
-            values = values.astype(np.float64)
+            values = _floats(name, values)
         return Column.read(name, values)
     values = np.array(series.to_list(), dtype=object)
     return Column.read(name, values, not series.dtype.is_nested())

@@ -850,11 +850,23 @@ def _restored_tasks(found: _Content) -> TaskSet:
         [],
         container,
         [_restored_dtype(column.part("dtype"), library) for column in columns],
-        [_restored(column.document.get("key")) for column in columns]
+        [_restored_key(column, library) for column in columns]
         if library in ("pandas", "polars")
         else [],
     )
     return TaskSet.lay_out(tasks, labels, stacklevel=0)
+
+
+def _restored_key(column: _Content, library: str) -> Any:
+    """Name of a column of a data frame: strings in polars, what has a hash in pandas."""
+    if library == "polars":
+        return column.get("key", str)
+    key = _restored(column.document.get("key"))
+    try:
+        hash(key)
+    except TypeError as error:
+        raise ValueError(f"'key' cannot name a column: {error}.") from error
+    return key
 
 
 def _plain_values(values: NDArray[Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
             )
         return KINDS[path.suffix.lower()], [path]
     manifest = path / MANIFEST
-    if manifest.exists() and not json.loads(manifest.read_bytes()).get("complete"):
+    if manifest.exists() and not _is_complete(name, manifest):
         raise ValueError(
             f"{name}: the folder {str(path)!r} holds features whose extraction has not "
             "ended."
@@ -116,6 +116,13 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
             f"{known}; got {' and '.join(kinds) or 'none'}."
         )
     return kinds[0], files
+
+
+def _is_complete(name: str, manifest: Path) -> bool:
+    try:
+        return bool(json.loads(manifest.read_bytes())["complete"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name}: {str(manifest)!r} is damaged.") from error
 
 
 def open_source(

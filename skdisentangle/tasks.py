@@ -23,6 +23,10 @@ __all__ = ["TASK_TYPES", "Task", "TaskSet"]
 TASK_TYPES = ("regression", "binary", "multiclass")
 
 
+#: Regression labels beyond it are refused: what is predicted would leave the range.
+LARGEST_LABEL = 1e300
+
+
 @dataclass(frozen=True)
 class Task:
     """One task, as found in a column of ``Y_tasks``.
@@ -118,6 +122,11 @@ def _make_task(
         weight = row_weight[~column.missing]
         # Scaled first, so that no square of a huge or tiny target leaves the range.
         unit = float(np.abs(values).max()) or 1.0
+        if unit > LARGEST_LABEL:
+            raise ValueError(
+                f"Y_tasks: task {column.name!r} has labels too large to be predicted, of "
+                f"{unit:.3g}. Divide them by a number."
+            )
         mean = float(np.average(values / unit, weights=weight)) * unit
         spread = np.average(((values - mean) / unit) ** 2, weights=weight)
         scale = float(np.sqrt(spread)) * unit
@@ -405,7 +414,13 @@ class TaskSet:
                 f"Y_tasks: task {task.name!r} is a regression task; got the "
                 f"label {present.tolist()[0]!r}."
             )
-        targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
+        with np.errstate(over="ignore"):
+            targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
+        if not np.isfinite(targets).all():
+            raise ValueError(
+                f"Y_tasks: task {task.name!r} has labels too large for those of the fit, "
+                f"which vary by {task.scale:.3g}."
+            )
         return targets, labelled
 
     def decode(self, columns: Sequence[NDArray[Any]]) -> Any:

@@ -343,6 +343,7 @@ def change_basis(
     some = _sample(labels, ranks)
     # From here on each rank has the sample of all.
     raw = ranks.rows(_raw_components(state.body, rows, some)).double()
+    _check_finite(raw)
     known = labels[some].of_all(ranks)
     share = known.row_weights
     share = raw.new_ones(len(raw)) if share is None else share.double()
@@ -472,6 +473,7 @@ def train(
             loss = _pass(
                 state, rows, labels, batches, l1, options, generator, set_rate, shard
             )
+            _check_finite(state.theta, loss)
             history.losses.append(loss)
             score = None if validate is None else validate(state)
             if score is not None:
@@ -507,6 +509,16 @@ def train(
         _restore(state, kept)
     state.body.eval()
     return history
+
+
+def _check_finite(*values: Tensor | float) -> None:
+    """Raise ValueError if what a fit works with has left the range of numbers."""
+    if not all(torch.as_tensor(value).isfinite().all() for value in values):
+        raise ValueError(
+            "The fit diverged, its numbers are not finite any more. Lower "
+            "learning_rate_init or input_noise; if the encoder is a module, or "
+            "scale_inputs is off, bring the columns of X to about the same scale."
+        )
 
 
 def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> bool:
@@ -604,10 +616,12 @@ def finish(
         weight @ (part.double() - mean).square() for weight, part in parts
     )
     state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
+    _check_finite(state.var)
     codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
     shard = ranks.shard(len(labels))
     part = None if shard is None else Part(ranks, shard.n_rows)
     _solve_all(state, codes, labels, options, penalised=True, part=part)
+    _check_finite(state.theta)
     state.copy_first(ranks)
 
 

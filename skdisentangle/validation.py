@@ -15,6 +15,9 @@ from sklearn.utils.validation import _check_sample_weight
 from .distributed import Ranks
 from .tasks import TaskSet
 
+#: More threads than this are taken for a mistake: torch may end the process.
+MAX_THREADS = 1024
+
 __all__ = [
     "layer_sizes",
     "learned_task_weights",
@@ -47,6 +50,8 @@ def thread_count(n_jobs: int | None) -> int:
         return 1
     if n_jobs == 0:
         raise ValueError("n_jobs must be None, positive, or -1; got 0.")
+    if n_jobs > MAX_THREADS:
+        raise ValueError(f"n_jobs must be at most {MAX_THREADS}; got {n_jobs}.")
     return n_jobs if n_jobs > 0 else max(1, int(cpu_count()) + 1 + n_jobs)
 
 
@@ -65,9 +70,14 @@ def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] 
     """Weights of the rows of X, or None if all weigh the same."""
     if sample_weight is None:
         return None
-    weight: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, X, dtype=np.float64
-    )
+    try:
+        weight: NDArray[np.float64] = _check_sample_weight(
+            sample_weight, X, dtype=np.float64
+        )
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight must be a number for each row: {error}"
+        ) from error
     if (weight < 0).any():
         raise ValueError(f"sample_weight must not be negative; got {weight.min():.6g}.")
     if not weight.any():
@@ -115,9 +125,13 @@ def learned_task_weights(
                 f"task_weight names {unknown[0]!r}, which is not a task; the tasks are "
                 f"{', '.join(map(repr, names[:10]))}."
             )
-        weight = np.array([float(task_weight.get(name, 1.0)) for name in names])
-    else:
+        task_weight = [task_weight.get(name, 1.0) for name in names]
+    try:
         weight = np.asarray(task_weight, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"task_weight must hold numbers; got {task_weight!r}."
+        ) from error
     if weight.shape != (n_tasks,):
         raise ValueError(
             f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
