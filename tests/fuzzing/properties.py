@@ -324,7 +324,7 @@ def check_load(case):
     with refusals():
         back.predict(rows)
         if kind is SparseSharedDisentangler:
-            assert np.isfinite(back.transform(rows)).all()
+            assert np.isfinite(np.asarray(back.transform(rows))).all()
 
 
 # -- the command line ------------------------------------------------------------------
