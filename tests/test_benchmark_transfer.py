@@ -218,6 +218,10 @@ def test_tables_of_the_shift():
     assert "| watch | ours | raw columns | +0.100" in text
     assert "Seeds 5000 to 5001" in text
     assert shift.section([]) == ""
+    # a row of fewer seeds than the others says so
+    assert "| PCA (1 of 2 seeds) |" in shift.section(
+        [row for row in _rows() if (row["method"], row["seed"]) != ("pca", 5001)]
+    )
 
 
 def test_tables_of_new_tasks():
