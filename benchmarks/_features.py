@@ -21,10 +21,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, MultiTaskLasso, Ridge
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from benchmarks._peers import (
+    aligned,
+    cebra_embedding,
+    joint_network,
+    umap_embedding,
+    upgrad_descent,
+)
 from skdisentangle import SparseSharedDisentangler
 
 #: Strengths of the heads: inverse, of logistic regression, and of a ridge.
@@ -43,21 +50,36 @@ FEW_LABELS, N_SUBSETS = 10, 20
 
 @dataclass
 class Training:
-    """What a method may see: rows of the source, labels, tasks, and a seed."""
+    """What a method may see: rows of the source, labels, tasks, and a seed.
+
+    And rows of the target without labels, which only methods of domain adaptation look at.
+    """
 
     X: np.ndarray
     tasks: pd.DataFrame
     types: dict[str, str]
     classes: np.ndarray | None
     seed: int
+    X_target: np.ndarray | None = None
 
 
 @dataclass
 class Features:
-    """``transform`` for rows; the columns for a label where not all; how many are used."""
+    """``transform`` for rows; the columns for a label where not all.
+
+    ``transform_target`` if rows of the target are transformed in another way.
+    """
 
     transform: Callable
     supports: dict | None = None
+    transform_target: Callable | None = None
+
+    def of(self, X, target):
+        """Features of rows, of which a mask tells those of the target."""
+        Z = np.asarray(self.transform(X), dtype=float)
+        if self.transform_target is not None:
+            Z[target] = self.transform_target(X[target])
+        return Z
 
     def columns(self, label, n_columns):
         """Columns for the head of a label."""
@@ -153,21 +175,47 @@ def nca(training):
 
 
 def cebra(training):
-    from cebra import CEBRA
-
-    torch.manual_seed(training.seed)
-    model = CEBRA(
-        model_architecture="offset1-model",
-        batch_size=256,
-        max_iterations=300,
-        output_dimension=min(N_COMPONENTS, 32),
-        device="cpu",
-        verbose=False,
-    )
-    scaler = StandardScaler().fit(training.X)
     labels = numeric(training.tasks, training.types)
-    model.fit(scaler.transform(training.X), labels)
-    return {"CEBRA": Features(lambda X: model.transform(scaler.transform(X)))}
+    transform = cebra_embedding(training.X, labels, N_COMPONENTS, training.seed)
+    return {"CEBRA": Features(transform)}
+
+
+def torchdr(training):
+    transform = umap_embedding(training.X, N_COMPONENTS, training.seed)
+    return {"parametric UMAP": Features(transform)}
+
+
+def torchjd(training):
+    """The network without penalties, with the noise of ours, by Jacobian descent."""
+    return joint(training, "UPGrad", upgrad_descent())
+
+
+def joint(training, name="joint", descend=None):
+    """The same by gradients of the mean loss, to compare with."""
+    noise = fitted(training, sparsity=0, sharing=0, max_iter=1).input_noise_
+    transform = joint_network(
+        training.X,
+        training.tasks,
+        training.types,
+        N_COMPONENTS,
+        training.seed,
+        noise=noise,
+        descend=descend,
+    )
+    return {f"{MLP}, {name}": Features(transform)}
+
+
+def skada(training):
+    """Two alignments of the columns with those of the target."""
+    if training.X_target is None:
+        return {}
+    found = {}
+    for name in (CORAL, ALIGNMENT):
+        own, target = aligned(
+            name, training.X, training.X_target, N_COMPONENTS, training.seed
+        )
+        found[name] = Features(own, transform_target=target)
+    return found
 
 
 def fitted(training, **settings):
@@ -195,9 +243,9 @@ def ours(training):
     estimator = fitted(training)
     transform = estimator.transform
     return {
-        "ours": Features(transform),
+        OURS: Features(transform),
         "ours, the label's own components": Features(transform, supports_of(estimator)),
-        "ours beside the raw columns": Features(beside(transform)),
+        BESIDE: Features(beside(transform)),
     }
 
 
@@ -224,6 +272,10 @@ METHODS = {
     "lda": lda,
     "nca": nca,
     "cebra": cebra,
+    "torchdr": torchdr,
+    "skada": skada,
+    "joint": joint,
+    "torchjd": torchjd,
     "unpenalised": unpenalised,
     "ours": ours,
     "tuned": tuned,
@@ -231,6 +283,12 @@ METHODS = {
 
 #: Name of the baseline that all are compared to, and of the method itself.
 RAW, OURS, MLP = "raw columns", "ours", "multi-head MLP"
+
+#: Name of its features with the columns themselves.
+BESIDE = "ours beside the raw columns"
+
+#: Names of the methods that look at rows of the target.
+CORAL, ALIGNMENT = "CORAL", "subspace alignment"
 
 
 def quietly(method, training):
@@ -274,15 +332,53 @@ def heads(kind):
     return [LogisticRegression(C=c, max_iter=200) for c in INVERSE_STRENGTHS]
 
 
-def best_head(kind, fit_on, chosen_on):
+def best_head(kind, fit_on, chosen_on, weight=None):
     """Head, with its scaler, of the strength that is best on other rows; and its score."""
     (rows, labels), (other_rows, other_labels) = fit_on, chosen_on
     best, best_score = None, -np.inf
+    for head in heads(kind):
+        model = fitted_head(head, rows, labels, weight)
+        score = quality(other_labels, model, other_rows, kind)
+        if best is None or score > best_score:
+            best, best_score = model, score
+    return best, best_score
+
+
+def fitted_head(head, rows, labels, weight):
+    model = Pipeline([("scale", StandardScaler()), ("head", head)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for head in heads(kind):
-            model = make_pipeline(StandardScaler(), head).fit(rows, labels)
-            score = quality(other_labels, model, other_rows, kind)
-            if best is None or score > best_score:
-                best, best_score = model, score
-    return best, best_score
+        return model.fit(rows, labels, head__sample_weight=weight)
+
+
+def group_weights(labels, groups, kind):
+    """Weights by which all groups weigh the same, of which a class has its own."""
+    pairs = groups if kind == "regression" else np.char.add(groups, labels.astype(str))
+    _, group, sizes = np.unique(pairs, return_inverse=True, return_counts=True)
+    return len(labels) / len(sizes) / sizes[group]
+
+
+def refit_head(kind, rows, labels, weight, seed):
+    """Head of rows that the features were not fitted on; and its score.
+
+    Half of the rows choose the strength; the middle one if a half has one class only.
+    Deep feature reweighting, with weights in place of draws (P. Kirichenko, P. Izmailov and
+    A. G. Wilson, "Last layer re-training is sufficient for robustness to spurious
+    correlations", ICLR 2023).
+    """
+    halves = np.array_split(np.random.default_rng(seed).permutation(len(labels)), 2)
+    strengths = heads(kind)
+    best, best_score = strengths[len(strengths) // 2], np.nan
+    if kind == "regression" or min(len(np.unique(labels[h])) for h in halves) > 1:
+        tune, check = halves
+        scores = [
+            quality(
+                labels[check],
+                fitted_head(head, rows[tune], labels[tune], weight[tune]),
+                rows[check],
+                kind,
+            )
+            for head in strengths
+        ]
+        best, best_score = strengths[int(np.argmax(scores))], max(scores)
+    return fitted_head(best, rows, labels, weight), best_score

@@ -484,3 +484,11 @@ def shifts(real):
     for by, domain in real.domains.items():
         for left in np.unique(domain):
             yield f"{by} {left}", domain != left, domain == left
+
+
+def groups_of(real, source):
+    """Domain of each row, by the first way that parts the source in several; or None."""
+    for domain in real.domains.values():
+        if len(np.unique(domain[source])) > 1:
+            return domain
+    return None

@@ -53,7 +53,7 @@ def _listed(axes, options, seeds):
     return [(*job, seed) for job in jobs for seed in seeds(*job)]
 
 
-def main(doc, path, run, axes, seeds, table, arguments=None):
+def main(doc, path, run, axes, seeds, table, arguments=None, missing=None):
     """The command of a suite.
 
     Parameters
@@ -71,10 +71,18 @@ def main(doc, path, run, axes, seeds, table, arguments=None):
         Gives the text that is printed at the end, from rows.
     arguments : list of str, optional
         Those of the process by default.
+    missing : callable, optional
+        From a value of each axis, says what is missing for it, or None. It is then told and
+        left out, and saved rows of it stay.
     """
     options = _parser(doc, axes).parse_args(arguments)
     report = options.seeds is None
     jobs = _listed(axes, options, seeds)
+    if missing is not None:
+        reasons = {job: missing(*job[:-1]) for job in jobs}
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            print(reason)
+        jobs = [job for job in jobs if reasons[job] is None]
 
     def key(row):
         return (*(row[axis] for axis in axes), row["seed"])

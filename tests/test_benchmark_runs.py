@@ -24,9 +24,9 @@ def suite(tmp_path, monkeypatch):
     def seeds(case, solver):
         return range(2) if (case, solver) != ("b", "y") else ()
 
-    def main(*arguments):
+    def main(*arguments, missing=None):
         path = tmp_path / "results" / "suite.jsonl"
-        runs.main("A suite.", path, run, AXES, seeds, str, list(arguments))
+        runs.main("A suite.", path, run, AXES, seeds, str, list(arguments), missing)
 
     return main, made, tmp_path / "results" / "suite.jsonl"
 
@@ -56,3 +56,21 @@ def test_other_seeds_are_not_saved(suite, capsys):
     assert made == [("b", "x", 7), ("b", "y", 7)]
     assert "'seed': 7" in capsys.readouterr().out
     assert not path.exists()
+
+
+def test_what_is_missing_is_told_and_left_out(suite, capsys):
+    main, made, path = suite
+
+    def missing(case, solver):
+        return "there is no y" if solver == "y" else None
+
+    main("--cases", "a", missing=missing)
+    assert made == [("a", "x", 0), ("a", "x", 1)]
+    assert capsys.readouterr().out.count("there is no y") == 1
+    with pytest.raises(KeyboardInterrupt):
+        main("--cases", "a", "--solvers", "y")  # now it is there, for one run
+    saved = [row for row in runs.load(path) if row["solver"] == "y"]
+    assert len(saved) == 1
+    # Without it what is saved stays, even if all is to be run again.
+    main("--cases", "a", "--fresh", missing=missing)
+    assert [row for row in runs.load(path) if row["solver"] == "y"] == saved
