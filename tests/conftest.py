@@ -97,7 +97,7 @@ class Threads(Ranks):
 
 def on_two_ranks(job):
     """Results of a job, given ranks, on two that wait for each other."""
-    things, barrier = [None, None], threading.Barrier(2, timeout=20)
+    things, barrier = [None, None], threading.Barrier(2, timeout=60)
 
     def run(rank):
         try:

@@ -122,6 +122,120 @@ def solve(kind, codes, targets, weights, l1_weights):
     return solution, value
 
 
+@pytest.mark.parametrize("how", ["all", "both"])
+def test_objective_and_gradient_by_hand(how):
+    codes, targets, weights, _ = make_mixed(how)
+    rng = np.random.default_rng(11)
+    theta = torch.from_numpy(rng.normal(size=(14, 6))).requires_grad_()
+    l1 = rng.uniform(0.0, 0.5, size=(14, 5))
+    rows, padded = augment(codes), pad_weights(torch.from_numpy(l1), MIXED)
+    found = objective(theta.detach(), rows, targets, weights, MIXED, padded)
+    smooth = objective(theta, rows, targets, weights, MIXED, torch.zeros_like(padded))
+    smooth.sum().backward()
+    slope = gradient(theta.detach(), rows, targets, weights, MIXED)
+    torch.testing.assert_close(slope, theta.grad)
+
+    heads, codes = theta.detach().numpy(), codes.numpy()
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        coef, truth = heads[outputs, :-1], targets[:, task].numpy()
+        score = codes @ coef.T + heads[outputs, -1]
+        if kind == "regression":
+            loss = (score[:, 0] - truth) ** 2 / 2
+        elif kind == "binary":
+            loss = -np.log(expit(np.where(truth == 1, 1, -1) * score[:, 0]))
+        else:
+            picked = score[np.arange(len(score)), truth.astype(int)]
+            loss = logsumexp(score, axis=1) - picked
+        if weights is not None:
+            loss = loss * weights[:, task].numpy()
+        penalty = (l1[outputs] * np.abs(coef)).sum() / len(coef)
+        assert float(found[task]) == pytest.approx(loss.mean() + penalty)
+
+
+def test_optimality_gap_by_hand():
+    theta = torch.tensor([[0.0, 2.0, 0.0], [-1.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
+    slope = torch.tensor([[-0.5, -0.2, 0.1], [0.1, -0.3, 0.0], [0.2, -0.2, 0.0]])
+    l1 = torch.tensor([[0.2, 0.2, 0.0], [0.2, 0.1, 0.0], [0.2, 0.3, 0.0]])
+    # 0.3 by a zero that should not be one; 0.2 by an entry that the slope moves too little.
+    gap = optimality_gap(theta, slope, l1)
+    assert gap.tolist() == pytest.approx([0.3, 0.2, 0.0])
+    slope[1, 0] = 0.5  # away from the 0.2 that balances the penalty
+    assert optimality_gap(theta, slope, l1).tolist() == pytest.approx([0.3, 0.3, 0.0])
+
+
+@pytest.mark.parametrize("how", ["all", "missing", "both"])
+def test_curvature_is_that_of_its_formula(how):
+    codes, _, weights, row_weights = make_mixed(how)
+    rows = augment(codes)
+    found = curvature(rows, weights, MIXED, row_weights).numpy()
+    assert found.shape == (14, 1)
+    rows = rows.numpy()
+    each = np.ones(90) if row_weights is None else row_weights.numpy()
+    gram = rows.T @ (each[:, None] * rows) / 90
+    largest = np.linalg.norm(np.linalg.matrix_power(gram, 4)) ** 0.25
+    factor = {"regression": 1, "binary": 0.25, "multiclass": 0.5}
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        bound = largest
+        if weights is not None:
+            weight = weights[:, task].numpy()
+            mean = (weight @ rows**2).sum() / 90
+            bound = min((weight / each).max() * largest, mean)
+        np.testing.assert_allclose(found[outputs], factor[kind] * bound)
+
+
+def test_curvature_of_huge_and_of_zero_codes():
+    codes, _, _, _ = make_mixed("all")
+    rows = augment(codes).float()
+    usual, huge = (curvature(size * rows, None, MIXED) for size in (1.0, 1e15))
+    torch.testing.assert_close(huge / 1e15 / 1e15, usual)
+    zero = curvature(0 * rows, None, MIXED)
+    assert (zero > 0).all()
+    assert zero.reciprocal().isfinite().all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_curvature_is_a_bound(weighted):
+    """No smaller than the true largest eigenvalue, and not wildly larger."""
+    rng = np.random.default_rng(5)
+    codes = augment(torch.from_numpy(make_codes(rng)))
+    weights = rng.random((120, 3)) * (rng.random((120, 3)) < 0.5) if weighted else None
+    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
+    w = None if weights is None else torch.from_numpy(weights)
+    bound = curvature(codes, w, blocks).squeeze(1).numpy()
+    for task in range(3):
+        weight = np.ones(120) if weights is None else weights[:, task]
+        gram = codes.numpy().T @ (weight[:, None] * codes.numpy()) / 120
+        largest = np.linalg.eigvalsh(gram)[-1]
+        assert largest <= bound[task] * (1 + 1e-12)
+        assert bound[task] <= 8 * largest
+
+
+def test_row_weights_give_the_step_of_repeated_rows():
+    rng = np.random.default_rng(6)
+    codes = make_codes(rng, n_rows=30)
+    repeats = rng.integers(1, 4, size=30)
+    weight = repeats / repeats.mean()
+    blocks = [Block("binary", slice(0, 1), slice(0, 1))]
+    w = torch.from_numpy(weight)
+    once = curvature(augment(torch.from_numpy(codes)), w.unsqueeze(1), blocks, w)
+    many = augment(torch.from_numpy(codes.repeat(repeats, axis=0)))
+    torch.testing.assert_close(once, curvature(many, None, blocks))
+
+
+@pytest.mark.parametrize("how", ["missing", "both"])
+def test_steps_of_weighted_tasks_are_plain_ones(how):
+    codes, targets, weights, row_weights = make_mixed(how)
+    rows = augment(codes)
+    l1 = pad_weights(torch.full((14, 5), 0.1).double(), MIXED)
+    naive = start = torch.ones(14, 6).double()
+    step = curvature(rows, weights, MIXED, row_weights).reciprocal()
+    for _ in range(3):
+        moved = naive - step * gradient(naive, rows, targets, weights, MIXED)
+        naive = soft_threshold(moved, step * l1)
+    found = proximal_steps(start, rows, targets, weights, MIXED, l1, 3, row_weights)
+    torch.testing.assert_close(found, naive)
+
+
 @pytest.mark.parametrize("how", ["all", "missing", "weighted", "both"])
 @pytest.mark.parametrize("strength", [0.02, 0.1])
 @pytest.mark.parametrize("seed", [0, 1])
@@ -250,106 +364,6 @@ def test_tasks_are_solved_as_if_alone():
             kind, codes, targets[kind], weights[:, number], l1[block.outputs]
         )
         np.testing.assert_allclose(together.coef[block.outputs], alone.coef, atol=1e-5)
-
-
-@pytest.mark.parametrize("how", ["all", "both"])
-def test_objective_and_gradient_by_hand(how):
-    codes, targets, weights, _ = make_mixed(how)
-    rng = np.random.default_rng(11)
-    theta = torch.from_numpy(rng.normal(size=(14, 6))).requires_grad_()
-    l1 = rng.uniform(0.0, 0.5, size=(14, 5))
-    rows, padded = augment(codes), pad_weights(torch.from_numpy(l1), MIXED)
-    found = objective(theta.detach(), rows, targets, weights, MIXED, padded)
-    smooth = objective(theta, rows, targets, weights, MIXED, torch.zeros_like(padded))
-    smooth.sum().backward()
-    slope = gradient(theta.detach(), rows, targets, weights, MIXED)
-    torch.testing.assert_close(slope, theta.grad)
-
-    heads, codes = theta.detach().numpy(), codes.numpy()
-    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
-        coef, truth = heads[outputs, :-1], targets[:, task].numpy()
-        score = codes @ coef.T + heads[outputs, -1]
-        if kind == "regression":
-            loss = (score[:, 0] - truth) ** 2 / 2
-        elif kind == "binary":
-            loss = -np.log(expit(np.where(truth == 1, 1, -1) * score[:, 0]))
-        else:
-            picked = score[np.arange(len(score)), truth.astype(int)]
-            loss = logsumexp(score, axis=1) - picked
-        if weights is not None:
-            loss = loss * weights[:, task].numpy()
-        penalty = (l1[outputs] * np.abs(coef)).sum() / len(coef)
-        assert float(found[task]) == pytest.approx(loss.mean() + penalty)
-
-
-def test_optimality_gap_by_hand():
-    theta = torch.tensor([[0.0, 2.0, 0.0], [-1.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
-    slope = torch.tensor([[-0.5, -0.2, 0.1], [0.1, -0.3, 0.0], [0.2, -0.2, 0.0]])
-    l1 = torch.tensor([[0.2, 0.2, 0.0], [0.2, 0.1, 0.0], [0.2, 0.3, 0.0]])
-    # 0.3 by a zero that should not be one; 0.2 by an entry that the slope moves too little.
-    gap = optimality_gap(theta, slope, l1)
-    assert gap.tolist() == pytest.approx([0.3, 0.2, 0.0])
-    slope[1, 0] = 0.5  # away from the 0.2 that balances the penalty
-    assert optimality_gap(theta, slope, l1).tolist() == pytest.approx([0.3, 0.3, 0.0])
-
-
-@pytest.mark.parametrize("how", ["all", "missing", "both"])
-def test_curvature_is_that_of_its_formula(how):
-    codes, _, weights, row_weights = make_mixed(how)
-    rows = augment(codes)
-    found = curvature(rows, weights, MIXED, row_weights).numpy()
-    assert found.shape == (14, 1)
-    rows = rows.numpy()
-    each = np.ones(90) if row_weights is None else row_weights.numpy()
-    gram = rows.T @ (each[:, None] * rows) / 90
-    largest = np.linalg.norm(np.linalg.matrix_power(gram, 4)) ** 0.25
-    factor = {"regression": 1, "binary": 0.25, "multiclass": 0.5}
-    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
-        bound = largest
-        if weights is not None:
-            weight = weights[:, task].numpy()
-            mean = (weight @ rows**2).sum() / 90
-            bound = min((weight / each).max() * largest, mean)
-        np.testing.assert_allclose(found[outputs], factor[kind] * bound)
-
-
-def test_curvature_of_huge_and_of_zero_codes():
-    codes, _, _, _ = make_mixed("all")
-    rows = augment(codes).float()
-    usual, huge = (curvature(size * rows, None, MIXED) for size in (1.0, 1e15))
-    torch.testing.assert_close(huge / 1e15 / 1e15, usual)
-    zero = curvature(0 * rows, None, MIXED)
-    assert (zero > 0).all()
-    assert zero.reciprocal().isfinite().all()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_curvature_is_a_bound(weighted):
-    """No smaller than the true largest eigenvalue, and not wildly larger."""
-    rng = np.random.default_rng(5)
-    codes = augment(torch.from_numpy(make_codes(rng)))
-    weights = rng.random((120, 3)) * (rng.random((120, 3)) < 0.5) if weighted else None
-    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
-    w = None if weights is None else torch.from_numpy(weights)
-    bound = curvature(codes, w, blocks).squeeze(1).numpy()
-    for task in range(3):
-        weight = np.ones(120) if weights is None else weights[:, task]
-        gram = codes.numpy().T @ (weight[:, None] * codes.numpy()) / 120
-        largest = np.linalg.eigvalsh(gram)[-1]
-        assert largest <= bound[task] * (1 + 1e-12)
-        assert bound[task] <= 8 * largest
-
-
-def test_row_weights_give_the_step_of_repeated_rows():
-    rng = np.random.default_rng(6)
-    codes = make_codes(rng, n_rows=30)
-    repeats = rng.integers(1, 4, size=30)
-    weight = repeats / repeats.mean()
-    blocks = [Block("binary", slice(0, 1), slice(0, 1))]
-    w = torch.from_numpy(weight)
-    once = curvature(augment(torch.from_numpy(codes)), w.unsqueeze(1), blocks, w)
-    many = augment(torch.from_numpy(codes.repeat(repeats, axis=0)))
-    torch.testing.assert_close(once, curvature(many, None, blocks))
 
 
 class Recorded:
@@ -567,20 +581,6 @@ def test_sums_over_rows_do_for_squared_losses():
         moved = naive - step * gradient(naive, rows, t, ones, blocks)
         naive = soft_threshold(moved, step * padded)
     found = proximal_steps(start, rows, t, None, blocks, padded, 2)
-    torch.testing.assert_close(found, naive)
-
-
-@pytest.mark.parametrize("how", ["missing", "both"])
-def test_steps_of_weighted_tasks_are_plain_ones(how):
-    codes, targets, weights, row_weights = make_mixed(how)
-    rows = augment(codes)
-    l1 = pad_weights(torch.full((14, 5), 0.1).double(), MIXED)
-    naive = start = torch.ones(14, 6).double()
-    step = curvature(rows, weights, MIXED, row_weights).reciprocal()
-    for _ in range(3):
-        moved = naive - step * gradient(naive, rows, targets, weights, MIXED)
-        naive = soft_threshold(moved, step * l1)
-    found = proximal_steps(start, rows, targets, weights, MIXED, l1, 3, row_weights)
     torch.testing.assert_close(found, naive)
 
 
