@@ -10,7 +10,7 @@ failure::
 Left out are annotations, aliases of types and protocols: nothing evaluates them, or all
 they can do is fail on import. No file is changed: a process imports the mutant in place
 of the module. What takes long, importing torch and all else, is done once, before the
-processes are forked; so this is for POSIX only. Time is limited by what a process
+processes are forked; so this is for Linux. Time is limited by what a process
 computes, whatever else the machine does.
 """
 

@@ -8,7 +8,6 @@ from skdisentangle.losses import Block
 from skdisentangle.penalties import (
     few_labels_factor,
     output_weights,
-    penalty_value,
     penalty_weights,
     sharing_entropy,
     sharing_weights,
@@ -176,5 +175,3 @@ def test_a_task_of_many_classes_weighs_as_one_task():
     assert weights[-1].tolist() == pytest.approx(1 / 3000)
     coef[:2, 0], coef[2:, 1] = 1.0, 1.0
     assert usage(coef, weights).tolist() == pytest.approx([2 / 3, 1 / 3], rel=1e-4)
-    value = penalty_value(coef, torch.ones_like(coef), weights)
-    assert float(value) == pytest.approx(1, rel=1e-4)
