@@ -108,7 +108,7 @@ class Column:
     def distinct(self) -> Column:
         """The labels that say what the column is: all classes, or that there are none."""
         found = np.unique(self.values[~self.missing])
-        if found.dtype.kind == "f" and np.any(found % 1 != 0):
+        if not self.categorical and np.any(found % 1 != 0):
             found = np.unique([found[0], found[-1], found[found % 1 != 0][0]])
         return replace(self, values=found, mask=None)
 

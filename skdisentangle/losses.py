@@ -27,10 +27,10 @@ __all__ = [
     "Block",
     "Loss",
     "hessian_product",
-    "block_encoded",
-    "block_expected",
     "block_residual",
     "block_scores",
+    "class_chances",
+    "class_indicators",
     "loss_values",
     "residual",
     "split_heads",
@@ -50,12 +50,6 @@ class Loss(Protocol):
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         """Loss per row and task, shape (n_rows, n_tasks)."""
 
-    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
-        """What encoded targets are expected to be; the scores may be overwritten."""
-
-    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
-        """Targets with a column an output; the derivative is the expected less them."""
-
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         """Overwrite the scores, shape (n_rows, n_outputs), by the derivative."""
 
@@ -73,12 +67,6 @@ class SquaredLoss:
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         return (scores - targets).square_().mul_(0.5)
 
-    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
-        return scores
-
-    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
-        return targets
-
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sub_(targets)
 
@@ -95,12 +83,6 @@ class LogisticLoss:
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
         return F.softplus(scores).addcmul_(targets, scores, value=-1)
-
-    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
-        return scores.sigmoid_()
-
-    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
-        return targets
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sigmoid_().sub_(targets)
@@ -125,15 +107,6 @@ class SoftmaxLoss:
         logits = _by_class(scores, n_classes)
         picked = logits.gather(1, targets.T.long().unsqueeze(1)).squeeze(1)
         return (logits.logsumexp(1) - picked).T
-
-    def expected_(self, scores: Tensor, n_classes: int) -> Tensor:
-        return _by_class(scores, n_classes).softmax(1).flatten(0, 1).T
-
-    def encoded(self, targets: Tensor, n_classes: int) -> Tensor:
-        n_rows, n_tasks = targets.shape
-        codes = targets.new_zeros(n_tasks, n_classes, n_rows)
-        codes.scatter_(1, targets.T.long().unsqueeze(1), 1.0)
-        return codes.flatten(0, 1).T
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         logits = _by_class(scores, n_classes)
@@ -268,19 +241,21 @@ def residual(
     return scores
 
 
-def block_expected(scores: Tensor, weights: Tensor | None, block: Block) -> Tensor:
-    """Weighted expected targets of one block; the scores may be overwritten.
+def class_chances(scores: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Weighted probabilities of the classes of one multiclass block.
 
-    Less :func:`block_encoded` they are the derivative of the weighted losses.
+    Less :func:`class_indicators` they are the derivative of the weighted losses.
     """
-    expected = LOSSES[block.type].expected_(scores, block.n_classes)
-    return weighted(expected, weights, block)
+    chances = _by_class(scores, block.n_classes).softmax(1).flatten(0, 1).T
+    return weighted(chances, weights, block)
 
 
-def block_encoded(targets: Tensor, weights: Tensor | None, block: Block) -> Tensor:
-    """Weighted targets of one block, with a column an output."""
-    encoded = LOSSES[block.type].encoded(targets, block.n_classes)
-    return encoded if weights is None else weighted(encoded.clone(), weights, block)
+def class_indicators(targets: Tensor, weights: Tensor | None, block: Block) -> Tensor:
+    """Weighted targets of one multiclass block, as zeros and ones, a column a class."""
+    n_rows, n_tasks = targets.shape
+    ones = targets.new_zeros(n_tasks, block.n_classes, n_rows)
+    ones.scatter_(1, targets.T.long().unsqueeze(1), 1.0)
+    return weighted(ones.flatten(0, 1).T, weights, block)
 
 
 def block_scores(theta: Tensor, codes: Tensor, block: Block) -> Tensor:

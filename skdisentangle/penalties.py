@@ -49,7 +49,6 @@ __all__ = [
     "PENALTIES",
     "few_labels_factor",
     "output_weights",
-    "penalty_value",
     "penalty_weights",
     "sharing_entropy",
     "sharing_weights",
@@ -186,8 +185,3 @@ def penalty_weights(
     cut = REWEIGHTING_CUT * size.amax(1, keepdim=True)
     cut = torch.maximum(cut, REWEIGHTING_GAMMA * sparsity / scale)
     return row * (1 - size / cut.clamp_min(torch.finfo(coef.dtype).tiny)).clamp_min(0)
-
-
-def penalty_value(coef: Tensor, l1_weights: Tensor, weights: Tensor) -> Tensor:
-    """Weighted L1 penalty: mean over tasks of means over their outputs."""
-    return weights @ (l1_weights * coef.abs()).sum(1)

@@ -31,10 +31,10 @@ from .distributed import ALONE, Part
 from .losses import (
     LOSSES,
     Block,
-    block_encoded,
-    block_expected,
     block_residual,
     block_scores,
+    class_chances,
+    class_indicators,
     loss_values,
     split_heads,
     split_labels,
@@ -186,7 +186,7 @@ def _sums_of_slopes(
             told = ranks.sum(truth.T @ codes)
         elif block.n_classes > 1:
             # Of these rows only: it is summed over ranks with what it is taken from.
-            told = block_encoded(truth, weight, block).T @ codes
+            told = class_indicators(truth, weight, block).T @ codes
         known.append(told)
 
     def slopes(theta: Tensor) -> Tensor:
@@ -201,8 +201,8 @@ def _sums_of_slopes(
             if told is None:
                 parts.append(block_residual(scores, truth, weight, block).T @ codes)
             else:
-                expected = block_expected(scores, weight, block)
-                parts.append(torch.addmm(told, expected.T, codes, beta=-1))
+                chances = class_chances(scores, weight, block)
+                parts.append(torch.addmm(told, chances.T, codes, beta=-1))
             of_rows.append(parts[-1])
         ranks.sum_each(of_rows)
         return parts[0] if len(parts) == 1 else torch.cat(parts)

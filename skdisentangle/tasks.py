@@ -135,7 +135,7 @@ def _make_task(
                 column.name, index, kind, None, none, mean, 1.0, "has one value only"
             )
         return Task(column.name, index, kind, None, none, mean, scale)
-    if present.dtype.kind == "f" and np.any(present % 1 != 0):
+    if not column.categorical and np.any(present % 1 != 0):
         raise ValueError(
             f"task_types: task {column.name!r} cannot be {kind!r}, it has labels that "
             f"are not whole numbers, such as {present[present % 1 != 0][0].item()!r}."

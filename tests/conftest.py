@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 # Asked by scipy when it is first imported, for scikit-learn's array API dispatch.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from sklearn.exceptions import ConvergenceWarning
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.distributed import Ranks
 
 # The same examples in every run: a suite that fails by chance teaches to ignore it.
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -69,3 +73,38 @@ def short_fits():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
+
+
+class Threads(Ranks):
+    """Ranks that are threads of this process, for functions that ask the others."""
+
+    def __init__(self, rank, things, barrier):
+        super().__init__(rank, len(things))
+        self._things, self._barrier = things, barrier
+
+    def gather(self, thing):
+        self._things[self.rank] = thing
+        self._barrier.wait()
+        found = list(self._things)
+        self._barrier.wait()
+        return found
+
+    def _reduce(self, values, operation):
+        kind = torch.as_tensor if torch.is_tensor(values) else np.asarray
+        stacked = torch.stack([torch.as_tensor(v) for v in self.gather(values)])
+        return kind(stacked.sum(0) if operation == "SUM" else stacked.amax(0))
+
+
+def on_two_ranks(job):
+    """Results of a job, given ranks, on two that wait for each other."""
+    things, barrier = [None, None], threading.Barrier(2, timeout=60)
+
+    def run(rank):
+        try:
+            return job(Threads(rank, things, barrier))
+        except BaseException:
+            barrier.abort()  # the other is not to wait
+            raise
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run, range(2)))

@@ -8,7 +8,6 @@ from skdisentangle.losses import Block
 from skdisentangle.penalties import (
     few_labels_factor,
     output_weights,
-    penalty_value,
     penalty_weights,
     sharing_entropy,
     sharing_weights,
@@ -45,6 +44,7 @@ def test_usage_by_hand():
     weights = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
     assert usage(COEF, weights).tolist() == [0, 0, 1]
     assert usage(torch.zeros(2, 3)).tolist() == [0, 0, 0]
+    torch.testing.assert_close(usage(COEF.float() * 1e-30), expected.float())
 
 
 def test_sharing_entropy_by_hand():
@@ -67,6 +67,47 @@ def test_sharing_weights_rise_where_few_tasks_use_a_component():
     assert torch.all(weights.diff() > 0)
     assert torch.isfinite(weights).all()
     assert sharing_weights(torch.tensor([1.0])).tolist() == [0]
+
+
+def test_a_component_without_use_counts_as_one_of_little():
+    unused = torch.tensor([0.5, 0.5, 0.0])
+    little = torch.tensor([0.5, 0.5, 1e-6])
+    torch.testing.assert_close(sharing_weights(unused), sharing_weights(little))
+    less = torch.tensor([0.5, 0.5, 1e-7])
+    torch.testing.assert_close(sharing_weights(less), sharing_weights(little))
+
+
+@pytest.mark.parametrize("sharing", [0.0, 0.2])
+def test_weights_by_their_formula(sharing):
+    """Entry by entry, as the head of the module says."""
+    rng = np.random.default_rng(0)
+    coef = rng.normal(size=(5, 4)) * [[1.0], [0.1], [10.0], [0.3], [0.0]]
+    use, spread, factor = rng.uniform(0.2, 1.0, size=(3, 5))
+    sizes = np.abs(coef)
+    shares = [use[k] * sizes[k] / sizes[k].sum() for k in range(4)]
+    total = np.sum(shares, axis=0) / np.sum(shares)
+    expected = np.empty((5, 4))
+    for k, m in np.ndindex(5, 4):
+        strength = 0.1 * factor[k] + sharing * np.log(total.max() / total[m])
+        cut = max(0.3 * sizes[k].max(), 2 * 0.1 / spread[k])
+        expected[k, m] = spread[k] * strength * max(0, 1 - sizes[k, m] / cut)
+    found = penalty_weights(
+        torch.from_numpy(coef),
+        torch.from_numpy(use),
+        sparsity=0.1,
+        sharing=sharing,
+        reweighted=True,
+        spread=torch.from_numpy(spread),
+        factor=torch.from_numpy(factor),
+    )
+    np.testing.assert_allclose(found, expected)
+    assert 0 < (expected == 0).sum() < 16
+
+
+def test_without_any_strength_nothing_is_penalised():
+    use = torch.full((4,), 0.25, dtype=torch.float64)
+    found = penalty_weights(COEF, use, sparsity=0.0, sharing=0.0, reweighted=True)
+    assert found.tolist() == [[0.0] * 3] * 4
 
 
 def test_sharing_step_lowers_the_entropy():
@@ -131,7 +172,6 @@ def test_a_task_of_many_classes_weighs_as_one_task():
     weights = output_weights(blocks, coef)
     assert float(weights.sum()) == pytest.approx(1, rel=1e-5)
     assert float(weights[:2].sum()) == pytest.approx(2 / 3, rel=1e-5)
+    assert weights[-1].tolist() == pytest.approx(1 / 3000)
     coef[:2, 0], coef[2:, 1] = 1.0, 1.0
     assert usage(coef, weights).tolist() == pytest.approx([2 / 3, 1 / 3], rel=1e-4)
-    value = penalty_value(coef, torch.ones_like(coef), weights)
-    assert float(value) == pytest.approx(1, rel=1e-4)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from scipy.special import expit, logsumexp, softmax
 from sklearn.linear_model import Lasso, LogisticRegression
 
 from skdisentangle import solvers
+from skdisentangle.distributed import Part
 from skdisentangle.losses import Block
-from skdisentangle.penalties import soft_threshold
+from skdisentangle.penalties import penalty_weights, soft_threshold
 from skdisentangle.solvers import (
     augment,
     curvature,
@@ -20,14 +22,26 @@ from skdisentangle.solvers import (
     pad_weights,
     proximal_steps,
     solve_heads,
+    solve_penalized_heads,
     standard_errors,
 )
+from tests.conftest import on_two_ranks
 
 TYPES = {
     "regression": Block("regression", slice(0, 1), slice(0, 1)),
     "binary": Block("binary", slice(0, 1), slice(0, 1)),
     "multiclass": Block("multiclass", slice(0, 1), slice(0, 3), 3),
 }
+
+#: Several tasks of each type; of each, its type and number of outputs.
+MIXED = [
+    Block("regression", slice(0, 2), slice(0, 2)),
+    Block("binary", slice(2, 4), slice(2, 4)),
+    Block("multiclass", slice(4, 6), slice(4, 10), 3),
+    Block("multiclass", slice(6, 7), slice(10, 14), 4),
+]
+TASKS = [("regression", 1)] * 2 + [("binary", 1)] * 2
+TASKS += [("multiclass", 3)] * 2 + [("multiclass", 4)]
 
 
 def make_codes(rng, n_rows=120, n_components=7):
@@ -56,6 +70,32 @@ def make_weights(rng, n_rows, how):
     return weights / weights.mean()
 
 
+def make_mixed(how, n_rows=90):
+    """Codes, targets and weights of the tasks of MIXED, and weights of rows."""
+    rng = np.random.default_rng(10)
+    codes = rng.normal(size=(n_rows, 5)) @ np.diag([1.0, 0.5, 2.0, 1.0, 1.0])
+    value = codes @ rng.normal(size=(5, 7)) + rng.normal(size=(n_rows, 7))
+    targets = value.copy()
+    targets[:, 2:4] = value[:, 2:4] > 0.5
+    targets[:, 4:6] = np.digitize(value[:, 4:6], [-0.6, 0.6])
+    targets[:, 6] = np.digitize(value[:, 6], [-1, 0, 1])
+    weights = row_weights = None
+    if how != "all":
+        weights = np.column_stack([make_weights(rng, n_rows, how) for _ in TASKS])
+    if how == "both":
+        row_weights = rng.uniform(0.5, 2.0, size=n_rows)
+    found = (codes, targets, weights, row_weights)
+    return [None if a is None else torch.from_numpy(a) for a in found]
+
+
+def outputs_of_tasks():
+    """Type and outputs of each task of MIXED."""
+    stop = 0
+    for kind, width in TASKS:
+        yield kind, slice(stop, stop + width)
+        stop += width
+
+
 def tensors(codes, targets, weights, l1_weights):
     return (
         torch.from_numpy(codes),
@@ -80,6 +120,120 @@ def solve(kind, codes, targets, weights, l1_weights):
     slope = gradient(theta, rows, t, w, [block])
     assert float(optimality_gap(theta, slope, padded).max()) < 1e-4
     return solution, value
+
+
+@pytest.mark.parametrize("how", ["all", "both"])
+def test_objective_and_gradient_by_hand(how):
+    codes, targets, weights, _ = make_mixed(how)
+    rng = np.random.default_rng(11)
+    theta = torch.from_numpy(rng.normal(size=(14, 6))).requires_grad_()
+    l1 = rng.uniform(0.0, 0.5, size=(14, 5))
+    rows, padded = augment(codes), pad_weights(torch.from_numpy(l1), MIXED)
+    found = objective(theta.detach(), rows, targets, weights, MIXED, padded)
+    smooth = objective(theta, rows, targets, weights, MIXED, torch.zeros_like(padded))
+    smooth.sum().backward()
+    slope = gradient(theta.detach(), rows, targets, weights, MIXED)
+    torch.testing.assert_close(slope, theta.grad)
+
+    heads, codes = theta.detach().numpy(), codes.numpy()
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        coef, truth = heads[outputs, :-1], targets[:, task].numpy()
+        score = codes @ coef.T + heads[outputs, -1]
+        if kind == "regression":
+            loss = (score[:, 0] - truth) ** 2 / 2
+        elif kind == "binary":
+            loss = -np.log(expit(np.where(truth == 1, 1, -1) * score[:, 0]))
+        else:
+            picked = score[np.arange(len(score)), truth.astype(int)]
+            loss = logsumexp(score, axis=1) - picked
+        if weights is not None:
+            loss = loss * weights[:, task].numpy()
+        penalty = (l1[outputs] * np.abs(coef)).sum() / len(coef)
+        assert float(found[task]) == pytest.approx(loss.mean() + penalty)
+
+
+def test_optimality_gap_by_hand():
+    theta = torch.tensor([[0.0, 2.0, 0.0], [-1.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
+    slope = torch.tensor([[-0.5, -0.2, 0.1], [0.1, -0.3, 0.0], [0.2, -0.2, 0.0]])
+    l1 = torch.tensor([[0.2, 0.2, 0.0], [0.2, 0.1, 0.0], [0.2, 0.3, 0.0]])
+    # 0.3 by a zero that should not be one; 0.2 by an entry that the slope moves too little.
+    gap = optimality_gap(theta, slope, l1)
+    assert gap.tolist() == pytest.approx([0.3, 0.2, 0.0])
+    slope[1, 0] = 0.5  # away from the 0.2 that balances the penalty
+    assert optimality_gap(theta, slope, l1).tolist() == pytest.approx([0.3, 0.3, 0.0])
+
+
+@pytest.mark.parametrize("how", ["all", "missing", "both"])
+def test_curvature_is_that_of_its_formula(how):
+    codes, _, weights, row_weights = make_mixed(how)
+    rows = augment(codes)
+    found = curvature(rows, weights, MIXED, row_weights).numpy()
+    assert found.shape == (14, 1)
+    rows = rows.numpy()
+    each = np.ones(90) if row_weights is None else row_weights.numpy()
+    gram = rows.T @ (each[:, None] * rows) / 90
+    largest = np.linalg.norm(np.linalg.matrix_power(gram, 4)) ** 0.25
+    factor = {"regression": 1, "binary": 0.25, "multiclass": 0.5}
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        bound = largest
+        if weights is not None:
+            weight = weights[:, task].numpy()
+            mean = (weight @ rows**2).sum() / 90
+            bound = min((weight / each).max() * largest, mean)
+        np.testing.assert_allclose(found[outputs], factor[kind] * bound)
+
+
+def test_curvature_of_huge_and_of_zero_codes():
+    codes, _, _, _ = make_mixed("all")
+    rows = augment(codes).float()
+    usual, huge = (curvature(size * rows, None, MIXED) for size in (1.0, 1e15))
+    torch.testing.assert_close(huge / 1e15 / 1e15, usual)
+    zero = curvature(0 * rows, None, MIXED)
+    assert (zero > 0).all()
+    assert zero.reciprocal().isfinite().all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_curvature_is_a_bound(weighted):
+    """No smaller than the true largest eigenvalue, and not wildly larger."""
+    rng = np.random.default_rng(5)
+    codes = augment(torch.from_numpy(make_codes(rng)))
+    weights = rng.random((120, 3)) * (rng.random((120, 3)) < 0.5) if weighted else None
+    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
+    w = None if weights is None else torch.from_numpy(weights)
+    bound = curvature(codes, w, blocks).squeeze(1).numpy()
+    for task in range(3):
+        weight = np.ones(120) if weights is None else weights[:, task]
+        gram = codes.numpy().T @ (weight[:, None] * codes.numpy()) / 120
+        largest = np.linalg.eigvalsh(gram)[-1]
+        assert largest <= bound[task] * (1 + 1e-12)
+        assert bound[task] <= 8 * largest
+
+
+def test_row_weights_give_the_step_of_repeated_rows():
+    rng = np.random.default_rng(6)
+    codes = make_codes(rng, n_rows=30)
+    repeats = rng.integers(1, 4, size=30)
+    weight = repeats / repeats.mean()
+    blocks = [Block("binary", slice(0, 1), slice(0, 1))]
+    w = torch.from_numpy(weight)
+    once = curvature(augment(torch.from_numpy(codes)), w.unsqueeze(1), blocks, w)
+    many = augment(torch.from_numpy(codes.repeat(repeats, axis=0)))
+    torch.testing.assert_close(once, curvature(many, None, blocks))
+
+
+@pytest.mark.parametrize("how", ["missing", "both"])
+def test_steps_of_weighted_tasks_are_plain_ones(how):
+    codes, targets, weights, row_weights = make_mixed(how)
+    rows = augment(codes)
+    l1 = pad_weights(torch.full((14, 5), 0.1).double(), MIXED)
+    naive = start = torch.ones(14, 6).double()
+    step = curvature(rows, weights, MIXED, row_weights).reciprocal()
+    for _ in range(3):
+        moved = naive - step * gradient(naive, rows, targets, weights, MIXED)
+        naive = soft_threshold(moved, step * l1)
+    found = proximal_steps(start, rows, targets, weights, MIXED, l1, 3, row_weights)
+    torch.testing.assert_close(found, naive)
 
 
 @pytest.mark.parametrize("how", ["all", "missing", "weighted", "both"])
@@ -212,48 +366,178 @@ def test_tasks_are_solved_as_if_alone():
         np.testing.assert_allclose(together.coef[block.outputs], alone.coef, atol=1e-5)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_curvature_is_a_bound(weighted):
-    """No smaller than the true largest eigenvalue, and not wildly larger."""
-    rng = np.random.default_rng(5)
-    codes = augment(torch.from_numpy(make_codes(rng)))
-    weights = rng.random((120, 3)) * (rng.random((120, 3)) < 0.5) if weighted else None
-    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
-    w = None if weights is None else torch.from_numpy(weights)
-    bound = curvature(codes, w, blocks).squeeze(1).numpy()
-    for task in range(3):
-        weight = np.ones(120) if weights is None else weights[:, task]
-        gram = codes.numpy().T @ (weight[:, None] * codes.numpy()) / 120
-        largest = np.linalg.eigvalsh(gram)[-1]
-        assert largest <= bound[task] * (1 + 1e-12)
-        assert bound[task] <= 8 * largest
+class Recorded:
+    """Rows of a tensor, of which the longest slice that was asked for is known."""
+
+    def __init__(self, values):
+        self.values, self.longest = values, 0
+        self.shape, self.device = values.shape, values.device
+
+    def __getitem__(self, rows):
+        found = self.values[rows]
+        self.longest = max(self.longest, len(found))
+        return found
 
 
-def test_row_weights_give_the_step_of_repeated_rows():
-    rng = np.random.default_rng(6)
-    codes = make_codes(rng, n_rows=30)
-    repeats = rng.integers(1, 4, size=30)
-    weight = repeats / repeats.mean()
-    blocks = [Block("binary", slice(0, 1), slice(0, 1))]
-    w = torch.from_numpy(weight)
-    once = curvature(augment(torch.from_numpy(codes)), w.unsqueeze(1), blocks, w)
-    many = augment(torch.from_numpy(codes.repeat(repeats, axis=0)))
-    torch.testing.assert_close(once, curvature(many, None, blocks))
+@pytest.mark.parametrize(
+    ("how", "blocks"),
+    [("all", MIXED), ("all", MIXED[:1]), ("all", MIXED[1:]), ("both", MIXED)],
+)
+def test_rows_in_parts_give_the_same_heads(how, blocks, monkeypatch):
+    codes, targets, weights, row_weights = make_mixed(how)
+    tasks = slice(blocks[0].tasks.start, blocks[-1].tasks.stop)
+    targets = targets[:, tasks]
+    weights = None if weights is None else weights[:, tasks]
+    blocks = [
+        Block(
+            b.type,
+            slice(b.tasks.start - tasks.start, b.tasks.stop - tasks.start),
+            slice(b.outputs.start - tasks.start, b.outputs.stop - tasks.start),
+            b.n_classes,
+        )
+        for b in blocks
+    ]
+    n_outputs = blocks[-1].outputs.stop
+    l1 = torch.full((n_outputs, 5), 0.1, dtype=torch.float64)
+    options = {"row_weights": row_weights, "max_iter": 5000, "tol": 1e-6}
+    width = max(n_outputs, 6)
+    found = []
+    # All 90 rows at once, also where they just fit; then 40, 40 and 10.
+    for whole, longest in [(10**6, 90), (90 * width, 90), (90 * width - 1, 40)]:
+        monkeypatch.setattr(solvers, "WHOLE_VALUES", whole)
+        monkeypatch.setattr(solvers, "PART_VALUES", 41 * width - 1)
+        seen = [None if a is None else Recorded(a) for a in (targets, weights)]
+        found.append(solve_heads(codes, *seen, blocks, l1, **options))
+        assert all(a is None or a.longest == longest for a in seen)
+        assert found[-1].gap <= 1e-6
+    for other in found[1:]:
+        torch.testing.assert_close(other.coef, found[0].coef, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            other.intercept, found[0].intercept, atol=1e-4, rtol=0
+        )
 
 
 @pytest.mark.parametrize("how", ["all", "both"])
-def test_rows_in_parts_give_the_same_heads(how, monkeypatch):
-    rng = np.random.default_rng(8)
+@pytest.mark.parametrize("cut", [0, 30])
+def test_two_ranks_take_the_steps_of_one(how, cut):
+    """Each holds some of the rows, or none."""
+    codes, targets, weights, row_weights = make_mixed(how)
+    rng = np.random.default_rng(12)
+    l1 = torch.from_numpy(rng.uniform(0.0, 0.2, size=(14, 5)))
+    start = torch.from_numpy(rng.normal(size=(14, 6)))
+
+    def job(rows, part):
+        z, t, w, r = (
+            None if a is None else a[rows]
+            for a in (codes, targets, weights, row_weights)
+        )
+        steps = proximal_steps(
+            *(start, augment(z), t, w, MIXED, pad_weights(l1, MIXED), 3, r, part)
+        )
+        heads = solve_heads(z, t, w, MIXED, l1, row_weights=r, part=part, max_iter=30)
+        return steps, heads.coef, heads.intercept, heads.gap
+
+    def on_rank(ranks):
+        mine = slice(0, cut) if ranks.rank == 0 else slice(cut, None)
+        return job(mine, Part(ranks, 90))
+
+    expected = job(slice(None), None)
+    for found in on_two_ranks(on_rank):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_last_iteration_says_how_far_the_solution_is():
+    codes, targets, weights, _ = make_mixed("both")
+    l1 = torch.full((14, 5), 0.1, dtype=torch.float64)
+    padded, rows = pad_weights(l1, MIXED), augment(codes)
+    for max_iter in (10, 13):
+        short = solve_heads(codes, targets, weights, MIXED, l1, max_iter=max_iter)
+        theta = torch.cat([short.coef, short.intercept.unsqueeze(1)], dim=1)
+        slope = gradient(theta, rows, targets, weights, MIXED)
+        assert short.n_iter == max_iter
+        assert short.gap == pytest.approx(
+            float(optimality_gap(theta, slope, padded).max())
+        )
+        assert short.gap > 1e-5
+    whole = solve_heads(codes, targets, weights, MIXED, l1)
+    assert whole.gap <= 1e-5
+    assert 10 < whole.n_iter < 1000
+    again = solve_heads(
+        *(codes, targets, weights, MIXED, l1),
+        coef=whole.coef,
+        intercept=whole.intercept,
+    )
+    assert again.n_iter == 10
+
+
+@pytest.mark.parametrize("kind", ["regression", "binary"])
+def test_momentum_and_its_restart_save_iterations(kind):
+    """Plain steps need twice as many; those that never drop their momentum, more, too."""
+    rng = np.random.default_rng(13)
     codes = make_codes(rng)
-    weights = make_weights(rng, len(codes), how)
-    targets = make_targets(rng, codes, "multiclass")
-    l1 = np.full((3, 7), 0.02)
-    whole, _ = solve("multiclass", codes, targets, weights, l1)
-    monkeypatch.setattr(solvers, "WHOLE_VALUES", 0)
-    monkeypatch.setattr(solvers, "PART_VALUES", 50 * 8)  # 50, 50 and 20 rows
-    in_parts, _ = solve("multiclass", codes, targets, weights, l1)
-    np.testing.assert_allclose(in_parts.coef, whole.coef, atol=1e-6)
-    np.testing.assert_allclose(in_parts.intercept, whole.intercept, atol=1e-6)
+    codes[:, 1] = codes[:, 0] + 0.1 * codes[:, 1]
+    z, t, _, l1 = tensors(
+        codes, make_targets(rng, codes, kind), None, np.full((1, 7), 0.003)
+    )
+    blocks, tol = [TYPES[kind]], 1e-5
+    found = solve_heads(z, t, None, blocks, l1, max_iter=5000, tol=tol)
+    assert found.gap <= tol
+    rows, padded = augment(z), pad_weights(l1, blocks)
+    step = curvature(rows, None, blocks).reciprocal()
+
+    def gaps(n_iter, accelerated):
+        theta = ahead = torch.zeros(1, 8, dtype=torch.float64)
+        pace = 1.0
+        for _ in range(n_iter):
+            moved = ahead - step * gradient(ahead, rows, t, None, blocks)
+            new = soft_threshold(moved, step * padded)
+            faster = (1 + (1 + 4 * pace**2) ** 0.5) / 2
+            ahead = new + accelerated * (pace - 1) / faster * (new - theta)
+            theta, pace = new, faster
+            slope = gradient(theta, rows, t, None, blocks)
+            yield float(optimality_gap(theta, slope, padded))
+
+    assert min(gaps(2 * found.n_iter, accelerated=False)) > tol
+    assert min(gaps(found.n_iter * 5 // 4, accelerated=True)) > tol
+
+
+@pytest.mark.parametrize(
+    ("strengths", "n_moving"),
+    [
+        ({"sparsity": 0.2, "sharing": 0.0, "reweighted": False}, 1),
+        ({"sparsity": 0.2, "sharing": 0.1, "reweighted": False}, 3),
+        ({"sparsity": 0.2, "sharing": 0.0, "reweighted": True}, 3),
+        ({"sparsity": 0.2, "sharing": 0.1, "reweighted": True}, 3),
+    ],
+)
+def test_rounds_of_a_penalty_that_follows_the_heads(strengths, n_moving):
+    """For white codes each round is a soft threshold of the correlations."""
+    rng = np.random.default_rng(14)
+    codes, _ = np.linalg.qr(np.column_stack([np.ones(50), rng.normal(size=(50, 4))]))
+    codes = codes[:, 1:] * np.sqrt(50)
+    targets = codes @ rng.normal(size=(4, 3)) * 0.5 + rng.normal(size=(50, 3)) + 2
+    blocks = [Block("regression", slice(0, 3), slice(0, 3))]
+    use = torch.full((3,), 1 / 3, dtype=torch.float64)
+    extra = {
+        "spread": torch.tensor([1.0, 0.5, 0.8], dtype=torch.float64),
+        "factor": torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64),
+    }
+    z, t = torch.from_numpy(codes), torch.from_numpy(targets)
+    start = torch.from_numpy(rng.normal(size=(3, 4)))
+    options = {"coef": start, "intercept": torch.zeros(3).double(), **extra}
+    options = {**strengths, **options}
+    for n_rounds in (3, 1):
+        coef = start
+        for _ in range(min(n_rounds, n_moving)):
+            l1 = penalty_weights(coef, use, **strengths, **extra)
+            coef = soft_threshold((t.T @ z) / 50, l1)
+        rounds = {} if n_rounds == 3 else {"n_rounds": n_rounds}
+        found = solve_penalized_heads(z, t, None, blocks, use, **options, **rounds)
+        torch.testing.assert_close(found.coef, coef, atol=1e-3, rtol=0)
+        torch.testing.assert_close(found.intercept, t.mean(0), atol=1e-3, rtol=0)
+        assert found.gap <= 1e-4
+    short = solve_penalized_heads(z, t, None, blocks, use, **options, max_iter=7)
+    assert short.n_iter == 7 * n_moving
 
 
 def test_proximal_steps_go_downhill_to_the_solution():
@@ -364,3 +648,35 @@ def test_standard_errors_of_classes_that_are_told_apart_stay_small():
         for size in (1.0, 1000.0)
     ]
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("how", ["all", "both"])
+@pytest.mark.parametrize("n_components", [2, 50])
+def test_standard_errors_by_their_formula(how, n_components):
+    """One output after the other; with 50 components the bound from below counts."""
+    _, targets, weights, _ = make_mixed(how)
+    rng = np.random.default_rng(15)
+    scores = 2 * rng.normal(size=(90, 14))
+    number = rng.integers(30, 90, size=7).astype(float)
+    found = standard_errors(
+        torch.from_numpy(scores),
+        *(targets, weights, MIXED, torch.from_numpy(number), n_components),
+    )
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        weight = np.ones(90) if weights is None else weights[:, task].numpy()
+        score = scores[:, outputs]
+
+        def mean(values, weight=weight):
+            return np.average(values, weights=weight)
+
+        for k, own in enumerate(score.T):
+            if kind == "regression":
+                left = mean((own - targets[:, task].numpy()) ** 2)
+                ratio = 1.0
+            else:
+                chance = expit(own) if kind == "binary" else softmax(score, 1)[:, k]
+                p, share = mean(chance), min(1, n_components / number[task])
+                left = max(mean(chance * (1 - chance)), p * (1 - p) * share)
+                ratio = mean((own - mean(own)) ** 2) / mean((chance - p) ** 2)
+            expected = np.sqrt(left / number[task] * ratio)
+            assert float(found[outputs.start + k]) == pytest.approx(expected)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,6 +9,7 @@ import pytest
 
 from skdisentangle.labels import Labels
 from skdisentangle.tasks import TaskSet
+from tests.conftest import on_two_ranks
 
 
 def build(y, **options):
@@ -72,6 +75,48 @@ def test_wrong_types_are_refused(y, task_types, message):
         build(y, task_types=task_types)
 
 
+def test_an_unknown_task_is_told_the_known_ones():
+    frame = pd.DataFrame({"a": FEW, "c": FEW})
+    with pytest.raises(ValueError, match=r"names 'b', .*; the tasks are 'a', 'c'\."):
+        build(frame, task_types={"a": "multiclass", "b": "binary"})
+
+
+def test_classes_can_be_said():
+    """More of them than there are labels of; the types follow."""
+    y = np.column_stack([np.zeros(N), np.zeros(N), np.linspace(0, 1, N), np.zeros(N)])
+    types = [None, None, None, "multiclass"]
+    classes = [[3, 0], [2, 0, 1], None, [0, 5]]
+    _, tasks = build(y, classes=classes, task_types=types)
+    kinds = [task.type for task in tasks.tasks]
+    assert kinds == ["binary", "multiclass", "regression", "multiclass"]
+    assert [task.n_outputs for task in tasks.tasks] == [1, 3, 1, 2]
+    assert tasks.tasks[0].classes.tolist() == [0, 3]
+    assert tasks.tasks[1].classes.tolist() == [0, 1, 2]
+    # In the order of the solvers.
+    assert tasks.learned.tolist() == [2, 0, 3, 1]
+    assert tasks.n_classes().tolist() == [0, 2, 2, 3]
+    assert tasks.multiclass().tolist() == [False, False, True, True]
+    # In the order of the columns, a row an output.
+    mean, scale = tasks.output_units()
+    value = y[:, 2]
+    assert mean.tolist() == pytest.approx([0, 0, 0, 0, value.mean(), 0, 0])
+    assert scale.tolist() == pytest.approx([1, 1, 1, 1, value.std(), 1, 1])
+    with pytest.warns(UserWarning, match=r"'task0' \(has one class only\)"):
+        build(y, classes=[[0], [0, 1], None, [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("binary", "declares 3 classes for task 'task0', .* is 'binary'"),
+        ("regression", "declares 3 classes for task 'task0', .* is 'regression'"),
+    ],
+)
+def test_classes_that_contradict_the_type_are_refused(kind, message):
+    with pytest.raises(ValueError, match=message):
+        build(np.arange(N) % 2, classes=[[0, 1, 2]], task_types=kind)
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
@@ -103,6 +148,12 @@ def test_order_of_solvers_and_of_columns():
     assert [b.type for b in tasks.blocks] == ["regression", "binary"] + [
         "multiclass"
     ] * 2
+    assert [(b.tasks.start, b.tasks.stop) for b in tasks.blocks] == [
+        (0, 1),
+        (1, 2),
+        (2, 4),
+        (4, 5),
+    ]
     assert [(b.outputs.start, b.outputs.stop) for b in tasks.blocks] == [
         (0, 1),
         (1, 2),
@@ -136,6 +187,66 @@ def test_weights_in_mean_and_scale():
     assert tasks.tasks[0].scale == pytest.approx(repeated.std())
 
 
+@pytest.mark.parametrize(
+    ("value", "constant"),
+    [
+        (np.zeros(N), True),
+        (np.full(N, -1e200), True),
+        (7e9 + np.linspace(0, 1e-5, N), True),  # rounding, more or less
+        (7e9 + np.linspace(0, 1.0, N), False),
+        (1e-200 * (7 + np.linspace(0, 1e-5, N)), False),
+    ],
+)
+def test_what_is_a_constant_target(value, constant):
+    y = np.column_stack([value, np.linspace(0, 1, N)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if constant else "error")
+        _, tasks = build(y, task_types="regression")
+    assert (tasks.tasks[0].left_out is not None) == constant
+    assert tasks.tasks[0].mean == pytest.approx(value[0], rel=1e-5)
+    assert tasks.n_outputs == 2 - constant
+
+
+def test_a_column_of_no_labels_fits_any_type():
+    y = np.column_stack([np.full(N, None), np.arange(N) % 2])
+    with pytest.warns(UserWarning, match=r"'task0' \(has no label\)"):
+        build(y, task_types=["regression", "binary"])
+
+
+def test_two_ranks_find_the_tasks_of_all_rows():
+    """Labels, some missing, of which the first rank has but a few."""
+    rng = np.random.default_rng(0)
+    value = rng.normal(size=(N, 3)) * [1.0, 1e-200, 1e150] + [5.0, 0.0, 1e150]
+    value[:40, 1] = np.nan
+    frame = pd.DataFrame(value, columns=["a", "b", "c"])
+    frame["kind"] = np.where(np.arange(N) < 50, "x", "y")
+    frame["class"] = np.arange(N) % 4
+    frame["constant"] = 2.5
+    labels = Labels.read(frame)
+    weight = rng.uniform(0.5, 2.0, size=N)
+
+    def job(ranks):
+        mine = np.arange(10) if ranks.rank == 0 else np.arange(10, N)
+        return TaskSet.build(
+            labels.take(mine), task_types=None, sample_weight=weight[mine], ranks=ranks
+        )
+
+    with pytest.warns(UserWarning, match="'constant'"):
+        expected = TaskSet.build(labels, task_types=None, sample_weight=weight)
+    with pytest.warns(UserWarning, match="'constant'") as caught:
+        found = on_two_ranks(job)
+    assert len(caught) == 1  # by the first rank alone
+    for tasks in found:
+        assert tasks.blocks == expected.blocks
+        for one, other in zip(tasks.tasks, expected.tasks, strict=True):
+            assert (one.name, one.type, one.outputs, one.left_out) == (
+                *(other.name, other.type, other.outputs, other.left_out),
+            )
+            assert one.mean == pytest.approx(other.mean, rel=1e-12, abs=0)
+            assert one.scale == pytest.approx(other.scale, rel=1e-12, abs=0)
+            np.testing.assert_array_equal(one.classes, other.classes)
+
+
 def test_degenerate_tasks_are_named_in_one_warning():
     frame = pd.DataFrame(
         {
@@ -156,12 +267,77 @@ def test_degenerate_tasks_are_named_in_one_warning():
     assert tasks.n_outputs == 1
     assert tasks.tasks[2].constant_prediction(2).tolist() == ["a", "a"]
     assert tasks.tasks[3].constant_prediction(2).tolist() == [2.5, 2.5]
-    assert np.isnan(tasks.tasks[1].constant_prediction(2)).all()
+    np.testing.assert_array_equal(
+        tasks.tasks[1].constant_prediction(2), [np.nan, np.nan]
+    )
+    # It names the line that is so many calls away, this one by default, or is not given.
+    labels = Labels.read(frame)
+    options = {"task_types": None, "sample_weight": np.ones(N)}
+    with pytest.warns(UserWarning, match="left out") as caught:
+        TaskSet.build(labels, **options)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TaskSet.build(labels, **options, stacklevel=0)
+
+
+def test_of_many_tasks_left_out_some_are_named():
+    y = np.full((N, 46), np.nan)
+    y[:, 0] = np.arange(N) % 2
+    with pytest.warns(UserWarning, match=r"and 25 more\.") as caught:
+        build(y)
+    assert str(caught[0].message).count("has no label") == 20
+    with pytest.warns(UserWarning, match=r"'task20' \(has no label\)\."):
+        build(y[:, :21])
+    with pytest.raises(ValueError, match="no task can be learned") as error:
+        build(y[:, 1:])
+    assert str(error.value).count("has no label") == 5
 
 
 def test_no_task_left_is_an_error():
     with pytest.raises(ValueError, match="no task can be learned: 'task0' has no"):
         build(np.full(N, np.nan))
+
+
+def test_predictions_of_arrays():
+    y = np.column_stack([FEW, np.arange(N) % 2])
+    _, tasks = build(y)
+    out = tasks.decode([np.array([1, 2]), np.array([0, 1])])
+    assert out.dtype == np.int64
+    assert out.tolist() == [[1, 0], [2, 1]]
+    out = tasks.decode([np.array([1, 2]), np.array([0.5, 1])])
+    assert out.dtype == np.float64
+    out = tasks.decode([np.array(["a", "bcd"]), np.array(["x", "y"])])
+    assert out.dtype == np.dtype("<U3")
+    assert out.tolist() == [["a", "x"], ["bcd", "y"]]
+    out = tasks.decode([np.array(["a", "b"]), np.array([1, 2])])
+    assert out.dtype == object
+    assert out.tolist() == [["a", 1], ["b", 2]]
+    _, tasks = build(FEW)
+    assert tasks.decode([np.array([1, 2])]).tolist() == [1, 2]
+
+
+def test_categories_may_be_fractions():
+    series = pd.Series(pd.Categorical([0.5, 1.5, 2.5, None] * 15), name="level")
+    labels, tasks = build(series)
+    assert tasks.tasks[0].type == "multiclass"
+    assert tasks.tasks[0].classes.tolist() == [0.5, 1.5, 2.5]
+    targets, labelled = tasks.encode(labels)
+    assert targets[:4, 0].tolist() == [0, 1, 2, 0]
+    assert labelled[:4, 0].tolist() == [True, True, True, False]
+    out = tasks.decode([np.array([1.5, 0.5])])
+    assert out.dtype == series.dtype
+    assert out.tolist() == [1.5, 0.5]
+    # Also where other processes have the other rows.
+    assert labels.columns[0].distinct().values.tolist() == [0.5, 1.5, 2.5]
+
+
+def test_predictions_for_whole_labels_need_not_be_whole():
+    _, tasks = build(pd.Series(WHOLE, name="count"))
+    assert tasks.tasks[0].type == "regression"
+    assert tasks.decode([np.array([1.5, 0.5])]).tolist() == [1.5, 0.5]
+    _, tasks = build(pl.Series("count", WHOLE))
+    assert tasks.decode([np.array([1.5, 0.5])]).to_list() == [1.5, 0.5]
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -228,8 +404,27 @@ def test_unseen_labels():
         tasks.encode(new)
     targets, _ = tasks.encode(new, unseen_ok=True)
     assert targets[:, 0].tolist() == [0, -1]
-    with pytest.raises(ValueError, match="has the label 3"):
-        tasks.encode(Labels.read(np.array([3, 3])))
+    for kind in (None, object):
+        _, tasks = build(np.array(["a", "b"] * 30, dtype=kind))
+        with pytest.raises(ValueError, match="has the label 3"):
+            tasks.encode(Labels.read(np.array([3, 3])))
+    _, tasks = build(FEW % 3 * 2)  # 0, 2 and 4
+    targets, labelled = tasks.encode(
+        Labels.read(np.array([4.0, -1.0, 2.0, 3.0, np.nan, 0.0, 5.0])), unseen_ok=True
+    )
+    assert targets[:, 0].tolist() == [2, -1, 1, -1, 0, 0, -1]
+    assert labelled[:, 0].tolist() == [True] * 4 + [False] + [True] * 2
+    with pytest.raises(ValueError, match=r"label 'a', .* its 3 classes \[0, 2, 4\]"):
+        tasks.encode(Labels.read(np.array(["a", "b"])))
+
+
+def test_classes_are_no_labels_of_a_regression_task():
+    _, tasks = build(np.linspace(0, 1, N))
+    with pytest.raises(ValueError, match="a regression task; got the label 'b'"):
+        tasks.encode(Labels.read(np.array(["b", "a"])))
+    targets, labelled = tasks.encode(Labels.read(np.array([None, None])))
+    assert not labelled.any()
+    assert not targets.any()
 
 
 def test_other_number_of_tasks():
