@@ -321,14 +321,15 @@ ours and are told nothing more.
   neither: their source is one vendor.
 - the target's rows, without labels: CORAL and subspace alignment, of skada.
 
-"multi-head MLP" is the estimator without penalties; where there are such rows, "joint" is the
-same network and noise with linear heads, all trained at once by Adam on the mean loss, for {steps} steps; "UPGrad" the same
-by the Jacobian descent of torchjd. "Parametric UMAP", of torchdr, is that network, too, and sees
-no labels. "Ours, sparsity chosen" chooses it on rows of the source that it holds back; "the
-label's own components" are those that its sparse head in the fit uses. A row that a set does not
-have was not run on it: other packages are left out where they are not installed, and some take
-long. With emoji the rows of the networks, and "sparsity chosen" everywhere, were run before the
-last change to how noise is drawn. Fit times are of a machine that did other things, too.
+"multi-head MLP" is the estimator without penalties; where there are such rows, "joint" is
+the same network and noise with linear heads, all trained at once by Adam on the mean loss,
+for {steps} steps; "UPGrad" the same by the Jacobian descent of torchjd. "Parametric UMAP",
+of torchdr, is that network, too, and sees no labels. "Ours, sparsity chosen" chooses it on
+rows of the source that it holds back; "the label's own components" are those that its
+sparse head in the fit uses. A row that a set does not have was not run on it: other
+packages are left out where they are not installed, and some take long. With emoji the rows
+of the networks, and "sparsity chosen" everywhere, were run before the last change to how
+noise is drawn. Fit times are of a machine that did other things, too.
 
 Wins, ties (within {tie} points) and losses of ours are counted by domain and seed. Seeds are
 splits of the same rows: the intervals are of these sets, and are narrower than those of
