@@ -150,8 +150,9 @@ def test_tasks_to_outputs_repeats_by_class():
     rows = torch.stack([values, values + 10])
     repeated = tasks_to_outputs(rows, BLOCKS)
     assert repeated[1].tolist() == [10, 11, 12] + [13] * 4 + [14] * 4
-    block = Block("multiclass", slice(0, 2), slice(0, 6), 3)
-    assert tasks_to_outputs(values[:2], [block]).tolist() == [0, 0, 0, 1, 1, 1]
+    for n in (2, 3):
+        block = Block("multiclass", slice(0, 2), slice(0, 2 * n), n)
+        assert tasks_to_outputs(values[:2], [block]).tolist() == [0] * n + [1] * n
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -366,6 +366,22 @@ def test_tasks_are_solved_as_if_alone():
         np.testing.assert_allclose(together.coef[block.outputs], alone.coef, atol=1e-5)
 
 
+def test_a_weighted_fit_takes_the_steps_of_one_on_repeated_rows():
+    codes, targets, _, _ = make_mixed("all")
+    repeats = torch.from_numpy(np.random.default_rng(16).integers(1, 6, size=90))
+    weight = repeats / repeats.double().mean()
+    l1 = torch.full((14, 5), 0.1, dtype=torch.float64)
+    once = solve_heads(
+        *(codes, targets, weight.unsqueeze(1).expand(90, 7), MIXED, l1),
+        row_weights=weight,
+        max_iter=7,
+    )
+    rows = [values.repeat_interleave(repeats, dim=0) for values in (codes, targets)]
+    many = solve_heads(*rows, None, MIXED, l1, max_iter=7)
+    torch.testing.assert_close(once.coef, many.coef)
+    torch.testing.assert_close(once.intercept, many.intercept)
+
+
 class Recorded:
     """Rows of a tensor, of which the longest slice that was asked for is known."""
 
@@ -536,6 +552,7 @@ def test_rounds_of_a_penalty_that_follows_the_heads(strengths, n_moving):
         torch.testing.assert_close(found.coef, coef, atol=1e-3, rtol=0)
         torch.testing.assert_close(found.intercept, t.mean(0), atol=1e-3, rtol=0)
         assert found.gap <= 1e-4
+        assert found.n_iter < 100  # one suffices for white codes
     short = solve_penalized_heads(z, t, None, blocks, use, **options, max_iter=7)
     assert short.n_iter == 7 * n_moving
 

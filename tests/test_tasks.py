@@ -66,6 +66,7 @@ def test_types_can_be_said():
         (FEW, ["regression", "binary"], "a type for each of the 1 tasks; got 2"),
         (FEW, {"b": "binary"}, "task_types names 'b', which is not a task"),
         (FEW, "binary", "cannot be 'binary', it has 20 classes"),
+        (FEW % 3, "binary", "cannot be 'binary', it has 3 classes"),
         (np.array(["a", "b"] * 30), "regression", "cannot be 'regression'"),
         (FEW + 0.5, "multiclass", "labels that are not whole numbers, such as 0.5"),
     ],
@@ -279,6 +280,15 @@ def test_degenerate_tasks_are_named_in_one_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TaskSet.build(labels, **options, stacklevel=0)
+
+
+def test_tasks_left_out_have_no_outputs():
+    y = np.column_stack([np.zeros(N), FEW % 3, np.full(N, np.nan), np.arange(N) % 2])
+    with pytest.warns(UserWarning, match="left out"):
+        _, tasks = build(y)
+    outputs = [(task.outputs.start, task.outputs.stop) for task in tasks.tasks]
+    assert outputs == [(0, 0), (0, 3), (3, 3), (3, 4)]
+    assert tasks.output_order.tolist() == [1, 2, 3, 0]
 
 
 def test_of_many_tasks_left_out_some_are_named():
