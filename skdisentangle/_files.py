@@ -24,7 +24,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``.
     """
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "Only a regular file can be replaced", str(path))
+        kind, what = errno.EINVAL, "none"
+        if path.is_dir():
+            kind, what = errno.EISDIR, "a directory"
+        raise OSError(
+            kind, f"Only a regular file can be replaced, this is {what}", str(path)
+        )
     # hidden, so that no reader of the folder takes it for data
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:

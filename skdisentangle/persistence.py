@@ -931,7 +931,8 @@ def _plain_dtype(task: str, dtype: Any) -> dict[str, Any]:
         return {"pandas": str(dtype.name)}
     if hasattr(dtype, "categories") and type(dtype).__name__ == "Enum":
         return {"enum": dtype.categories.to_list()}
-    return {"polars": str(dtype)}
+    # Older versions of polars also name the order of a Categorical, which is the default.
+    return {"polars": str(dtype).removesuffix("(ordering='physical')")}
 
 
 def _restored_dtype(found: _Content, library: str) -> Any:
