@@ -40,6 +40,7 @@ def test_swaps_are_counted_where_boosting_tells_codes_apart():
     assert suite.swaps(rows, "D", "lasso", same_factors=True) == (0, {})
 
 
+@pytest.mark.slow
 def test_section_of_a_small_run(monkeypatch):
     counts = dict.fromkeys(["boosting", *suite.KINDS], 1)
     monkeypatch.setattr(suite, "TIMED", {"6 of 2 classes": counts})

@@ -77,6 +77,7 @@ def test_layers_do_not_import_upwards():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_code_of_the_readme_runs():
     """Every Python block, in order, on data of the shapes that it speaks of."""
     import numpy as np

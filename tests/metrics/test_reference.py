@@ -40,6 +40,7 @@ def arrays():
     return factors, classes, codes
 
 
+@pytest.mark.slow
 def test_boosting(arrays):
     _, classes, codes = arrays
     scores = dci_scores(
