@@ -160,7 +160,9 @@ def test_ctrl_c_at_any_line(options, method, n_places, fitted):
                 codes = dis.transform(X)[:, dis.active_components_]
                 if not dis.early_stopping:  # else over the rows that were not held back
                     np.testing.assert_allclose(codes.mean(0), 0, atol=1e-5)
-                    np.testing.assert_allclose(codes.std(0), 1, atol=1e-2)
+                    spread = codes.std(0)  # none of what early on does not vary yet
+                    assert (spread > 0.5).any(), place
+                    np.testing.assert_allclose(spread[spread > 1e-6], 1, atol=1e-2)
                 assert np.isfinite(dis.score(X, Y)), place
                 dis = pickle.loads(start)
         assert global_state() == around, place
