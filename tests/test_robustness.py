@@ -241,7 +241,9 @@ def test_a_callback_may_fit():
 
 
 def features_of_a_fit(seed):
-    return tiny(random_state=seed).fit(X, Y).transform(X)
+    with warnings.catch_warnings():  # a spawned process has no filter of the tests
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return tiny(random_state=seed).fit(X, Y).transform(X)
 
 
 @pytest.mark.slow
