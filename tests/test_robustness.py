@@ -20,6 +20,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 import skdisentangle
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV, cli
