@@ -127,7 +127,6 @@ INTERRUPTED = [
             ({"sparsity": "auto"}, "fit"),
             ({"encoder": with_dropout}, "fit"),
             ({"cross_fit": 2}, "fit_transform"),
-            (CV, "fit"),
         ]
     ),
 ]
