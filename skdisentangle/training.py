@@ -594,7 +594,7 @@ def finish(
     """Replace running statistics and moving heads by those of all rows.
 
     Afterwards the components have mean zero and variance one over the rows, and the
-    heads are optimal for them.
+    heads are optimal for them. No head is on a component that does not vary.
 
     Parameters
     ----------
@@ -618,6 +618,13 @@ def finish(
     state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
     _check_finite(state.var)
     codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
+    # Nothing moves the coefficients of what does not vary but for rounding: they would stay.
+    eps = max(torch.finfo(raw.dtype).eps, 1e-12)
+    least = (eps * mean).square() + torch.finfo(torch.float32).tiny
+    varies = (state.var > least).to(raw)
+    codes.mul_(varies)
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
+    state.theta = torch.cat([coef * varies, intercept], dim=1)
     shard = ranks.shard(len(labels))
     part = None if shard is None else Part(ranks, shard.n_rows)
     _solve_all(state, codes, labels, options, penalised=True, part=part)

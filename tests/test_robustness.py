@@ -119,14 +119,15 @@ INTERRUPTED = [
     pytest.param({}, "partial_fit", 8, id="partial_fit"),
     pytest.param({"warm_start": True}, "fit", 4, id="warm_start"),
     *(
-        pytest.param({"max_iter": 4, **options}, method, 40, marks=pytest.mark.slow)
-        for options, method in [
-            ({}, "fit"),
-            ({"solver": "bilevel"}, "fit"),
-            ({"early_stopping": True}, "fit"),
-            ({"sparsity": "auto"}, "fit"),
-            ({"encoder": with_dropout}, "fit"),
-            ({"cross_fit": 2}, "fit_transform"),
+        pytest.param({"max_iter": 4, **options}, method, n, marks=pytest.mark.slow)
+        for options, method, n in [
+            ({}, "fit", 40),
+            ({"solver": "bilevel"}, "fit", 40),
+            ({"early_stopping": True}, "fit", 40),
+            ({"sparsity": "auto"}, "fit", 40),
+            ({"encoder": with_dropout}, "fit", 40),
+            ({"cross_fit": 2}, "fit_transform", 40),
+            (CV, "fit", 12),
         ]
     ),
 ]
@@ -160,9 +161,7 @@ def test_ctrl_c_at_any_line(options, method, n_places, fitted):
                 codes = dis.transform(X)[:, dis.active_components_]
                 if not dis.early_stopping:  # else over the rows that were not held back
                     np.testing.assert_allclose(codes.mean(0), 0, atol=1e-5)
-                    spread = codes.std(0)  # none of what early on does not vary yet
-                    assert (spread > 0.5).any(), place
-                    np.testing.assert_allclose(spread[spread > 1e-6], 1, atol=1e-2)
+                    np.testing.assert_allclose(codes.std(0), 1, atol=1e-2)
                 assert np.isfinite(dis.score(X, Y)), place
                 dis = pickle.loads(start)
         assert global_state() == around, place

@@ -91,6 +91,20 @@ def test_finish_standardises_and_solves():
     assert (state.theta[:, :-1] == 0).any()
 
 
+@pytest.mark.parametrize(("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (0.0, 1e-30)])
+@pytest.mark.parametrize("sparsity", [0.0, 0.02])
+def test_no_head_is_on_a_component_that_does_not_vary(value, noise, sparsity):
+    """Its coefficients had been large before it died."""
+    rows, targets, options, state = make(sharing=0.0, sparsity=sparsity)
+    with torch.no_grad():
+        state.body[0].weight[1] = noise
+        state.body[0].bias[1] = value
+    state.theta[:, 1] = 10.0
+    finish(state, rows, LabelTensors(targets, None, None), options)
+    assert (state.theta[:, 1] == 0).all()
+    assert (state.theta[:, [0, 2, 3]] != 0).any(0).all()
+
+
 def test_a_turn_out_of_mixed_components():
     """Two components, each half of two tasks: one turn leaves each task with one."""
     rows, _, options, state = make()
