@@ -62,9 +62,9 @@ LINKS = {
 #: ``__all__`` names, and all public members of classes.
 INSIDE = re.compile(
     r"""array_api|basis|bilevel|blocks|callbacks|cli|crossfit|dask_blocks|disentangler|encoders
-    |inputs|labels|losses|noise|notebook|onnx_export|path
+    |file_format|inputs|labels|losses|noise|notebook|onnx_export|path
     |penalties|persistence|rows|solvers|sources|steps
-    |supports|tasks|training|validation
+    |supports|task_files|tasks|training|validation
     |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
     |backbones\..*\.forward""",
     re.VERBOSE,

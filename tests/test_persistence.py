@@ -19,9 +19,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
+from skdisentangle.file_format import FORMAT, pack, unpack
 from skdisentangle.heads import SparseTaskHead
 from skdisentangle.inspection import identifiability_report
-from skdisentangle.persistence import FORMAT, _pack, _unpack
 
 from .conftest import quick
 
@@ -425,14 +425,14 @@ class TestHeads:
             load_bytes(head_content, tmp_path)
         with pytest.raises(ValueError, match="holds a 'SparseSharedDisentangler'"):
             load_bytes(content, tmp_path, SparseTaskHead)
-        document, arrays = _unpack(head_content)
+        document, arrays = unpack(head_content)
         del document["sha256"]
         nested = {**document, "disentangler": document}
         with pytest.raises(ValueError, match="not on another head"):
-            load_bytes(_pack(nested, arrays), tmp_path, SparseTaskHead)
+            load_bytes(pack(nested, arrays), tmp_path, SparseTaskHead)
         document["disentangler"]["estimator"] = "SparseTaskHead"
         with pytest.raises(ValueError, match="cannot be loaded"):
-            load_bytes(_pack(document, arrays), tmp_path, SparseTaskHead)
+            load_bytes(pack(document, arrays), tmp_path, SparseTaskHead)
 
 
 def clone_and_fit(head, X, y):
@@ -574,20 +574,20 @@ class TestHostileFiles:
                 SparseSharedDisentangler.load("/dev/zero")
 
     def test_of_a_later_version(self, content, tmp_path):
-        document, arrays = _unpack(content)
+        document, arrays = unpack(content)
         del document["sha256"]
         later = {**document, "format": FORMAT + 1, "version": "9.9"}
         with pytest.raises(ValueError, match=r"format 2, .*'9\.9'.*later version"):
-            load_bytes(_pack(later, arrays), tmp_path)
+            load_bytes(pack(later, arrays), tmp_path)
         later = {**document, "version": "9.9"}
         later["parameters"] = {**document["parameters"], "new": 1}
         with pytest.raises(ValueError, match=r"parameter 'new'.*written by '9\.9'"):
-            load_bytes(_pack(later, arrays), tmp_path)
+            load_bytes(pack(later, arrays), tmp_path)
 
     def test_of_an_earlier_version_with_fewer_parameters(self, content, tmp_path):
-        document, arrays = _unpack(content)
+        document, arrays = unpack(content)
         del document["sha256"], document["parameters"]["cross_fit"]
-        assert load_bytes(_pack(document, arrays), tmp_path).cross_fit is None
+        assert load_bytes(pack(document, arrays), tmp_path).cross_fit is None
 
 
 class TestFirstVersion:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skdisentangle.cli import main
-from skdisentangle.persistence import NO_CHECKSUM, _checksum_place, _pack, _unpack
+from skdisentangle.file_format import NO_CHECKSUM, checksum_place, pack, unpack
 
 from .building import evaluate
 from .models import fitted_model
@@ -80,7 +80,7 @@ def _with_header(data, change):
 def _sealed(data):
     """The same with the right checksum, if there is a place for it."""
     try:
-        start, stop = _checksum_place(data, 8 + int.from_bytes(data[:8], "little"))
+        start, stop = checksum_place(data, 8 + int.from_bytes(data[:8], "little"))
     except ValueError:
         return data
     blank = data[:start] + NO_CHECKSUM.encode() + data[stop:]
@@ -92,14 +92,14 @@ def damaged_model(case):
     """Bytes of a file of a model, as a case describes them."""
     data = model_bytes(case["model"])
     if case.get("forged") or case.get("arrays"):
-        document, arrays = _unpack(data)
+        document, arrays = unpack(data)
         del document["sha256"]
         forged(document, case.get("forged", ()))
         for number, text in case.get("arrays", ()):
             name = sorted(arrays)[number % len(arrays)]
             with np.errstate(all="ignore"):
                 arrays[name] = np.asarray(evaluate(text)(arrays[name]))
-        data = _pack(document, arrays)
+        data = pack(document, arrays)
     if "header" in case:
         data = _with_header(data, lambda head: b"{" + case["header"] + head[1:])
     if "document" in case:

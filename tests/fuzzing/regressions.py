@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skdisentangle.persistence import _unpack
+from skdisentangle.file_format import unpack
 
 from .files import model_bytes
 
@@ -40,7 +40,7 @@ def _use(method, model="array", rows=(), labels=()):
 
 def _load(model, key):
     """A file of labels whose first column has another name."""
-    document, _ = _unpack(model_bytes(model))
+    document, _ = unpack(model_bytes(model))
     del document["sha256"]
     columns = sorted(document).index("tasks"), 0, 0
     column = document["tasks"]["columns"][0]
