@@ -123,7 +123,7 @@ def render_glyphs(factors, *, size=32, fonts=None, families=FAMILIES):
     em = round(OVERSAMPLING * EM * size)
     for number in np.unique(font_number):
         font = ImageFont.truetype(
-            paths[number], em, layout_engine=ImageFont.Layout.BASIC
+            str(paths[number]), em, layout_engine=ImageFont.Layout.BASIC
         )
         masks = {}
         for row in np.flatnonzero(font_number == number):

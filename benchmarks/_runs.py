@@ -91,7 +91,7 @@ def main(doc, path, run, axes, seeds, table, arguments=None, missing=None):
     if options.fresh:
         rows = [row for row in rows if key(row) not in jobs]
     there = {key(row) for row in rows}
-    found = Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
+    found = Parallel(n_jobs=options.jobs, return_as="generator")(
         delayed(run)(*job) for job in jobs if job not in there
     )
     for row in found:

@@ -532,7 +532,7 @@ def main():
             RESULTS.write_text("".join(json.dumps(r) + "\n" for r in saved))
         done = {key(r) for r in saved}
         jobs = [job for job in jobs if job not in done]
-    found = Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
+    found = Parallel(n_jobs=options.jobs, return_as="generator")(
         delayed(run)(*job) for job in jobs
     )
     for result in found:

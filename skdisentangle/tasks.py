@@ -457,7 +457,10 @@ def _class_indices(
 ) -> NDArray[np.intp]:
     classes = task.classes
     assert classes is not None
-    if (present.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
+    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
+        number = {label: place for place, label in enumerate(classes.tolist())}
+        index = np.array([number.get(label, -1) for label in present.tolist()], int)
+    elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
         index = np.full(len(present), -1)
     else:
         index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)

@@ -418,6 +418,8 @@ def test_unseen_labels():
         _, tasks = build(np.array(["a", "b"] * 30, dtype=kind))
         with pytest.raises(ValueError, match="has the label 3"):
             tasks.encode(Labels.read(np.array([3, 3])))
+        with pytest.raises(ValueError, match="has the label True"):
+            tasks.encode(Labels.read(np.array([True, False], dtype=object)))
     _, tasks = build(FEW % 3 * 2)  # 0, 2 and 4
     targets, labelled = tasks.encode(
         Labels.read(np.array([4.0, -1.0, 2.0, 3.0, np.nan, 0.0, 5.0])), unseen_ok=True

@@ -108,6 +108,12 @@ REGRESSIONS = {
         "score on labels of another scale": _use(
             "score", labels={"tasks": ["extremes"] * 3, "form": "array"}
         ),
+        "score on truths where classes were words": _use(
+            "score",
+            model="pandas",
+            rows={"rows": 4},
+            labels={"tasks": ["numbers", "numbers", "bools"]},
+        ),
         "128 bits": _use("score", labels={"tasks": ["huge whole"], "form": "polars"}),
     },
     "load": {
