@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.compose import ColumnTransformer
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -33,6 +34,7 @@ from benchmarks._peers import (
     upgrad_descent,
 )
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.preprocessing import BlockScaler
 
 #: Strengths of the heads: inverse, of logistic regression, and of a ridge.
 INVERSE_STRENGTHS = (0.01, 0.1, 1.0)
@@ -67,12 +69,14 @@ class Training:
 class Features:
     """``transform`` for rows; the columns for a label where not all.
 
-    ``transform_target`` if rows of the target are transformed in another way.
+    ``transform_target`` if rows of the target are transformed in another way. ``first`` if
+    so many columns are a block, and all others are one, and a head is to rely on both alike.
     """
 
     transform: Callable
     supports: dict | None = None
     transform_target: Callable | None = None
+    first: int | None = None
 
     def of(self, X, target):
         """Features of rows, of which a mask tells those of the target."""
@@ -85,6 +89,22 @@ class Features:
         """Columns for the head of a label."""
         own = None if self.supports is None else self.supports.get(label)
         return np.arange(n_columns) if own is None or len(own) == 0 else own
+
+    def scaler(self, n_columns):
+        """What the head of so many columns is given: they count alike, or their blocks do.
+
+        The others keep their variances, so that strengths of heads mean the same.
+        """
+        if self.first is None:
+            return StandardScaler()
+        others = n_columns - self.first
+        blocks = {"first": slice(self.first), "others": slice(self.first, None)}
+        return ColumnTransformer(
+            [
+                (name, make_pipeline(StandardScaler(), BlockScaler(others)), columns)
+                for name, columns in blocks.items()
+            ]
+        )
 
 
 def class_subsets(labels, n_tasks, seed):
@@ -230,6 +250,15 @@ def beside(transform):
     return lambda X: np.hstack([transform(X), X])
 
 
+def with_columns(name, transform):
+    """Features beside the columns, each column counting alike, and each block."""
+    both = beside(transform)
+    return {
+        name: Features(both),
+        f"{name}{SHARES}": Features(both, first=N_COMPONENTS),
+    }
+
+
 def supports_of(estimator):
     """Components of each task's head."""
     used = {}
@@ -245,7 +274,7 @@ def ours(training):
     return {
         OURS: Features(transform),
         "ours, the label's own components": Features(transform, supports_of(estimator)),
-        BESIDE: Features(beside(transform)),
+        **with_columns(BESIDE, transform),
     }
 
 
@@ -260,7 +289,7 @@ def unpenalised(training):
     transform = fitted(training, sparsity=0, sharing=0).transform
     return {
         MLP: Features(transform),
-        f"{MLP} beside the raw columns": Features(beside(transform)),
+        **with_columns(f"{MLP} beside the raw columns", transform),
     }
 
 
@@ -286,6 +315,9 @@ RAW, OURS, MLP = "raw columns", "ours", "multi-head MLP"
 
 #: Name of its features with the columns themselves.
 BESIDE = "ours beside the raw columns"
+
+#: End of the names of those whose blocks count alike, whatever their numbers of columns.
+SHARES = ", equal shares"
 
 #: Names of the methods that look at rows of the target.
 CORAL, ALIGNMENT = "CORAL", "subspace alignment"
@@ -332,20 +364,20 @@ def heads(kind):
     return [LogisticRegression(C=c, max_iter=200) for c in INVERSE_STRENGTHS]
 
 
-def best_head(kind, fit_on, chosen_on, weight=None):
+def best_head(kind, fit_on, chosen_on, weight=None, scaler=None):
     """Head, with its scaler, of the strength that is best on other rows; and its score."""
     (rows, labels), (other_rows, other_labels) = fit_on, chosen_on
     best, best_score = None, -np.inf
     for head in heads(kind):
-        model = fitted_head(head, rows, labels, weight)
+        model = fitted_head(head, rows, labels, weight, scaler)
         score = quality(other_labels, model, other_rows, kind)
         if best is None or score > best_score:
             best, best_score = model, score
     return best, best_score
 
 
-def fitted_head(head, rows, labels, weight):
-    model = Pipeline([("scale", StandardScaler()), ("head", head)])
+def fitted_head(head, rows, labels, weight, scaler=None):
+    model = Pipeline([("scale", scaler or StandardScaler()), ("head", head)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(rows, labels, head__sample_weight=weight)

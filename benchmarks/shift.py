@@ -24,6 +24,7 @@ from benchmarks._features import (
     MLP,
     OURS,
     RAW,
+    SHARES,
     Training,
     as_labels,
     best_head,
@@ -54,18 +55,19 @@ def parts(rows, seed):
     return np.split(rows, [round(FIT * len(rows)), round(CHOOSE * len(rows))])
 
 
-def _plain(kind, known, seed):
+def _plain(kind, known, seed, scaler=None):
     (rows, labels, _), (other_rows, other_labels, _) = known
-    return best_head(kind, (rows, labels), (other_rows, other_labels))
+    others = (other_rows, other_labels)
+    return best_head(kind, (rows, labels), others, scaler=scaler)
 
 
-def _weighted(kind, known, seed):
+def _weighted(kind, known, seed, scaler=None):
     (rows, labels, groups), (other_rows, other_labels, _) = known
     weight = group_weights(labels, groups, kind)
-    return best_head(kind, (rows, labels), (other_rows, other_labels), weight)
+    return best_head(kind, (rows, labels), (other_rows, other_labels), weight, scaler)
 
 
-def _refit(kind, known, seed):
+def _refit(kind, known, seed, scaler=None):
     _, (rows, labels, groups) = known
     return refit_head(kind, rows, labels, group_weights(labels, groups, kind), seed)
 
@@ -83,7 +85,9 @@ TOLD = dict.fromkeys(GROUP_HEADS, "source's domains")
 TOLD |= dict.fromkeys((CORAL, ALIGNMENT), "target's rows")
 
 
-def _score_label(column, kind, Z, picked, head=_plain, groups=None, seed=0):
+def _score_label(
+    column, kind, Z, picked, head=_plain, groups=None, seed=0, scaler=None
+):
     """Score where strengths are chosen, in-domain and shifted; None if too few rows.
 
     Of ``picked``, the first two parts are for the head, which may be told their groups.
@@ -97,7 +101,7 @@ def _score_label(column, kind, Z, picked, head=_plain, groups=None, seed=0):
     for_head = [
         (Z[r], labels[r], None if groups is None else groups[r]) for r in rows[:2]
     ]
-    model, chosen = head(kind, for_head, seed)
+    model, chosen = head(kind, for_head, seed, scaler)
     others = [quality(labels[r], model, Z[r], kind) for r in rows[2:]]
     return [chosen, *others]
 
@@ -128,7 +132,14 @@ def run(name, method, seed):
                 for label, kind in real.types.items():
                     columns = features.columns(label, Z.shape[1])
                     scores[label] = _score_label(
-                        real.Y[label], kind, Z[:, columns], picked, head, groups, seed
+                        real.Y[label],
+                        kind,
+                        Z[:, columns],
+                        picked,
+                        head,
+                        groups,
+                        seed,
+                        features.scaler(len(columns)),
                     )
                 scores = {k: np.round(v, 4).tolist() for k, v in scores.items() if v}
                 found.setdefault(row, {})[shift] = {
@@ -148,6 +159,14 @@ def run(name, method, seed):
 # -- report ------------------------------------------------------------------------------
 
 CHOSEN, IN_DOMAIN, SHIFTED = range(3)
+
+
+#: Variants that are counted against all others, as the table names them.
+DUELLISTS = {
+    OURS: "ours",
+    BESIDE: "beside the raw columns",
+    BESIDE + SHARES: "beside, equal shares",
+}
 
 
 def by_variant(rows):
@@ -264,7 +283,7 @@ def duel_table(all_found):
     lines = []
     for other in (v for v in against if not v.startswith(OURS)):
         line = [other, told(other)]
-        for ours in (OURS, BESIDE):
+        for ours in DUELLISTS:
             gaps = []
             for found in all_found.values():
                 for seed in set(found.get(other, {})) & set(found.get(ours, {})):
@@ -273,8 +292,9 @@ def duel_table(all_found):
                         gaps.append(mine - mean_score({0: result}, SHIFTED))
             line += duel(gaps)
         lines.append(line)
-    heads = ["against", "told", "ours: wins / ties / losses", "mean difference"]
-    heads += ["beside the raw columns: wins / ties / losses", "mean difference"]
+    heads = ["against", "told"]
+    for ours in DUELLISTS.values():
+        heads += [f"{ours}: wins / ties / losses", "mean difference"]
     return markdown(heads, lines)
 
 
@@ -326,10 +346,10 @@ the same network and noise with linear heads, all trained at once by Adam on the
 for {steps} steps; "UPGrad" the same by the Jacobian descent of torchjd. "Parametric UMAP",
 of torchdr, is that network, too, and sees no labels. "Ours, sparsity chosen" chooses it on
 rows of the source that it holds back; "the label's own components" are those that its
-sparse head in the fit uses. A row that a set does not have was not run on it: other
-packages are left out where they are not installed, and some take long. With emoji the rows
-of the networks, and "sparsity chosen" everywhere, were run before the last change to how
-noise is drawn. Fit times are of a machine that did other things, too.
+sparse head in the fit uses. "Equal shares" are of the variance: all components together have
+that of all raw columns together (`BlockScaler`), where else each column has the same. A row
+that a set does not have was not run on it: other packages are left out where they are not
+installed, and some take long. Fit times are of a machine that did other things, too.
 
 Wins, ties (within {tie} points) and losses of ours are counted by domain and seed. Seeds are
 splits of the same rows: the intervals are of these sets, and are narrower than those of

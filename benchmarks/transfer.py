@@ -19,7 +19,6 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks._features import (
     BESIDE,
@@ -28,6 +27,7 @@ from benchmarks._features import (
     MLP,
     OURS,
     RAW,
+    SHARES,
     Training,
     as_labels,
     class_subsets,
@@ -157,7 +157,7 @@ def measure(features, real, new, seed):
     """{number of labels: a score for each task}, means over draws; columns that vary."""
     rows, tasks, types, pool, test = new
     Z = np.asarray(features.transform(real.X[rows]), dtype=float)
-    Z = StandardScaler().fit_transform(Z)
+    Z = features.scaler(Z.shape[1]).fit_transform(Z)
 
     def head(task, labels, kind, picked, scored):
         return few_shot(Z, labels, kind, picked, scored)
@@ -230,6 +230,15 @@ def with_fit_task(training, real, new, seed):
 # -- report ------------------------------------------------------------------------------
 
 
+#: Variants that are counted against all others, as the table names them.
+DUELLISTS = {
+    OURS: "ours",
+    BESIDE: "beside the raw columns",
+    BESIDE + SHARES: "beside, equal shares",
+    FIT_TASK: "fit_task",
+}
+
+
 def by_variant(rows):
     """{variant: {seed: {number of labels: mean over tasks}}} of one set."""
     out = {}
@@ -298,7 +307,7 @@ def duel_table(all_found):
     lines = []
     for other in (v for v in against if not v.startswith(OURS)):
         line = [other]
-        for ours in (OURS, BESIDE, FIT_TASK):
+        for ours in DUELLISTS:
             line += duel(
                 [
                     gap
@@ -310,7 +319,7 @@ def duel_table(all_found):
             )
         lines.append(line)
     heads = ["against"]
-    for ours in ("ours", "beside the raw columns", "fit_task"):
+    for ours in DUELLISTS.values():
         heads += [f"{ours}: wins / ties / losses", "mean difference"]
     return markdown(heads, lines)
 
@@ -344,7 +353,9 @@ one label: neither rows nor tasks of the fit know them, and the new tasks are {n
 halves of them. "emoji, gender left out" is another kind: the fit has tasks of roles and skin
 tones only, and what it does not ask for it need not keep. From so many labels a class (or
 rows, of a measurement) a logistic regression or ridge is fitted, on columns standardised
-without labels; "fit_task" is this package's own head. Scores are accuracies, averaged over
+without labels; "fit_task" is this package's own head. "Equal shares" are of the variance: all
+components together have that of all raw columns together (`BlockScaler`), where else each
+column has the same. Scores are accuracies, averaged over
 the two classes, or R2 (not below {worst}) on rows apart, means over {draws} draws, then over
 tasks. In brackets the difference to raw columns with 95% intervals over seeds, paired;
 seeds are splits of the same rows. "number" is how many columns vary. Wins, ties (within {tie}

@@ -27,16 +27,23 @@ if TYPE_CHECKING:
             self, input_features: ArrayLike | None = None
         ) -> NDArray[Any]: ...
 
+    class OneToOneFeatureMixin(sklearn.base.OneToOneFeatureMixin):
+        def get_feature_names_out(
+            self, input_features: ArrayLike | None = None
+        ) -> NDArray[Any]: ...
+
 else:
     from sklearn.base import (
         BaseEstimator,
         ClassNamePrefixFeaturesOutMixin,
+        OneToOneFeatureMixin,
         TransformerMixin,
     )
 
 __all__ = [
     "BaseEstimator",
     "ClassNamePrefixFeaturesOutMixin",
+    "OneToOneFeatureMixin",
     "TransformerMixin",
     "available_if",
     "fit_context",

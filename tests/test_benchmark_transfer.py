@@ -345,6 +345,30 @@ def test_rows_of_the_target_may_be_transformed_in_another_way():
     np.testing.assert_array_equal(two.of(X, target), [[-0, -1], [3, 4], [-4, -5]])
 
 
+def test_blocks_in_equal_shares():
+    """A label of the one column that is a block, beside a hundred others, from ten rows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 101))
+    label = (X[:, 0] > 0).astype(int)
+    rows = np.concatenate([np.flatnonzero(label == c)[:5] for c in (0, 1)])
+    scores = {}
+    for first in (None, 1):
+        features = _features.Features(lambda rows: rows, first=first)
+        scaler = features.scaler(X.shape[1])
+        Z = scaler.fit_transform(X)
+        if first:
+            np.testing.assert_allclose(Z.var(axis=0).sum(), 2 * 100)
+            np.testing.assert_allclose(Z[:, 0].var(), 100)
+        model, _ = _features.best_head(
+            "binary",
+            (X[rows], label[rows]),
+            (X[200:300], label[200:300]),
+            scaler=scaler,
+        )
+        scores[first] = model.score(X[300:], label[300:])
+    assert scores[1] > 0.8 > scores[None]
+
+
 def test_a_network_for_all_tasks_at_once():
     real = _real_set()
     real.Y["class"] = np.array(list("xyz"))[np.digitize(real.Y["label 1"], [-1, 1])]
