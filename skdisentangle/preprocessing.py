@@ -38,7 +38,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         What columns are multiplied by; 1 where no column varies.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         Names of the columns, if they were all strings.
 
     See Also
