@@ -150,6 +150,13 @@ real_data | New tasks of real data, from few labels | piosphere; ours | less raw
 real_data | New tasks of real data, from few labels | emoji; ours | less raw | 0.048
 real_data | New tasks of real data, from few labels | glyphs; ours | less raw | 0.029
 real_data | New tasks of real data, from few labels | watch; ours | less raw | 0.068
+real_data | New tasks of real data, from few labels | chemicals; ours beside the raw columns, equal shares | less raw | 0.237
+real_data | New tasks of real data, from few labels | vader; ours beside the raw columns, equal shares | less raw | 0.215
+real_data | New tasks of real data, from few labels | yeast; ours beside the raw columns, equal shares | less raw | 0.035
+real_data | New tasks of real data, from few labels | piosphere; ours beside the raw columns, equal shares | less raw | 0.020
+real_data | New tasks of real data, from few labels | emoji; ours beside the raw columns, equal shares | less raw | 0.009
+real_data | New tasks of real data, from few labels | glyphs; ours beside the raw columns, equal shares | less raw | 0.001
+real_data | New tasks of real data, from few labels | watch; ours beside the raw columns, equal shares | less raw | 0.004
 """
 
 
