@@ -349,7 +349,8 @@ rows of the source that it holds back; "the label's own components" are those th
 sparse head in the fit uses. "Equal shares" are of the variance: all components together have
 that of all raw columns together (`BlockScaler`), where else each column has the same. A row
 that a set does not have was not run on it: other packages are left out where they are not
-installed, and some take long. Fit times are of a machine that did other things, too.
+installed, and some take long. With chemicals, vader and watch, "sparsity chosen" was run before
+the last change to how noise is drawn. Fit times are of a machine that did other things, too.
 
 Wins, ties (within {tie} points) and losses of ours are counted by domain and seed. Seeds are
 splits of the same rows: the intervals are of these sets, and are narrower than those of
