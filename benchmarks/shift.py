@@ -263,12 +263,12 @@ def goal_table(all_found):
                 results = {d: found[v][seed][d] for d, v in best.items()}
                 theirs.append(mean_score(results, SHIFTED))
             base = [mean_score(found[RAW][s], SHIFTED) for s in seeds]
-            names = sorted(set(picked), key=picked.count, reverse=True)
+            names = sorted(set(picked), key=lambda v: (-picked.count(v), v))
             lines.append(
                 [
                     name,
                     ours,
-                    ", ".join(names),
+                    "; ".join(names),
                     interval(np.subtract(mine, theirs)),
                     interval(np.subtract(mine, base)),
                 ]

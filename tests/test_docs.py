@@ -90,6 +90,12 @@ def test_pictures_of_the_pages(tmp_path, monkeypatch, capsys):
         assert (low if low == high else f"{low} to {high}") in text
 
 
+#: Names that would make a line below too long.
+LONG = {
+    "few labels": "New tasks of real data, from few labels",
+    "equal shares": "ours beside the raw columns, equal shares",
+}
+
 #: Numbers that the user guide quotes: page, section of the benchmarks, first cells of the
 #: row, beginning of the column's name, and the number as the page has it.
 QUOTED = """
@@ -142,7 +148,13 @@ real_data | Real data under shift | vader; ours beside the raw columns | less it
 real_data | Real data under shift | piosphere; ours | less raw | 0.037
 real_data | Real data under shift | piosphere; ours beside the raw columns | less raw | 0.009
 real_data | Real data under shift | emoji; ours | less raw | 0.046
-real_data | Real data under shift | emoji; ours beside the raw columns | less it | 0.009
+real_data | Real data under shift | emoji; ours beside the raw columns | less it | 0.007
+real_data | Real data under shift | chemicals; equal shares | less raw | 0.084
+real_data | Real data under shift | glyphs; equal shares | less raw | 0.024
+real_data | Real data under shift | watch; equal shares | less raw | 0.029
+real_data | Real data under shift | vader; equal shares | less raw | 0.036
+real_data | Real data under shift | piosphere; equal shares | less raw | 0.016
+real_data | Real data under shift | emoji; equal shares | less raw | 0.008
 real_data | New tasks of real data, from few labels | chemicals; ours | less raw | 0.183
 real_data | New tasks of real data, from few labels | vader; ours | less raw | 0.198
 real_data | New tasks of real data, from few labels | yeast; ours | less raw | 0.036
@@ -150,13 +162,13 @@ real_data | New tasks of real data, from few labels | piosphere; ours | less raw
 real_data | New tasks of real data, from few labels | emoji; ours | less raw | 0.048
 real_data | New tasks of real data, from few labels | glyphs; ours | less raw | 0.029
 real_data | New tasks of real data, from few labels | watch; ours | less raw | 0.068
-real_data | New tasks of real data, from few labels | chemicals; ours beside the raw columns, equal shares | less raw | 0.237
-real_data | New tasks of real data, from few labels | vader; ours beside the raw columns, equal shares | less raw | 0.215
-real_data | New tasks of real data, from few labels | yeast; ours beside the raw columns, equal shares | less raw | 0.035
-real_data | New tasks of real data, from few labels | piosphere; ours beside the raw columns, equal shares | less raw | 0.020
-real_data | New tasks of real data, from few labels | emoji; ours beside the raw columns, equal shares | less raw | 0.009
-real_data | New tasks of real data, from few labels | glyphs; ours beside the raw columns, equal shares | less raw | 0.001
-real_data | New tasks of real data, from few labels | watch; ours beside the raw columns, equal shares | less raw | 0.004
+real_data | few labels | chemicals; equal shares | less raw | 0.237
+real_data | few labels | vader; equal shares | less raw | 0.215
+real_data | few labels | yeast; equal shares | less raw | 0.035
+real_data | few labels | piosphere; equal shares | less raw | 0.020
+real_data | few labels | emoji; equal shares | less raw | 0.009
+real_data | few labels | glyphs; equal shares | less raw | 0.001
+real_data | few labels | watch; equal shares | less raw | 0.004
 """
 
 
@@ -171,9 +183,10 @@ def test_numbers_of_the_guide_are_those_of_the_benchmarks(quoted):
     if not report.exists():
         pytest.skip("an installed package has no benchmarks")
     text = re.split(r"^#+ ", report.read_text(), flags=re.MULTILINE)
+    section = LONG.get(section, section)
     (text,) = [part for part in text if part.startswith(f"{section}\n")]
     lines = [line[1:-1] for line in text.splitlines() if line.startswith("|")]
-    first = row.split("; ")
+    first = [LONG.get(cell, cell) for cell in row.split("; ")]
     found = next(
         n for n, line in enumerate(lines) if cells(line)[: len(first)] == first
     )
