@@ -144,7 +144,7 @@ real_data | Real data under shift | glyphs; ours | less raw | 0.013
 real_data | Real data under shift | watch; ours beside the raw columns | less raw | 0.037
 real_data | Real data under shift | watch; ours beside the raw columns | less it | 0.017
 real_data | Real data under shift | vader; ours | less raw | 0.036
-real_data | Real data under shift | vader; ours beside the raw columns | less it | 0.025
+real_data | Real data under shift | vader; ours beside the raw columns | less it | 0.024
 real_data | Real data under shift | piosphere; ours | less raw | 0.037
 real_data | Real data under shift | piosphere; ours beside the raw columns | less raw | 0.009
 real_data | Real data under shift | emoji; ours | less raw | 0.046
