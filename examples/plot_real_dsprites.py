@@ -44,13 +44,13 @@ ax.axis("off")
 plt.show()
 
 # %%
-# Fit, for 30 epochs. Most of the time goes into the convolutions; more epochs would gain a
+# Fit, for 25 epochs. Most of the time goes into the convolutions; more epochs would gain a
 # little still, as a warning would say.
 dis = SparseSharedDisentangler(
     n_components=10,
     encoder="conv",
     input_shape=(1, 32, 32),
-    max_iter=30,
+    max_iter=25,
     random_state=0,
 )
 with warnings.catch_warnings():
