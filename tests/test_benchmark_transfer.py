@@ -366,7 +366,7 @@ def test_blocks_in_equal_shares():
             scaler=scaler,
         )
         scores[first] = model.score(X[300:], label[300:])
-    assert scores[1] > 0.8 > scores[None]
+    assert scores[1] > scores[None] + 0.1
 
 
 def test_a_network_for_all_tasks_at_once():
