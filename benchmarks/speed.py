@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
@@ -57,6 +58,19 @@ EPOCH_CASES = {
     "500 x 20, defaults": ({"n_samples": 500, "link": "logistic"}, {}),
 }
 EPOCH_ROUNDS, MANY_ROUNDS = 3, 11
+
+#: On a GPU, the same options; epochs of each fit.
+GPU_CASES = {
+    "20,000 x 64, 60 tasks": (WIDE, BATCH),
+    "the same, batches of 4,096": (WIDE, BATCH | {"batch_size": 4096}),
+    "the same, half of the labels missing": (WIDE | {"missing": 0.5}, BATCH),
+    "the same, 1,000 tasks": (WIDE | {"n_tasks": 1000}, BATCH),
+    "100,000 x 256, 60 tasks, batches of 4,096, layers of 512": (
+        WIDE | {"n_samples": 100_000, "n_features": 256},
+        BATCH | {"batch_size": 4096, "hidden_layer_sizes": (512, 512)},
+    ),
+}
+GPU_ROUNDS, GPU_EPOCHS = 3, 10
 
 #: Rows of which features are made, and times that it is done.
 TRANSFORM_ROWS, TRANSFORM_ROUNDS = (1_000, 20_000, 200_000), 15
@@ -123,8 +137,12 @@ class BareLoop:
     standardised by batch, and the optimiser is the fused Adam.
     """
 
-    def __init__(self, problem, n_components, batch_size):
+    def __init__(self, problem, n_components, batch_size, hidden=HIDDEN, device="cpu"):
         X, Y = problem.X, problem.Y
+
+        def values(array):
+            return torch.from_numpy(array).float().contiguous().to(device)
+
         kinds = np.array(problem.task_types)
         order = np.argsort(kinds != "regression", kind="stable")
         order = order[np.argsort(kinds[order] == "multiclass", kind="stable")]
@@ -134,21 +152,21 @@ class BareLoop:
         scaled = np.where(kinds == "regression", (Y - mean) / scale, Y)
         self.labelled = None
         if np.isnan(Y).any():
-            self.labelled = torch.from_numpy(~np.isnan(Y)).float().contiguous()
-        self.rows = torch.from_numpy((X - X.mean(0)) / X.std(0)).float().contiguous()
-        self.targets = torch.from_numpy(np.nan_to_num(scaled)).float().contiguous()
+            self.labelled = values(~np.isnan(Y))
+        self.rows = values((X - X.mean(0)) / X.std(0))
+        self.targets = values(np.nan_to_num(scaled))
         self.n_classes = 4
         self.body = build_body(
             "mlp",
             n_features=X.shape[1],
             n_components=n_components,
-            hidden_layer_sizes=HIDDEN,
+            hidden_layer_sizes=hidden,
             input_shape=None,
             seed=0,
-        )
+        ).to(device)
         n_outputs = sum(n * self.width(kind) for kind, n in self.parts)
-        self.norm = torch.nn.BatchNorm1d(n_components, affine=False)
-        self.heads = torch.nn.Linear(n_components, n_outputs)
+        self.norm = torch.nn.BatchNorm1d(n_components, affine=False).to(device)
+        self.heads = torch.nn.Linear(n_components, n_outputs).to(device)
         self.parameters = [*self.body.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.Adam(self.parameters, lr=RATE, fused=True)
         self.batch_size = batch_size
@@ -183,7 +201,7 @@ class BareLoop:
     def batches(self):
         n_rows = len(self.rows)
         n_batches = -(-n_rows // self.batch_size)
-        order = torch.randperm(n_rows).tensor_split(n_batches)
+        order = torch.randperm(n_rows).to(self.rows.device).tensor_split(n_batches)
         at_once = max(1, min(4096, 2**18 // self.targets.shape[1]) // self.batch_size)
         held = (self.rows, self.targets, self.labelled)
         for first in range(0, n_batches, at_once):
@@ -210,6 +228,8 @@ class BareLoop:
                     parameter.grad = None
                 scores.backward(slope)
                 self.optimizer.step()
+            if self.rows.is_cuda:
+                torch.cuda.synchronize()
             times.append(now())
         return lengths(times, now())
 
@@ -231,6 +251,41 @@ def epoch_part(rounds):
             looped = bare.fit(ours.n_iter_)
             results.append({"case": case, "ours": fitted, "bare": looped})
         print(epoch_table(results).splitlines()[-1], flush=True)
+    return results
+
+
+def gpu_part(rounds):
+    """Fit and ``transform`` on a GPU: beside the bare loop there, and ours on the CPU."""
+    if not torch.cuda.is_available():
+        return []
+    results = []
+    for case, (options, settings) in GPU_CASES.items():
+        problem = make_multitask_factors(random_state=0, **options)
+        X, Y = problem.X.astype(np.float32), problem.Y
+        settings = {"n_components": 20, "random_state": 0} | settings
+        ours = SparseSharedDisentangler(**settings, max_iter=GPU_EPOCHS, device="cuda")
+        on_cpu = clone(ours).set_params(device="cpu", max_iter=3)
+        timed_fit(clone(ours).set_params(max_iter=2), X, Y)  # warms up
+        cpu = timed_fit(on_cpu, X, Y)
+        batch_size = ours._budget(len(X))[0]
+        for _ in range(rounds or GPU_ROUNDS):
+            fitted = timed_fit(ours, X, Y)
+            bare = BareLoop(
+                problem,
+                settings["n_components"],
+                batch_size,
+                settings.get("hidden_layer_sizes", HIDDEN),
+                "cuda",
+            )
+            looped = bare.fit(GPU_EPOCHS)
+            row = {"case": case, "machine": machine()}
+            row["gpu"] = torch.cuda.get_device_name()
+            row |= {"batch": batch_size, "rows": len(X)}
+            row |= {"ours": fitted, "bare": looped, "cpu": cpu}
+            row["transform"] = list(seconds(ours.transform, X))
+            row["transform on the CPU"] = list(seconds(on_cpu.transform, X))
+            results.append(row)
+        print(gpu_table(results).splitlines()[-1], flush=True)
     return results
 
 
@@ -564,6 +619,29 @@ def epoch_table(results):
     return table(heads, rows)
 
 
+def gpu_table(results):
+    rows = []
+    for case in dict.fromkeys(r["case"] for r in results):
+        found = [r for r in results if r["case"] == case]
+        ours, bare, cpu = (
+            [r[name]["epoch"][0] for r in found] for name in ("ours", "bare", "cpu")
+        )
+        steps = -(-found[0]["rows"] // found[0]["batch"])
+        rates = (
+            np.median([r["rows"] / r[name][0] for r in found]) / 1e6
+            for name in ("transform", "transform on the CPU")
+        )
+        cells = [case, str(len(found)), f"{found[0]['batch']:,}"]
+        cells += [ratio(ours, bare), ratio(cpu, ours, 1)]
+        cells += [f"{1e3 * np.median(ours) / steps:.2f}"]
+        rows.append(cells + [f"{rate:.2f}" for rate in rates])
+    heads = (
+        "case, rounds, batch, an epoch over the bare loop's, the CPU's epoch over it, "
+    )
+    heads += "a step (ms), transform (million rows a second), the same on the CPU"
+    return table(heads, rows)
+
+
 def transform_table(results):
     rows = []
     for n_rows in TRANSFORM_ROWS:
@@ -648,11 +726,25 @@ def peer_table(results):
 PARTS = {
     "epoch": (epoch_part, epoch_table),
     "transform": (transform_part, transform_table),
+    "gpu": (gpu_part, gpu_table),
     "import": (import_part, import_table),
     "check": (check_part, check_table),
     "growth": (growth_part, growth_table),
     "peers": (peer_part, peer_table),
 }
+
+GPU_SECTION = """
+### On a GPU
+
+Fits of {epochs} epochs on one {gpu}, beside the bare loop there, which is not recorded as a
+graph, and ours in one thread of the same machine's CPU; times on the wall, of an epoch the
+median. A step is that of the fit on the GPU. `transform` takes rows of numpy, and gives
+numpy back; float32.
+
+{table}
+
+{machine}.
+"""
 
 SECTION = """## Speed
 
@@ -682,7 +774,7 @@ The bare pass has the same network on rows that are standardised already, in pie
 size that is best for it, in inference mode; float32.
 
 {transform}
-
+{gpu}
 ### Import
 
 Over `import torch, sklearn.base`, in fresh processes.
@@ -721,14 +813,20 @@ ridge regression on its features.
 def section():
     """The part of the report, from the saved results."""
     saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if not set(PARTS) <= set(saved):
+    if not set(PARTS) <= set(saved) | {"gpu"}:
         return ""
+    if saved.get("gpu"):
+        first = saved["gpu"][0]
+        saved["gpu"] = GPU_SECTION.format(
+            table=gpu_table(saved["gpu"]), epochs=GPU_EPOCHS, **first
+        )
     return SECTION.format(
         epochs=GROWTH_EPOCHS,
         peer_epochs=PEER_EPOCHS,
         rate=RATE,
         machine=saved["machine"],
-        **{name: show(saved[name]) for name, (_, show) in PARTS.items()},
+        gpu=saved.get("gpu", ""),
+        **{n: show(saved[n]) for n, (_, show) in PARTS.items() if n != "gpu"},
     )
 
 
@@ -750,10 +848,15 @@ def main():
         for part in options.parts:
             run, show = PARTS[part]
             results = run(options.rounds)
+            if not results:
+                print(f"{part}: not possible here")
+                continue
             print(show(results), flush=True)
             if options.rounds is None:
                 saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-                saved |= {"machine": machine(), part: results}
+                saved[part] = results
+                if part != "gpu":  # rows of which say themselves where they are from
+                    saved["machine"] = machine()
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
                 write_readme()

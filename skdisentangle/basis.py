@@ -482,4 +482,5 @@ def change_outputs(
         layer.bias.copy_(change @ (layer.bias - mean))
     for parameter in (layer.weight, layer.bias):
         if parameter is not None:
-            optimizer.state.pop(parameter, None)
+            for memory in optimizer.state.get(parameter, {}).values():
+                memory.zero_()

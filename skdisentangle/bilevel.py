@@ -31,7 +31,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .losses import Block, hessian_product, residual, tasks_to_outputs
+from .losses import Block, hessian_product, outputs_to_tasks, residual, tasks_to_outputs
 
 __all__ = ["implicit_gradient"]
 
@@ -81,27 +81,29 @@ def implicit_gradient(
         out = torch.addmm(damping * direction, bent.T, codes, alpha=1 / len(codes))
         return out.mul_(active)
 
-    n_tasks = targets.shape[1]
-    owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
-
     def inner(a: Tensor, b: Tensor) -> Tensor:
-        return a.new_zeros(n_tasks).index_add_(0, owner, (a * b).sum(1))
+        return outputs_to_tasks((a * b).sum(1), blocks)
+
+    def by_output(values: Tensor) -> Tensor:
+        return tasks_to_outputs(values, blocks).unsqueeze(1)
 
     rest = -slope * active
     solution, direction = torch.zeros_like(rest), rest.clone()
     size = inner(rest, rest)
     enough = size * tol**2
+    # On a GPU the answer would have to be waited for, which takes longer than the steps.
+    ask = codes.device.type == "cpu"
     for _ in range(max_iter):
         bent = product(direction)
         bend = inner(direction, bent)
         going = (size > enough) & (bend > 0)
-        if not going.any():
+        if ask and not going.any():
             break
-        length = torch.where(going, size / bend, 0.0)[owner].unsqueeze(1)
+        length = by_output(torch.where(going, size / bend, 0.0))
         solution.addcmul_(length, direction)
         rest.addcmul_(length, bent, value=-1)
         new = inner(rest, rest)
-        turn = torch.where(going, new / size, 0.0)[owner].unsqueeze(1)
+        turn = by_output(torch.where(going, new / size, 0.0))
         direction = rest + turn * direction
         size = new
 

@@ -1290,6 +1290,10 @@ class SparseSharedDisentangler(
             bilevel=self._bilevel(),
             input_noise=noise,
             ranks=ranks,
+            # Modules of the user's may do another thing each time.
+            recorded=isinstance(self.encoder, str)
+            and self.tasks_per_step is None
+            and ranks.size == 1,
         )
 
     def _bilevel(self) -> Bilevel | None:

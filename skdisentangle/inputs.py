@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = [
     "SparseRows",
     "encode_labels",
     "forward",
+    "has_room",
     "label_weights",
     "output_spread",
     "standardised_rows",
@@ -45,6 +47,9 @@ MANY_LABELS = 2**22
 
 #: Rows of a chunk that goes through an encoder on a CPU, whose caches are small.
 MAX_CPU_ROWS = 1024
+
+#: Share of the free memory of a GPU that rows may take.
+GPU_SHARE = 1 / 3
 
 #: Variance, the square of the smallest number of single precision, from which on a column
 #: is no constant.
@@ -412,19 +417,28 @@ def standardised_rows(
 ) -> Tensor | SparseRows | BlockRows:
     """Rows of X, or those given, standardised in double precision, as ``like`` in type and device.
 
-    Dense rows are held in memory, which is moved to the device once; sparse and lazy
-    rows are made dense and read batch by batch. Lazy rows that are few are held, too.
+    Dense rows are held in memory, that of the device; sparse and lazy rows are made dense
+    and read batch by batch. Lazy rows are held, too, if they are few, or there is a GPU
+    with room for them.
     """
     if sparse.issparse(X):
         return SparseRows(X[which], inputs, like)
     if isinstance(X, LazyRows):
         X, which = X[which], slice(None)
-        if not X.fits_buffer:
+        if not X.fits_buffer and not has_room(like, X.shape):
             return BlockRows(X, inputs, like)
     n_rows = X.shape[0] if isinstance(which, slice) else len(which)
-    out = torch.empty(n_rows, X.shape[1], dtype=like.dtype)
+    out = like.new_empty(n_rows, X.shape[1])
     standardise_into(out, X, inputs, which)
-    return out.to(like.device)
+    return out
+
+
+def has_room(like: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether there is room on a GPU for a tensor of this shape, and for the fit beside it."""
+    if not like.is_cuda:
+        return False
+    free, _ = torch.cuda.mem_get_info(like.device)
+    return math.prod(shape) * like.element_size() <= GPU_SHARE * free
 
 
 def label_weights(

@@ -32,6 +32,7 @@ __all__ = [
     "class_chances",
     "class_indicators",
     "loss_values",
+    "outputs_to_tasks",
     "residual",
     "split_heads",
     "split_labels",
@@ -192,6 +193,15 @@ def tasks_to_outputs(values: Tensor, blocks: Sequence[Block]) -> Tensor:
         for block in blocks
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def outputs_to_tasks(values: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Sum of one value per output over the outputs of each task."""
+    if all(block.n_classes == 1 for block in blocks):
+        return values
+    # Not index_add_, which on a GPU adds in an order that differs from time to time.
+    parts = [values[b.outputs].unflatten(0, (-1, b.n_classes)).sum(1) for b in blocks]
+    return torch.cat(parts)
 
 
 def loss_values(scores: Tensor, targets: Tensor, blocks: Sequence[Block]) -> Tensor:

@@ -58,17 +58,20 @@ class InputNoise:
         Standard deviation.
     n_features : int
     generator : torch.Generator
+    like : Tensor
+        Gives type and device of the rows.
     """
 
-    def __init__(self, std: float, n_features: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, std: float, n_features: int, generator: torch.Generator, like: Tensor
+    ) -> None:
         n_vectors = min(MAX_VECTORS, max(MIN_VECTORS, MAX_VALUES // max(1, n_features)))
-        self._bank = torch.randn(n_vectors, n_features, generator=generator) * std
-        self._axis = torch.randn(n_features, generator=generator, dtype=torch.float64)
+        bank = torch.randn(n_vectors, n_features, generator=generator) * std
+        axis = torch.randn(n_features, generator=generator, dtype=torch.float64)
+        self._bank, self._axis = bank.to(like), axis.to(like.device)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The rows, with noise."""
-        self._bank = self._bank.to(rows)
-        self._axis = self._axis.to(rows.device)
         # In parts, as wide rows in double precision would be more than all the rest.
         size = max(1, PART_VALUES // max(1, rows.shape[1]))
         parts = [part.double() @ self._axis for part in rows.split(size)]

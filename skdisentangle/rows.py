@@ -109,6 +109,14 @@ class LabelTensors:
             None if self.row_weights is None else gather(self.row_weights, index),
         )
 
+    def clone(self) -> LabelTensors:
+        """The same in memory of its own."""
+        return LabelTensors(
+            self.targets.clone(),
+            None if self.weights is None else self.weights.clone(),
+            None if self.row_weights is None else self.row_weights.clone(),
+        )
+
     def of_all(self, ranks: Ranks) -> LabelTensors:
         """Labels of the rows of all ranks."""
         return LabelTensors(

@@ -36,6 +36,7 @@ from .losses import (
     class_chances,
     class_indicators,
     loss_values,
+    outputs_to_tasks,
     split_heads,
     split_labels,
     tasks_to_outputs,
@@ -271,11 +272,7 @@ def objective(
     values = loss_values(codes @ theta.T, targets, blocks)
     loss = (values if weights is None else values * weights).mean(0)
     penalty = (l1 * theta.abs()).sum(1)
-    per_task = [
-        penalty[block.outputs].unflatten(0, (-1, block.n_classes)).sum(1)
-        for block in blocks
-    ]
-    return loss + torch.cat(per_task)
+    return loss + outputs_to_tasks(penalty, blocks)
 
 
 def optimality_gap(theta: Tensor, slope: Tensor, l1: Tensor) -> Tensor:
@@ -437,21 +434,18 @@ def solve_heads(
     )
     step = bound.reciprocal()
     threshold = step * l1
-    n_tasks = targets.shape[1]
-    owner = tasks_to_outputs(torch.arange(n_tasks, device=codes.device), blocks)
-
     theta = torch.cat([coef, intercept.unsqueeze(1)], dim=1)
-    ahead, pace = theta, codes.new_ones(n_tasks)
+    ahead, pace = theta, codes.new_ones(targets.shape[1])
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
         new = soft_threshold(ahead - step * (slopes(ahead) / n_rows), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
-        restart = pace.new_zeros(n_tasks).index_add_(0, owner, uphill) > 0
+        restart = outputs_to_tasks(uphill, blocks) > 0
         pace = torch.where(restart, torch.ones_like(pace), pace)
         new_pace = (1 + (1 + 4 * pace.square()).sqrt()) / 2
         momentum = torch.where(restart, torch.zeros_like(pace), (pace - 1) / new_pace)
-        ahead = new + momentum[owner].unsqueeze(1) * change
+        ahead = new + tasks_to_outputs(momentum, blocks).unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
             slope = slopes(theta) / n_rows

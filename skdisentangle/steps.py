@@ -88,6 +88,8 @@ class TrainingOptions:
 
     ``bilevel`` is None for the alternating solver, and ``input_noise`` where it is to be
     chosen from the rows. ``ranks`` are the processes that the rows are spread over.
+    ``recorded`` says that steps may be recorded on a GPU: that the body does the same in
+    each of them.
     """
 
     blocks: Sequence[Block]
@@ -100,6 +102,7 @@ class TrainingOptions:
     bilevel: Bilevel | None = None
     input_noise: float | None = 0.0
     ranks: Ranks = ALONE
+    recorded: bool = False
 
 
 @dataclass
@@ -123,6 +126,12 @@ class TrainingState:
         Labels of each task; None until they are counted.
     input_noise : float
         Standard deviation of the noise on the rows.
+    pace : float or Tensor of shape ()
+        Share of a batch in the running statistics. A tensor where steps are recorded, as
+        numbers would be recorded, too.
+
+    Training changes ``theta``, ``mean``, ``var`` and ``variance`` in place: recorded steps
+    go on where these are.
     """
 
     body: nn.Module
@@ -135,6 +144,15 @@ class TrainingState:
     based: bool = False
     n_labels: Tensor | None = None
     input_noise: float = 0.0
+    pace: float | Tensor = 1.0
+
+    def set_pace(self) -> None:
+        """Set the share of the next batch in the running statistics."""
+        pace = max(1 - MEMORY, 1 / (1 + self.n_steps))
+        if isinstance(self.pace, Tensor):
+            self.pace.fill_(pace)
+        else:
+            self.pace = pace
 
     @classmethod
     def start(
@@ -154,7 +172,7 @@ class TrainingState:
         optimizer.zero_grad()  # a module of the user's may come with gradients
         return cls(
             body=body,
-            theta=theta,
+            theta=theta.clone(),
             mean=theta.new_zeros(n_components),
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_regression),
@@ -192,12 +210,11 @@ def standardise(
     scale : Tensor of shape (n_components,)
         One over the standard deviations, for :func:`through_standardisation`.
     """
-    momentum = max(1 - MEMORY, 1 / (1 + state.n_steps))
     if row_weights is None and part is None:
         # Not F.batch_norm: its running variance has another denominator, so that a fit
         # on repeated rows would differ from a weighted one.
         codes, mean, scale = torch.native_batch_norm(
-            raw, None, None, None, None, True, momentum, EPS
+            raw, None, None, None, None, True, 0.0, EPS
         )
         var = scale.pow(-2).sub_(EPS)
     else:
@@ -208,8 +225,8 @@ def standardise(
         var = ranks.sum((share * centred.square()).sum(0))
         scale = (var + EPS).rsqrt()
         codes = centred * scale
-    state.mean.lerp_(mean, momentum)
-    state.var.lerp_(var, momentum)
+    state.mean.lerp_(mean, state.pace)
+    state.var.lerp_(var, state.pace)
     return codes, scale
 
 
@@ -260,8 +277,7 @@ def _outer_weights(
     """
     if len(errors) == 0:
         return options.task_weights
-    memory = max(1 - MEMORY, 1 / (1 + state.n_steps))
-    state.variance.lerp_(errors, memory)
+    state.variance.lerp_(errors, state.pace)
     outer = options.task_weights.clone()
     outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
     return outer
@@ -277,7 +293,7 @@ def _alternating(
 ) -> Tensor:
     """Move the heads; gradient in the codes, on the same rows."""
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
-    state.theta = proximal_steps(
+    moved = proximal_steps(
         state.theta,
         codes,
         targets,
@@ -288,6 +304,7 @@ def _alternating(
         labels.row_weights,
         part,
     )
+    state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
     scores = [
         block_scores(own, codes, block)
@@ -327,7 +344,7 @@ def _bilevel(
     n_support = round(settings.support_fraction * len(codes))
     n_support = min(max(n_support, 1), len(codes) - 1)
     fixed, support = codes[:n_support], labels[:n_support]
-    state.theta = proximal_steps(
+    moved = proximal_steps(
         state.theta,
         fixed,
         support.targets,
@@ -337,6 +354,7 @@ def _bilevel(
         INNER_STEPS,
         support.row_weights,
     )
+    state.theta.copy_(moved)
     scores = codes @ state.theta.T
     query = labels[n_support:]
     error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
@@ -347,8 +365,9 @@ def _bilevel(
     n_tasks = labels.targets.shape[1]
     if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
         drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
-        say = outer.new_zeros(n_tasks)
-        say[drawn.to(say.device)] = n_tasks / settings.tasks_per_step
+        say = torch.zeros(n_tasks, dtype=outer.dtype)
+        say[drawn] = n_tasks / settings.tasks_per_step
+        say = say.to(outer.device, non_blocking=True)
         outer = outer * tasks_to_outputs(say, blocks)
     if support.weights is not None:
         told = (support.weights > 0).any(0)
@@ -420,7 +439,6 @@ def step(
                 state, fixed, labels, l1, options, options.bilevel, generator
             )
         slope = through_standardisation(slope, codes, scale, labels.row_weights, part)
-    state.theta = state.theta.clone()  # a tensor like any other again
     raw.backward(slope)
     options.ranks.sum_gradients(state.body)
     _descend(state.optimizer)

@@ -34,6 +34,7 @@ from .losses import (
 )
 from .noise import MAX_ROWS, InputNoise, choose_input_noise
 from .penalties import few_labels_factor, output_weights, penalty_weights
+from .recording import RecordedSteps
 from .rows import (
     Batches,
     BatchesInParts,
@@ -120,6 +121,7 @@ def _pass(
     generator: torch.Generator,
     set_rate: Callable[[float], None] | None = None,
     shard: Shard | None = None,
+    take_step: Callable[..., Tensor] | None = None,
 ) -> float:
     """Go through the batches once; return the mean loss over tasks and rows."""
     state.body.train()
@@ -132,7 +134,7 @@ def _pass(
         sizes = [len(index) for index in batches]
     noise = None
     if state.input_noise > 0:
-        noise = InputNoise(state.input_noise, rows.shape[1], generator)
+        noise = InputNoise(state.input_noise, rows.shape[1], generator, l1)
     for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
         if set_rate is not None:
             set_rate(number / len(batches))
@@ -140,11 +142,17 @@ def _pass(
             held = noise(held)
         size = len(held) if sizes is None else sizes[number]
         part = None if shard is None else Part(shard.ranks, size)
-        codes = step(state, held, batch, l1, options, generator, part)
+        state.set_pace()
+        codes = (take_step or step)(state, held, batch, l1, options, generator, part)
         if number % LOSS_EVERY == 0:
             total += _loss(state, codes, batch, options, size) * size
             n_rows += size
     return float(options.ranks.sum(total)) / n_rows
+
+
+def _recorder(state: TrainingState, options: TrainingOptions) -> RecordedSteps | None:
+    """What takes the steps on a GPU, if they may be recorded."""
+    return RecordedSteps(state) if options.recorded and state.theta.is_cuda else None
 
 
 def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
@@ -380,8 +388,9 @@ def change_basis(
         return False
     transform, new = basis.transform.to(coef), basis.coef.to(coef)
     change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), transform)
-    state.theta = torch.cat([new, state.theta[:, -1:]], dim=1)
-    state.mean, state.var = torch.zeros_like(state.mean), torch.ones_like(state.var)
+    state.theta[:, :-1] = new
+    state.mean.zero_()
+    state.var.fill_(1.0)
     state.based = True
     return True
 
@@ -457,10 +466,16 @@ def train(
     state.n_labels = counts[1:]
     _set_noise(state, rows, labels, options, counts)
 
+    take_step = _recorder(state, options)
+
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
         rate = options.learning_rate * (1 + math.cos(angle)) / 2
-        state.optimizer.param_groups[0]["lr"] = rate
+        group = state.optimizer.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
     try:
         for epoch in range(1, n_epochs + 1):
@@ -471,7 +486,16 @@ def train(
                 )
             l1 = _l1(state, options, progress)
             loss = _pass(
-                state, rows, labels, batches, l1, options, generator, set_rate, shard
+                state,
+                rows,
+                labels,
+                batches,
+                l1,
+                options,
+                generator,
+                set_rate,
+                shard,
+                take_step,
             )
             _check_finite(state.theta, loss)
             history.losses.append(loss)
@@ -659,4 +683,5 @@ def _solve_all(
         spread=options.spread,
         factor=_few_labels(state, options),
     )
-    state.theta = torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)
+    state.theta[:, :-1] = solution.coef
+    state.theta[:, -1] = solution.intercept

@@ -42,7 +42,7 @@ def _chosen(X, y, blocks=REGRESSION, weights=None, n_rows=None, n_labels=None):
 def test_noise_has_its_deviation_and_is_equal_on_equal_rows():
     rows = torch.randn(500, 40, generator=torch.Generator().manual_seed(0))
     rows[7] = rows[300]
-    add = InputNoise(0.5, 40, torch.Generator().manual_seed(1))
+    add = InputNoise(0.5, 40, torch.Generator().manual_seed(1), rows)
     added = add(rows) - rows
     assert added.std() == pytest.approx(0.5, rel=0.03)
     torch.testing.assert_close(added[7], added[300])
@@ -54,7 +54,7 @@ def test_noise_has_its_deviation_and_is_equal_on_equal_rows():
 def test_each_pass_has_noise_of_its_own():
     rows = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
-    first, second = (InputNoise(1.0, 5, generator)(rows) for _ in range(2))
+    first, second = (InputNoise(1.0, 5, generator, rows)(rows) for _ in range(2))
     assert not torch.equal(first, second)
 
 
@@ -193,9 +193,11 @@ def test_wide_rows_are_looked_at_a_part_of_the_columns_at_a_time(monkeypatch):
     whole = _chosen(X, y)
     monkeypatch.setattr(noise, "PART_COLUMNS", 7)
     assert _chosen(X, y) == whole
-    added = InputNoise(0.5, 100, torch.Generator().manual_seed(0))(torch.from_numpy(X))
+    rows = torch.from_numpy(X)
+    generator = torch.Generator()
+    added = InputNoise(0.5, 100, generator.manual_seed(0), rows)(rows)
     monkeypatch.setattr(noise, "PART_VALUES", 300)
-    parts = InputNoise(0.5, 100, torch.Generator().manual_seed(0))(torch.from_numpy(X))
+    parts = InputNoise(0.5, 100, generator.manual_seed(0), rows)(rows)
     assert torch.equal(added, parts)
 
 

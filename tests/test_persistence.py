@@ -316,7 +316,7 @@ def own(problem, tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        dis = quick(encoder=make_net(8, 6), max_iter=2).fit(X, Y)
+        dis = quick(encoder=make_net(8, 6), max_iter=2, device="cpu").fit(X, Y)
     dis.save(path)
     return path, dis
 

@@ -1,0 +1,118 @@
+"""Steps on a GPU, recorded once and played back.
+
+A step of a small network is a hundred kernels of a few microseconds each, and Python takes
+longer to start them than the GPU to run them. Recorded as a CUDA graph they are started
+together. A graph goes on reading and writing where it did when it was recorded: rows, labels
+and penalties of each batch are copied there, and what a step changes is changed in place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .rows import LabelTensors
+from .steps import TrainingOptions, TrainingState, step
+
+__all__ = ["RecordedSteps", "cuda_graph"]
+
+_LOCK = threading.Lock()
+
+#: Steps of each shape that are taken one operation at a time before one is recorded, in
+#: which libraries set themselves up.
+FIRST_STEPS = 3
+
+
+def cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Record what a function does on the GPU.
+
+    Parameters
+    ----------
+    run : callable
+
+    Returns
+    -------
+    replay : callable
+        Does it again.
+    out : Tensor
+        What the function gave, which each replay writes anew.
+    """
+    graph = torch.cuda.CUDAGraph()
+    # Fits in other threads go on meanwhile, but for those that begin to record: that waits
+    # for the GPU as a whole, which may not be while something is recorded.
+    with _LOCK, torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        out = run()
+    return graph.replay, out
+
+
+class _Recorded(NamedTuple):
+    replay: Callable[[], None]
+    inputs: list[Tensor]
+    codes: Tensor
+
+
+def _tensors(rows: Tensor, labels: LabelTensors, l1: Tensor) -> list[Tensor]:
+    """What a step is given, without what is not there."""
+    given = (rows, labels.targets, labels.weights, labels.row_weights, l1)
+    return [values for values in given if values is not None]
+
+
+class RecordedSteps:
+    """Steps as :func:`skdisentangle.steps.step` takes them, one record for each batch size.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Whose steps they are. Its rates become tensors, which a record can read.
+    record : callable, default=cuda_graph
+        Records what a function does.
+    """
+
+    def __init__(
+        self,
+        state: TrainingState,
+        record: Callable[
+            [Callable[[], Tensor]], tuple[Callable[[], None], Tensor]
+        ] = cuda_graph,
+    ) -> None:
+        state.pace = state.theta.new_ones(())
+        group = state.optimizer.param_groups[0]
+        group["lr"] = torch.tensor(group["lr"], device=state.theta.device)
+        self._record = record
+        self._taken: Counter[int] = Counter()
+        self._recorded: dict[int, _Recorded] = {}
+
+    def __call__(
+        self,
+        state: TrainingState,
+        rows: Tensor,
+        labels: LabelTensors,
+        l1: Tensor,
+        options: TrainingOptions,
+        generator: torch.Generator,
+        part: None = None,
+    ) -> Tensor:
+        """One step; see :func:`skdisentangle.steps.step`."""
+        size = len(rows)
+        self._taken[size] += 1
+        if self._taken[size] <= FIRST_STEPS:
+            return step(state, rows, labels, l1, options, generator)
+        if size not in self._recorded:
+            own = rows.clone(), labels.clone(), l1.clone()
+            n_steps = state.n_steps
+            replay, codes = self._record(lambda: step(state, *own, options, generator))
+            state.n_steps = n_steps  # it was recorded, not taken
+            self._recorded[size] = _Recorded(replay, _tensors(*own), codes)
+        recorded = self._recorded[size]
+        for place, values in zip(
+            recorded.inputs, _tensors(rows, labels, l1), strict=True
+        ):
+            place.copy_(values)
+        recorded.replay()
+        state.n_steps += 1
+        return recorded.codes
