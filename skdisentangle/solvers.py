@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .distributed import ALONE, Part
+from .distributed import ALONE, Part, Ranks
 from .losses import (
     LOSSES,
     Block,
@@ -126,15 +126,8 @@ def curvature(
     """
     ranks, n_rows = part or (ALONE, len(codes))
     if gram is None:
-        scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-        gram = ranks.sum(scaled.T @ codes)
-    tiny = torch.finfo(gram.dtype).tiny
-    # Scaled by its trace, no power of it overflows.
-    trace = gram.trace().clamp_min_(tiny)
-    square = gram / trace
-    square = square @ square
-    square = square @ square
-    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / n_rows)
+        gram = _gram(codes, row_weights, ranks)
+    largest = _largest_eigenvalue(gram).div_(n_rows)
     if weights is None:
         bound: Tensor = largest.expand(blocks[-1].outputs.stop).clone()
     else:
@@ -146,7 +139,33 @@ def curvature(
     for block in blocks:
         if LOSSES[block.type].curvature != 1:
             bound[block.outputs].mul_(LOSSES[block.type].curvature)
-    return bound.clamp_min_(tiny).unsqueeze(1)
+    return bound.clamp_min_(torch.finfo(gram.dtype).tiny).unsqueeze(1)
+
+
+def _gram(codes: Tensor, row_weights: Tensor | None, ranks: Ranks) -> Tensor:
+    """Weighted sum over all rows of the products of codes."""
+    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+    return ranks.sum(scaled.T @ codes)
+
+
+def _largest_eigenvalue(gram: Tensor) -> Tensor:
+    """What it is no larger than, see :func:`curvature`."""
+    # Scaled by its trace, no power of it overflows.
+    trace = gram.trace().clamp_min_(torch.finfo(gram.dtype).tiny)
+    square = gram / trace
+    square = square @ square
+    square = square @ square
+    largest: Tensor = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace)
+    return largest
+
+
+@functools.lru_cache(maxsize=16)
+def _easiness(
+    kinds: tuple[tuple[str, int], ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """One over the bound on the second derivative, for so many outputs of each type."""
+    values = [1 / LOSSES[kind].curvature for kind, size in kinds for _ in range(size)]
+    return torch.tensor(values, dtype=dtype, device=device).unsqueeze(1)
 
 
 def gradient(
@@ -221,8 +240,16 @@ def proximal_steps(
     n_steps: int,
     row_weights: Tensor | None = None,
     part: Part | None = None,
+    by_row: bool = False,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
+
+    Where all labels of a row weigh the same, the rows are looked at once: the steps are
+    taken on the quadratic function that has the gradient at ``theta``, and the bound on the
+    curvature of each loss for its second derivative. Of a squared loss that is the loss
+    itself; others lie below it, so that the steps lower them, too (Böhning & Lindsay,
+    "Monotonicity of quadratic-approximation algorithms", Ann. Inst. Statist. Math. 40,
+    1988).
 
     The heads of a task without a label among the rows stay as they are: its objective
     here is the penalty alone, which would wipe them out.
@@ -241,15 +268,30 @@ def proximal_steps(
         As in :func:`curvature`.
     part : Part, optional
         As in :func:`curvature`.
+    by_row : bool, default=False
+        Whether ``weights`` are the ``row_weights``, for all tasks.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
     ranks, n_rows = part or (ALONE, len(codes))
-    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
-    bound = curvature(codes, weights, blocks, row_weights, gram, part)
+    gram = None
+    if row_weights is None or by_row:
+        gram = _gram(codes, row_weights, ranks)
     slopes = _sums_of_slopes(codes, targets, weights, blocks, gram, part)
+    if gram is not None and (weights is None or by_row):
+        whole = _largest_eigenvalue(gram)
+        kinds = tuple((b.type, b.n_classes * b.n_tasks) for b in blocks)
+        step = _easiness(kinds, theta.dtype, theta.device) / whole
+        threshold = (step * l1).mul_(n_rows)
+        down, bent = step * slopes(theta), gram / whole
+        start, theta = theta, soft_threshold(theta - down, threshold)
+        for _ in range(n_steps - 1):
+            moved = torch.addmm(theta - down, theta - start, bent, alpha=-1)
+            theta = soft_threshold(moved, threshold)
+        return theta
+    bound = curvature(codes, weights, blocks, row_weights, gram, part)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)

@@ -269,17 +269,16 @@ def _squared_errors(
 
 
 def _outer_weights(
-    errors: Tensor, state: TrainingState, options: TrainingOptions
+    errors: Tensor, n_rows: int, state: TrainingState, options: TrainingOptions
 ) -> Tensor:
-    """Weight of each output in the gradient of the body; updates the variances.
+    """Weight of each output, and a row, in the gradient of the body; updates the variances.
 
-    ``errors`` are those of the batch, mean squared, of each regression task.
+    ``errors`` are those of the batch, of so many rows, mean squared, of each regression task.
     """
-    if len(errors) == 0:
-        return options.task_weights
-    state.variance.lerp_(errors, state.pace)
-    outer = options.task_weights.clone()
-    outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
+    outer = options.task_weights / n_rows
+    if len(errors):
+        state.variance.lerp_(errors, state.pace)
+        outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
     return outer
 
 
@@ -303,6 +302,7 @@ def _alternating(
         INNER_STEPS,
         labels.row_weights,
         part,
+        labels.by_row,
     )
     state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
@@ -316,13 +316,15 @@ def _alternating(
     ]
     lost = _squared_errors(errors[0], weights, len(state.variance), part)
     n_rows = len(codes) if part is None else part.n_rows
-    outer = _outer_weights(lost, state, options).div(n_rows)
+    outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
-    slope = torch.zeros_like(codes[:, :-1])
+    slope = None
     for error, block, (_, weight), own in zip(
         errors, blocks, known, heads, strict=True
     ):
-        slope.addmm_(weighted(error, weight, block), own)
+        error = weighted(error, weight, block)
+        slope = error @ own if slope is None else slope.addmm_(error, own)
+    assert slope is not None
     return slope
 
 
@@ -353,6 +355,7 @@ def _bilevel(
         l1,
         INNER_STEPS,
         support.row_weights,
+        by_row=support.by_row,
     )
     state.theta.copy_(moved)
     scores = codes @ state.theta.T
@@ -361,7 +364,7 @@ def _bilevel(
     n_regression = len(state.variance)
     lost = scores[n_support:, :n_regression] - query.targets[:, :n_regression]
     lost = _squared_errors(lost, query.weights, n_regression)
-    outer = _outer_weights(lost, state, options)
+    outer = _outer_weights(lost, len(error), state, options)
     n_tasks = labels.targets.shape[1]
     if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
         drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
@@ -373,7 +376,6 @@ def _bilevel(
         told = (support.weights > 0).any(0)
         outer = outer * tasks_to_outputs(told, blocks)
     error *= outer
-    error /= len(error)
     slope = error @ state.theta[:, :-1]
     if settings.implicit:
         # Heads that take n steps of length 1 / L from where they were do not follow the
