@@ -159,15 +159,6 @@ def _largest_eigenvalue(gram: Tensor) -> Tensor:
     return largest
 
 
-@functools.lru_cache(maxsize=16)
-def _easiness(
-    kinds: tuple[tuple[str, int], ...], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """One over the bound on the second derivative, for so many outputs of each type."""
-    values = [1 / LOSSES[kind].curvature for kind, size in kinds for _ in range(size)]
-    return torch.tensor(values, dtype=dtype, device=device).unsqueeze(1)
-
-
 def gradient(
     theta: Tensor,
     codes: Tensor,
@@ -282,8 +273,11 @@ def proximal_steps(
     slopes = _sums_of_slopes(codes, targets, weights, blocks, gram, part)
     if gram is not None and (weights is None or by_row):
         whole = _largest_eigenvalue(gram)
-        kinds = tuple((b.type, b.n_classes * b.n_tasks) for b in blocks)
-        step = _easiness(kinds, theta.dtype, theta.device) / whole
+        sizes = [len(own) for own in split_heads(theta, blocks)]
+        bends = [whole * LOSSES[block.type].curvature for block in blocks]
+        step = torch.cat(
+            [b.expand(n, 1) for b, n in zip(bends, sizes, strict=True)]
+        ).reciprocal_()
         threshold = (step * l1).mul_(n_rows)
         down, bent = step * slopes(theta), gram / whole
         start, theta = theta, soft_threshold(theta - down, threshold)
