@@ -59,6 +59,9 @@ MAX_STARTS, STARTS_BUDGET = 20, 4000
 
 MAX_SWEEPS = 30
 
+#: Outputs, at the most, that the starts are refined on.
+MAX_OUTPUTS = 500
+
 #: A sweep must lower the sum of logarithms by this for the search to go on.
 TOLERANCE = 1e-4
 
@@ -91,8 +94,9 @@ EARLY_SMALL, SMALL, NO_PART = 0.1, 0.05, 0.02
 N_DRAWS, MAX_COLUMNS, SAME_COLUMN, LEAST_ANGLE, N_EXCHANGES = 1500, 300, 0.995, 0.05, 10
 MAX_EXCHANGE_RANK = 12
 
-#: A shear of a pair must save so many nonzeros; so many shears at the most.
-LEAST_SAVING, MAX_SHEARS = 1e-3, 100
+#: A shear of a pair must save so many nonzeros; so many shears at the most, and sizes of one
+#: that are tried.
+LEAST_SAVING, MAX_SHEARS, MAX_SHEAR_SIZES = 1e-3, 100, 256
 
 
 class Basis(NamedTuple):
@@ -359,10 +363,15 @@ def simplest_basis(
     starts = [np.eye(rank)]
     for _ in range(int(np.clip(STARTS_BUDGET // rank**2, 2, MAX_STARTS))):
         starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
-    found = [_shear(scaled, start, reweighted=False) for start in starts]
-    found = [_shear(scaled, basis, reweighted=True) for basis in found]
+    # Of very many outputs some show the way; what they find is refined on all.
+    some = scaled[:: -(-len(scaled) // MAX_OUTPUTS)]
+    found = [_shear(some, start, reweighted=False) for start in starts]
+    found = [_shear(some, basis, reweighted=True) for basis in found]
     sizes = np.linalg.norm(white, axis=1, keepdims=True)
     unit_heads = (white / sizes.clip(np.finfo(np.float64).tiny))[sizes[:, 0] > 0]
+    if len(some) < len(scaled):
+        best = min(found, key=lambda basis: _cost(unit_heads, basis))
+        found.append(_shear(scaled, best, reweighted=True))
     if 1 < rank <= min(MAX_EXCHANGE_RANK, len(unit_heads)):
         found += _exchanged(unit_heads, rng)
     costs = [_cost(unit_heads, basis) for basis in found]
@@ -394,6 +403,9 @@ def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None
         if not both.any():
             continue
         t = heads[both, j] / heads[both, i]
+        if len(t) > MAX_SHEAR_SIZES:
+            # Of many outputs some stand for all; sizes that many agree on stay among them.
+            t = np.sort(t)[:: -(-len(t) // MAX_SHEAR_SIZES)]
         std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
         after = _nonzeros(heads[:, [j]] - heads[:, [i]] * t, SMALL)
         after += _nonzeros(heads[:, [i]] * std, SMALL)

@@ -46,7 +46,7 @@ __all__ = [
 MANY_LABELS = 2**22
 
 #: Rows of a chunk that goes through an encoder on a CPU, whose caches are small.
-MAX_CPU_ROWS = 1024
+MAX_CPU_ROWS = 2048
 
 #: Share of the free memory of a GPU that rows may take.
 GPU_SHARE = 1 / 3

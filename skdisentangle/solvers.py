@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -60,6 +60,9 @@ __all__ = [
 ]
 
 
+#: Scores whose errors are looked at together.
+ERROR_VALUES = 2**20
+
 #: Scores (rows times outputs), at the most, of which :func:`solve_heads` holds all at once,
 #: and of a part of the rows where they are more. Small parts stay in the cache.
 WHOLE_VALUES, PART_VALUES = 2**21, 2**18
@@ -74,7 +77,7 @@ class Sliceable(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def __getitem__(self, rows: slice) -> Tensor: ...
+    def __getitem__(self, rows: slice | Tensor) -> Tensor: ...
 
 
 def augment(codes: Tensor) -> Tensor:
@@ -566,6 +569,21 @@ def solve_penalized_heads(
     return HeadSolution(coef, intercept, n_iter, solution.gap)
 
 
+def _narrow(blocks: Sequence[Block], width: int) -> Iterator[Block]:
+    """The blocks cut into such of about so many outputs."""
+    for block in blocks:
+        size = max(1, width // block.n_classes)
+        for first in range(0, block.n_tasks, size):
+            last = min(block.n_tasks, first + size)
+            start, output = block.tasks.start, block.outputs.start
+            outputs = (output + block.n_classes * n for n in (first, last))
+            yield replace(
+                block,
+                tasks=slice(start + first, start + last),
+                outputs=slice(*outputs),
+            )
+
+
 def standard_errors(
     scores: Tensor,
     targets: Tensor,
@@ -599,7 +617,7 @@ def standard_errors(
     """
     tiny = torch.finfo(scores.dtype).tiny
     parts = []
-    for block in blocks:
+    for block in _narrow(blocks, max(1, ERROR_VALUES // len(scores))):
         score = scores[:, block.outputs]
         if weights is None:
             weight = torch.ones_like(score)

@@ -72,6 +72,9 @@ GATHERED_LABELS = 2**18
 #: And values of standardised rows, at the most, where they are not in memory.
 CHUNK_VALUES = 2**25
 
+#: Labels that are counted at a time.
+LABELS_AT_ONCE = 2**21
+
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
 
@@ -271,21 +274,26 @@ def _count_different(
     some = _sample(labels, ranks, most)
     parts = []
     for index in some.split(max(1, _chunk_rows(rows) // 4)):
-        part = rows[index].double()
+        held = rows[index]
         generator = torch.Generator().manual_seed(0)
-        axis = torch.randn(part.shape[1], generator=generator, dtype=part.dtype)
-        parts.append((part * axis.to(part.device)).sum(1))
+        axis = torch.randn(held.shape[1], generator=generator, dtype=torch.float64)
+        parts.append((held.double() * axis.to(held.device)).sum(1))
     projected = ranks.rows(torch.cat(parts))
     decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
     groups, group = decimals.unique(return_inverse=True)
-    known = labels[some].of_all(ranks)
-    there = torch.ones_like(known.targets)
-    if known.weights is not None:
-        there = (known.weights != 0).to(there)
-    there = torch.cat([torch.ones_like(there[:, :1]), there], dim=1)
-    seen = there.new_zeros(len(groups), there.shape[1]).index_add_(0, group, there)
-    count = (seen > 0).sum(0).clamp_min(1).to(there)
-    return count * ranks.count(len(labels)) / len(known)
+    n_rows, n_tasks = len(projected), labels.targets.shape[1]
+    if labels.weights is None:
+        count = projected.new_full((1 + n_tasks,), len(groups))
+    else:
+        known = ranks.rows(labels.weights[some])
+        counts = [projected.new_full((1,), len(groups))]
+        for part in known.split(max(1, LABELS_AT_ONCE // n_rows), dim=1):
+            there = (part != 0).to(part)
+            seen = part.new_zeros(len(groups), part.shape[1])
+            counts.append((seen.index_add_(0, group, there) > 0).sum(0))
+        count = torch.cat([part.to(projected) for part in counts])
+    count = count.clamp_min_(1).to(held.dtype)
+    return count * ranks.count(len(labels)) / n_rows
 
 
 def _set_noise(

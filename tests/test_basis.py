@@ -57,10 +57,12 @@ def none(n_outputs):
     return torch.zeros(n_outputs, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("most", [500, 40])
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("seed", range(3))
-def test_undoes_any_mixing(seed, rho):
+def test_undoes_any_mixing(seed, rho, most, monkeypatch):
     """Heads mixed by any matrix come back, up to order, sign and scale."""
+    monkeypatch.setattr(basis_module, "MAX_OUTPUTS", most)
     coef, codes = sparse_heads(seed), correlated_codes(seed, 5, rho)
     heads, other = mixed(seed, coef, codes)
     basis = simplest_basis(heads, correlation(other), unit(80), unit(80), none(80))
@@ -149,8 +151,10 @@ def test_a_basis_that_is_settled_stays():
     assert settled_basis(coef, correlation(codes)) is None
 
 
+@pytest.mark.parametrize("most", [256, 9])
 @pytest.mark.parametrize("amount", [0.7, -1.2])
-def test_a_pair_that_is_mixed_is_unmixed(amount):
+def test_a_pair_that_is_mixed_is_unmixed(amount, most, monkeypatch):
+    monkeypatch.setattr(basis_module, "MAX_SHEAR_SIZES", most)
     coef, codes = sparse_heads(), correlated_codes(0, 7, 0.3)
     other = codes.clone()
     other[:, 0] += amount * codes[:, 1]

@@ -462,6 +462,17 @@ def test_two_ranks_take_the_steps_of_one(how, cut):
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("how", ["all", "missing"])
+def test_standard_errors_of_parts_are_those_of_all_tasks(how, monkeypatch):
+    codes, targets, weights, _ = make_mixed(how)
+    theta = torch.from_numpy(np.random.default_rng(2).normal(size=(14, 6)))
+    scores = augment(codes) @ theta.T
+    given = (targets, weights, MIXED, torch.full((7,), 80.0).double(), 5)
+    whole = standard_errors(scores, *given)
+    monkeypatch.setattr(solvers, "ERROR_VALUES", len(scores))
+    torch.testing.assert_close(standard_errors(scores, *given), whole, rtol=0, atol=0)
+
+
 def test_the_last_iteration_says_how_far_the_solution_is():
     codes, targets, weights, _ = make_mixed("both")
     l1 = torch.full((14, 5), 0.1, dtype=torch.float64)

@@ -333,7 +333,9 @@ def test_tasks_with_few_labels_keep_no_coefficient_of_noise():
     assert kept.sum() <= 4
 
 
-def test_labels_are_counted_without_repeats():
+@pytest.mark.parametrize("at_once", [2**21, 400])
+def test_labels_are_counted_without_repeats(at_once, monkeypatch):
+    monkeypatch.setattr(training, "LABELS_AT_ONCE", at_once)
     rows, targets, options, state = make()
     twice = torch.cat([rows, rows])
     weights = torch.ones(len(twice), 4, dtype=rows.dtype)
