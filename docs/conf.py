@@ -63,7 +63,7 @@ LINKS = {
 INSIDE = re.compile(
     r"""array_api|basis|bilevel|blocks|callbacks|cli|crossfit|dask_blocks|disentangler|encoders
     |file_format|inputs|labels|losses|noise|notebook|onnx_export|path
-    |penalties|persistence|rows|solvers|sources|steps
+    |penalties|persistence|recording|rows|solvers|sources|steps
     |supports|task_files|tasks|training|validation
     |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
     |backbones\..*\.forward""",
