@@ -172,7 +172,6 @@ class EncodedLabels:
     targets: NDArray[np.float64]
     weights: NDArray[np.float64] | None
     row_weights: NDArray[np.float64] | None
-    by_row: bool = False
 
     def tensors(self, rows: NDArray[np.intp] | slice, like: Tensor) -> LabelTensors:
         """Those of some rows, as ``like`` in type and device."""
@@ -184,7 +183,6 @@ class EncodedLabels:
             put(self.targets),
             None if self.weights is None else put(self.weights),
             None if self.row_weights is None else put(self.row_weights),
-            self.by_row,
         )
 
     def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
@@ -212,15 +210,12 @@ class CompactLabels:
     row_weights : ndarray of shape (n_rows,) or None
     spreads : ndarray of shape (n_outputs,)
         See :func:`output_spread`.
-    by_row : bool
-        As in :class:`skdisentangle.rows.LabelTensors`.
     """
 
     values: NDArray[np.float32]
     factors: NDArray[np.float64] | None
     row_weights: NDArray[np.float64] | None
     spreads: NDArray[np.float64]
-    by_row: bool
 
     @classmethod
     def encode(
@@ -237,11 +232,10 @@ class CompactLabels:
         values = np.empty((n_rows, n_tasks), dtype=np.float32)
         factors = np.ones((n_tasks, max(1, width)))
         share = None if weight is None else weight / weight.mean()
-        plain, complete, spreads = True, True, []
+        plain, spreads = True, []
         for task in range(n_tasks):
             target, labelled = task_set.encode_task(task, labels)
             target, labelled = target[:, np.newaxis], labelled[:, np.newaxis]
-            complete = complete and bool(labelled.all())
             this = slice(task, task + 1)
             weights = label_weights(
                 labelled, weight, target, n_classes[this] if balanced else None
@@ -266,7 +260,6 @@ class CompactLabels:
             None if plain else factors,
             share,
             np.concatenate(spreads),
-            complete and not balanced and weight is not None,
         )
 
     def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
@@ -284,8 +277,7 @@ class CompactLabels:
         chosen = None
         if not isinstance(rows, slice):
             chosen = torch.from_numpy(rows).to(like.device)
-        factors, row_weights = put(self.factors), put(self.row_weights)
-        return CompactTensors(values, factors, row_weights, chosen, self.by_row)
+        return CompactTensors(values, put(self.factors), put(self.row_weights), chosen)
 
 
 @dataclass(frozen=True)
@@ -299,7 +291,6 @@ class CompactTensors:
     factors: Tensor | None
     all_row_weights: Tensor | None
     chosen: Tensor | None
-    by_row: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -328,7 +319,6 @@ class CompactTensors:
             self.targets[index],
             None if weights is None else weights[index],
             None if every is None else every[self.which(index)],
-            self.by_row,
         )
 
     def which(self, index: Tensor | slice) -> Tensor | slice:
@@ -397,12 +387,7 @@ def encode_labels(
         labelled, weight, targets, task_set.n_classes() if balanced else None, ranks
     )
     return EncodedLabels(
-        targets,
-        weights,
-        None if weight is None else weight / ranks.mean(weight),
-        by_row=weight is not None
-        and not balanced
-        and not ranks.any(not labelled.all()),
+        targets, weights, None if weight is None else weight / ranks.mean(weight)
     )
 
 

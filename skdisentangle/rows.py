@@ -93,15 +93,11 @@ class LabelTensors:
         Weight of each label, zero where there is none; of mean one. None for ones.
     row_weights : Tensor of shape (n_rows,) or None
         Weight of each row in the statistics of the components. None for ones.
-    by_row : bool
-        Whether the weight of each label is that of its row: labels are complete, and
-        classes are not weighted.
     """
 
     targets: Tensor
     weights: Tensor | None
     row_weights: Tensor | None
-    by_row: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -111,7 +107,6 @@ class LabelTensors:
             gather(self.targets, index),
             None if self.weights is None else gather(self.weights, index),
             None if self.row_weights is None else gather(self.row_weights, index),
-            self.by_row,
         )
 
     def clone(self) -> LabelTensors:
@@ -120,7 +115,6 @@ class LabelTensors:
             self.targets.clone(),
             None if self.weights is None else self.weights.clone(),
             None if self.row_weights is None else self.row_weights.clone(),
-            self.by_row,
         )
 
     def of_all(self, ranks: Ranks) -> LabelTensors:
@@ -129,14 +123,13 @@ class LabelTensors:
             ranks.rows(self.targets),
             None if self.weights is None else ranks.rows(self.weights),
             None if self.row_weights is None else ranks.rows(self.row_weights),
-            self.by_row,
         )
 
     def split(self, sizes: Sequence[int]) -> list[LabelTensors]:
         """Consecutive parts of so many rows."""
         empty = [None] * len(sizes)
         return [
-            LabelTensors(*parts, self.by_row)
+            LabelTensors(*parts)
             for parts in zip(
                 self.targets.split(sizes),
                 empty if self.weights is None else self.weights.split(sizes),

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .distributed import ALONE, Part, Ranks
+from .distributed import ALONE, Part
 from .losses import (
     LOSSES,
     Block,
@@ -129,8 +129,15 @@ def curvature(
     """
     ranks, n_rows = part or (ALONE, len(codes))
     if gram is None:
-        gram = _gram(codes, row_weights, ranks)
-    largest = _largest_eigenvalue(gram).div_(n_rows)
+        scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
+        gram = ranks.sum(scaled.T @ codes)
+    tiny = torch.finfo(gram.dtype).tiny
+    # Scaled by its trace, no power of it overflows.
+    trace = gram.trace().clamp_min_(tiny)
+    square = gram / trace
+    square = square @ square
+    square = square @ square
+    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / n_rows)
     if weights is None:
         bound: Tensor = largest.expand(blocks[-1].outputs.stop).clone()
     else:
@@ -142,24 +149,7 @@ def curvature(
     for block in blocks:
         if LOSSES[block.type].curvature != 1:
             bound[block.outputs].mul_(LOSSES[block.type].curvature)
-    return bound.clamp_min_(torch.finfo(gram.dtype).tiny).unsqueeze(1)
-
-
-def _gram(codes: Tensor, row_weights: Tensor | None, ranks: Ranks) -> Tensor:
-    """Weighted sum over all rows of the products of codes."""
-    scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
-    return ranks.sum(scaled.T @ codes)
-
-
-def _largest_eigenvalue(gram: Tensor) -> Tensor:
-    """What it is no larger than, see :func:`curvature`."""
-    # Scaled by its trace, no power of it overflows.
-    trace = gram.trace().clamp_min_(torch.finfo(gram.dtype).tiny)
-    square = gram / trace
-    square = square @ square
-    square = square @ square
-    largest: Tensor = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace)
-    return largest
+    return bound.clamp_min_(tiny).unsqueeze(1)
 
 
 def gradient(
@@ -234,16 +224,8 @@ def proximal_steps(
     n_steps: int,
     row_weights: Tensor | None = None,
     part: Part | None = None,
-    by_row: bool = False,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
-
-    Where all labels of a row weigh the same, the rows are looked at once: the steps are
-    taken on the quadratic function that has the gradient at ``theta``, and the bound on the
-    curvature of each loss for its second derivative. Of a squared loss that is the loss
-    itself; others lie below it, so that the steps lower them, too (Böhning & Lindsay,
-    "Monotonicity of quadratic-approximation algorithms", Ann. Inst. Statist. Math. 40,
-    1988).
 
     The heads of a task without a label among the rows stay as they are: its objective
     here is the penalty alone, which would wipe them out.
@@ -262,33 +244,15 @@ def proximal_steps(
         As in :func:`curvature`.
     part : Part, optional
         As in :func:`curvature`.
-    by_row : bool, default=False
-        Whether ``weights`` are the ``row_weights``, for all tasks.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
     ranks, n_rows = part or (ALONE, len(codes))
-    gram = None
-    if row_weights is None or by_row:
-        gram = _gram(codes, row_weights, ranks)
-    slopes = _sums_of_slopes(codes, targets, weights, blocks, gram, part)
-    if gram is not None and (weights is None or by_row):
-        whole = _largest_eigenvalue(gram)
-        sizes = [len(own) for own in split_heads(theta, blocks)]
-        bends = [whole * LOSSES[block.type].curvature for block in blocks]
-        step = torch.cat(
-            [b.expand(n, 1) for b, n in zip(bends, sizes, strict=True)]
-        ).reciprocal_()
-        threshold = (step * l1).mul_(n_rows)
-        down, bent = step * slopes(theta), gram / whole
-        start, theta = theta, soft_threshold(theta - down, threshold)
-        for _ in range(n_steps - 1):
-            moved = torch.addmm(theta - down, theta - start, bent, alpha=-1)
-            theta = soft_threshold(moved, threshold)
-        return theta
+    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
     bound = curvature(codes, weights, blocks, row_weights, gram, part)
+    slopes = _sums_of_slopes(codes, targets, weights, blocks, gram, part)
     step = bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)

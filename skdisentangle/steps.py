@@ -51,7 +51,9 @@ __all__ = [
 ]
 
 #: Proximal gradient steps of the heads for each step of the encoder. With more, heads
-#: follow the noise of each batch.
+#: follow the noise of each batch. (One look at the rows for both, by the quadratic bound of
+#: each loss, takes a tenth of the time of an epoch less, but heads of classes that can be
+#: told apart lag behind: 6 of 16 fits kept a component too many, else 1.)
 INNER_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
@@ -302,7 +304,6 @@ def _alternating(
         INNER_STEPS,
         labels.row_weights,
         part,
-        labels.by_row,
     )
     state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
@@ -355,7 +356,6 @@ def _bilevel(
         l1,
         INNER_STEPS,
         support.row_weights,
-        by_row=support.by_row,
     )
     state.theta.copy_(moved)
     scores = codes @ state.theta.T

@@ -106,8 +106,8 @@ objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.028
 missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998
 missing_labels | Recovery of known factors | 20 components | D m | 0.999
 missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.977
-model_selection | The method on hard problems | rho 0.9, binary tasks | D | 0.946
-model_selection | The method on hard problems | rho 0.9, binary tasks; bilevel | D | 0.976
+model_selection | The method on hard problems | rho 0.9, binary tasks | D | 0.949
+model_selection | The method on hard problems | rho 0.9, binary tasks; bilevel | D | 0.978
 images | Sprites | ours | D | 0.999
 images | Sprites | ours, no penalty | D | 0.963
 images | Sprites | PCA | D | 0.684
@@ -120,15 +120,15 @@ failures | Recovery of known factors | 15 tasks | D w | 0.927
 failures | The method on hard problems | 24 components | D | 0.999
 failures | The method on hard problems | 24 components | worst | 0.999
 failures | The method on hard problems | 24 components | identifiable | 10 of 10
-failures | The method on hard problems | 12 tasks | D | 0.923
-failures | The method on hard problems | 12 tasks | worst | 0.659
+failures | The method on hard problems | 12 tasks | D | 0.912
+failures | The method on hard problems | 12 tasks | worst | 0.655
 failures | The method on hard problems | 12 tasks | identifiable | 2 of 10
 failures | The method on hard problems | 500 rows | D | 0.991
 failures | The method on hard problems | 500 rows | worst | 0.988
 failures | The method on hard problems | 80 labelled rows a task | D | 0.977
-failures | The method on hard problems | 80 labelled rows a task | worst | 0.971
-failures | The method on hard problems | 20% of labels wrong | D | 0.974
-failures | The method on hard problems | 20% of labels wrong | worst | 0.969
+failures | The method on hard problems | 80 labelled rows a task | worst | 0.970
+failures | The method on hard problems | 20% of labels wrong | D | 0.975
+failures | The method on hard problems | 20% of labels wrong | worst | 0.966
 failures | The method on hard problems | every task uses all factors | D | 0.37
 failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.745
 failures | Whether the factors can be believed | two factors tied | report: | 60%
