@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
@@ -58,19 +57,6 @@ EPOCH_CASES = {
     "500 x 20, defaults": ({"n_samples": 500, "link": "logistic"}, {}),
 }
 EPOCH_ROUNDS, MANY_ROUNDS = 3, 11
-
-#: On a GPU, the same options; epochs of each fit.
-GPU_CASES = {
-    "20,000 x 64, 60 tasks": (WIDE, BATCH),
-    "the same, batches of 4,096": (WIDE, BATCH | {"batch_size": 4096}),
-    "the same, half of the labels missing": (WIDE | {"missing": 0.5}, BATCH),
-    "the same, 1,000 tasks": (WIDE | {"n_tasks": 1000}, BATCH),
-    "100,000 x 256, 60 tasks, batches of 4,096, layers of 512": (
-        WIDE | {"n_samples": 100_000, "n_features": 256},
-        BATCH | {"batch_size": 4096, "hidden_layer_sizes": (512, 512)},
-    ),
-}
-GPU_ROUNDS, GPU_EPOCHS = 3, 10
 
 #: Rows of which features are made, and times that it is done.
 TRANSFORM_ROWS, TRANSFORM_ROUNDS = (1_000, 20_000, 200_000), 15
@@ -251,41 +237,6 @@ def epoch_part(rounds):
             looped = bare.fit(ours.n_iter_)
             results.append({"case": case, "ours": fitted, "bare": looped})
         print(epoch_table(results).splitlines()[-1], flush=True)
-    return results
-
-
-def gpu_part(rounds):
-    """Fit and ``transform`` on a GPU: beside the bare loop there, and ours on the CPU."""
-    if not torch.cuda.is_available():
-        return []
-    results = []
-    for case, (options, settings) in GPU_CASES.items():
-        problem = make_multitask_factors(random_state=0, **options)
-        X, Y = problem.X.astype(np.float32), problem.Y
-        settings = {"n_components": 20, "random_state": 0} | settings
-        ours = SparseSharedDisentangler(**settings, max_iter=GPU_EPOCHS, device="cuda")
-        on_cpu = clone(ours).set_params(device="cpu", max_iter=3)
-        timed_fit(clone(ours).set_params(max_iter=2), X, Y)  # warms up
-        cpu = timed_fit(on_cpu, X, Y)
-        batch_size = ours._budget(len(X))[0]
-        for _ in range(rounds or GPU_ROUNDS):
-            fitted = timed_fit(ours, X, Y)
-            bare = BareLoop(
-                problem,
-                settings["n_components"],
-                batch_size,
-                settings.get("hidden_layer_sizes", HIDDEN),
-                "cuda",
-            )
-            looped = bare.fit(GPU_EPOCHS)
-            row = {"case": case, "machine": machine()}
-            row["gpu"] = torch.cuda.get_device_name()
-            row |= {"batch": batch_size, "rows": len(X)}
-            row |= {"ours": fitted, "bare": looped, "cpu": cpu}
-            row["transform"] = list(seconds(ours.transform, X))
-            row["transform on the CPU"] = list(seconds(on_cpu.transform, X))
-            results.append(row)
-        print(gpu_table(results).splitlines()[-1], flush=True)
     return results
 
 
@@ -619,29 +570,6 @@ def epoch_table(results):
     return table(heads, rows)
 
 
-def gpu_table(results):
-    rows = []
-    for case in dict.fromkeys(r["case"] for r in results):
-        found = [r for r in results if r["case"] == case]
-        ours, bare, cpu = (
-            [r[name]["epoch"][0] for r in found] for name in ("ours", "bare", "cpu")
-        )
-        steps = -(-found[0]["rows"] // found[0]["batch"])
-        rates = (
-            np.median([r["rows"] / r[name][0] for r in found]) / 1e6
-            for name in ("transform", "transform on the CPU")
-        )
-        cells = [case, str(len(found)), f"{found[0]['batch']:,}"]
-        cells += [ratio(ours, bare), ratio(cpu, ours, 1)]
-        cells += [f"{1e3 * np.median(ours) / steps:.2f}"]
-        rows.append(cells + [f"{rate:.2f}" for rate in rates])
-    heads = (
-        "case, rounds, batch, an epoch over the bare loop's, the CPU's epoch over it, "
-    )
-    heads += "a step (ms), transform (million rows a second), the same on the CPU"
-    return table(heads, rows)
-
-
 def transform_table(results):
     rows = []
     for n_rows in TRANSFORM_ROWS:
@@ -726,25 +654,11 @@ def peer_table(results):
 PARTS = {
     "epoch": (epoch_part, epoch_table),
     "transform": (transform_part, transform_table),
-    "gpu": (gpu_part, gpu_table),
     "import": (import_part, import_table),
     "check": (check_part, check_table),
     "growth": (growth_part, growth_table),
     "peers": (peer_part, peer_table),
 }
-
-GPU_SECTION = """
-### On a GPU
-
-Fits of {epochs} epochs on one {gpu}, beside the bare loop there, which is not recorded as a
-graph, and ours in one thread of the same machine's CPU; times on the wall, of an epoch the
-median. A step is that of the fit on the GPU. `transform` takes rows of numpy, and gives
-numpy back; float32.
-
-{table}
-
-{machine}.
-"""
 
 SECTION = """## Speed
 
@@ -774,7 +688,7 @@ The bare pass has the same network on rows that are standardised already, in pie
 size that is best for it, in inference mode; float32.
 
 {transform}
-{gpu}
+
 ### Import
 
 Over `import torch, sklearn.base`, in fresh processes.
@@ -813,20 +727,14 @@ ridge regression on its features.
 def section():
     """The part of the report, from the saved results."""
     saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if not set(PARTS) <= set(saved) | {"gpu"}:
+    if not set(PARTS) <= set(saved):
         return ""
-    if saved.get("gpu"):
-        first = saved["gpu"][0]
-        saved["gpu"] = GPU_SECTION.format(
-            table=gpu_table(saved["gpu"]), epochs=GPU_EPOCHS, **first
-        )
     return SECTION.format(
         epochs=GROWTH_EPOCHS,
         peer_epochs=PEER_EPOCHS,
         rate=RATE,
         machine=saved["machine"],
-        gpu=saved.get("gpu", ""),
-        **{n: show(saved[n]) for n, (_, show) in PARTS.items() if n != "gpu"},
+        **{name: show(saved[name]) for name, (_, show) in PARTS.items()},
     )
 
 
@@ -848,15 +756,10 @@ def main():
         for part in options.parts:
             run, show = PARTS[part]
             results = run(options.rounds)
-            if not results:
-                print(f"{part}: not possible here")
-                continue
             print(show(results), flush=True)
             if options.rounds is None:
                 saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-                saved[part] = results
-                if part != "gpu":  # rows of which say themselves where they are from
-                    saved["machine"] = machine()
+                saved |= {"machine": machine(), part: results}
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
                 write_readme()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -83,23 +81,3 @@ def test_ratios_are_taken_within_rounds():
 def test_a_part_that_is_not_there_leaves_the_section_out(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "speed.json")
     assert suite.section() == ""
-
-
-def test_the_gpu_has_a_section_where_it_was_measured(tmp_path, monkeypatch):
-    def taken(x):
-        return {"epoch": [x, x], "whole": [x, x]}
-
-    row = {"case": "a case", "gpu": "some GPU", "machine": "a machine", "batch": 10}
-    row |= {"rows": 100, "ours": taken(0.1), "bare": taken(0.2), "cpu": taken(0.5)}
-    row |= {"transform": [1e-4, 1e-4], "transform on the CPU": [2e-4, 2e-4]}
-    assert "| 0.50 (0.50-0.50) | 5.0 (5.0-5.0) | 10.00 | 1.00 | 0.50 |" in (
-        suite.gpu_table([row])
-    )
-    saved = json.loads(suite.RESULTS.read_text())
-    monkeypatch.setattr(suite, "RESULTS", tmp_path / "speed.json")
-    saved.pop("gpu", None)
-    suite.RESULTS.write_text(json.dumps(saved))
-    assert "### On a GPU" not in suite.section()
-    suite.RESULTS.write_text(json.dumps(saved | {"gpu": [row]}))
-    assert "10 epochs on one some GPU" in suite.section()
-    assert suite.section().count("a machine.") == 1
