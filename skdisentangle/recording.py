@@ -69,6 +69,8 @@ class RecordedSteps:
     ----------
     state : TrainingState
         Whose steps they are. Its rates become tensors, which a record can read.
+    options : TrainingOptions
+    generator : torch.Generator
     record : callable, default=cuda_graph
         Records what a function does.
     """
@@ -76,43 +78,37 @@ class RecordedSteps:
     def __init__(
         self,
         state: TrainingState,
+        options: TrainingOptions,
+        generator: torch.Generator,
         record: Callable[
             [Callable[[], Tensor]], tuple[Callable[[], None], Tensor]
         ] = cuda_graph,
     ) -> None:
-        state.pace = state.theta.new_ones(())
-        group = state.optimizer.param_groups[0]
-        group["lr"] = torch.tensor(group["lr"], device=state.theta.device)
+        state.hold_rates()
+        self._state, self._options, self._generator = state, options, generator
         self._record = record
         self._taken: Counter[int] = Counter()
         self._recorded: dict[int, _Recorded] = {}
 
-    def __call__(
-        self,
-        state: TrainingState,
-        rows: Tensor,
-        labels: LabelTensors,
-        l1: Tensor,
-        options: TrainingOptions,
-        generator: torch.Generator,
-        part: None = None,
-    ) -> Tensor:
-        """One step; see :func:`skdisentangle.steps.step`."""
+    def _step(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
+        return step(self._state, rows, labels, l1, self._options, self._generator)
+
+    def __call__(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
+        """Take one; returns the codes, until the next of this size."""
         size = len(rows)
         self._taken[size] += 1
         if self._taken[size] <= FIRST_STEPS:
-            return step(state, rows, labels, l1, options, generator)
+            return self._step(rows, labels, l1)
         if size not in self._recorded:
             own = rows.clone(), labels.clone(), l1.clone()
-            n_steps = state.n_steps
-            replay, codes = self._record(lambda: step(state, *own, options, generator))
-            state.n_steps = n_steps  # it was recorded, not taken
+            n_steps = self._state.n_steps
+            replay, codes = self._record(lambda: self._step(*own))
+            self._state.n_steps = n_steps  # it was recorded, not taken
             self._recorded[size] = _Recorded(replay, _tensors(*own), codes)
         recorded = self._recorded[size]
-        for place, values in zip(
-            recorded.inputs, _tensors(rows, labels, l1), strict=True
-        ):
+        given = _tensors(rows, labels, l1)
+        for place, values in zip(recorded.inputs, given, strict=True):
             place.copy_(values)
         recorded.replay()
-        state.n_steps += 1
+        self._state.n_steps += 1
         return recorded.codes

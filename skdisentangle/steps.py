@@ -156,6 +156,20 @@ class TrainingState:
         else:
             self.pace = pace
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the length of the steps of the body."""
+        group = self.optimizer.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+    def hold_rates(self) -> None:
+        """Keep pace and learning rate in tensors from now on."""
+        self.pace = self.theta.new_ones(())
+        group = self.optimizer.param_groups[0]
+        group["lr"] = torch.tensor(group["lr"], device=self.theta.device)
+
     @classmethod
     def start(
         cls, body: nn.Module, theta: Tensor, options: TrainingOptions

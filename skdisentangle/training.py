@@ -124,7 +124,7 @@ def _pass(
     generator: torch.Generator,
     set_rate: Callable[[float], None] | None = None,
     shard: Shard | None = None,
-    take_step: Callable[..., Tensor] | None = None,
+    recorder: RecordedSteps | None = None,
 ) -> float:
     """Go through the batches once; return the mean loss over tasks and rows."""
     state.body.train()
@@ -146,16 +146,23 @@ def _pass(
         size = len(held) if sizes is None else sizes[number]
         part = None if shard is None else Part(shard.ranks, size)
         state.set_pace()
-        codes = (take_step or step)(state, held, batch, l1, options, generator, part)
+        if recorder is None:
+            codes = step(state, held, batch, l1, options, generator, part)
+        else:
+            codes = recorder(held, batch, l1)
         if number % LOSS_EVERY == 0:
             total += _loss(state, codes, batch, options, size) * size
             n_rows += size
     return float(options.ranks.sum(total)) / n_rows
 
 
-def _recorder(state: TrainingState, options: TrainingOptions) -> RecordedSteps | None:
+def _recorder(
+    state: TrainingState, options: TrainingOptions, generator: torch.Generator
+) -> RecordedSteps | None:
     """What takes the steps on a GPU, if they may be recorded."""
-    return RecordedSteps(state) if options.recorded and state.theta.is_cuda else None
+    if options.recorded and state.theta.is_cuda:
+        return RecordedSteps(state, options, generator)
+    return None
 
 
 def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
@@ -474,16 +481,12 @@ def train(
     state.n_labels = counts[1:]
     _set_noise(state, rows, labels, options, counts)
 
-    take_step = _recorder(state, options)
+    recorder = _recorder(state, options, generator)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
         rate = options.learning_rate * (1 + math.cos(angle)) / 2
-        group = state.optimizer.param_groups[0]
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+        state.set_learning_rate(rate)
 
     try:
         for epoch in range(1, n_epochs + 1):
@@ -503,7 +506,7 @@ def train(
                 generator,
                 set_rate,
                 shard,
-                take_step,
+                recorder,
             )
             _check_finite(state.theta, loss)
             history.losses.append(loss)
