@@ -52,8 +52,8 @@ __all__ = [
 
 #: Proximal gradient steps of the heads for each step of the encoder. With more, heads
 #: follow the noise of each batch. (One look at the rows for both, by the quadratic bound of
-#: each loss, takes a tenth of the time of an epoch less, but heads of classes that can be
-#: told apart lag behind: 6 of 16 fits kept a component too many, else 1.)
+#: each loss, would take less time, but heads of classes that can be told apart lag behind,
+#: and components too many stay.)
 INNER_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
