@@ -20,7 +20,7 @@ from benchmarks._runs import load, main
 from skdisentangle import basis, steps, training
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
-REPORT_SEEDS = range(5000, 5002)
+REPORT_SEEDS = range(5000, 5003)
 
 CASES = (
     "rho 0.9, 24 components",
@@ -32,8 +32,8 @@ CASES = (
 
 def _unsolved(*args, penalised, **options):
     """Heads of the last batches stand for those of all rows until the fit ends."""
-    if penalised:
-        _SOLVE_ALL(*args, penalised=True, **options)
+    if penalised or "part" in options:
+        _SOLVE_ALL(*args, penalised=penalised, **options)
 
 
 _SOLVE_ALL = training._solve_all
@@ -84,6 +84,11 @@ VARIANTS = {
         "alternating",
         {},
         ((basis, "_cost", _nonzeros_only),),
+    ),
+    "no look at uncorrelated bases": (
+        "alternating",
+        {},
+        ((training, "uncorrelated_basis", lambda *_: None),),
     ),
     "pairs not settled": (
         "alternating",

@@ -34,11 +34,18 @@ largest singular value is about the sum of the roots of the two dimensions (Marc
 
 Later, when penalties have made the heads sparse, pairs of components are looked at once
 more, see :func:`settled_basis`.
+
+With few outputs the sparsest basis need not be that of the factors: with 12 tasks for six
+factors some mixture most often saves a zero or two. So at the end we look, among rotations,
+for the sparsest basis whose components are uncorrelated. If there is one with hardly more
+nonzeros, then what makes the heads sparse makes the components uncorrelated, too, which
+mixtures have no reason to be. For correlated factors there is none: in six dimensions the
+sparsest rotation has about ten nonzeros more. See :func:`uncorrelated_basis`.
 """
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +53,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Basis", "change_outputs", "settled_basis", "simplest_basis"]
+__all__ = [
+    "Basis",
+    "change_outputs",
+    "has_few_outputs",
+    "settled_basis",
+    "simplest_basis",
+    "uncorrelated_basis",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -93,6 +107,21 @@ EARLY_SMALL, SMALL, NO_PART = 0.1, 0.05, 0.02
 #: higher dimensions the shears find the way.
 N_DRAWS, MAX_COLUMNS, SAME_COLUMN, LEAST_ANGLE, N_EXCHANGES = 1500, 300, 0.995, 0.05, 10
 MAX_EXCHANGE_RANK = 12
+
+#: Outputs for each component, at the most, that are few: with more, the sparsest basis is
+#: that of the factors.
+FEW_OUTPUTS = 4
+
+#: Starts of the search among rotations, fewer in high dimensions, where most starts find the
+#: best; it ends when that has been found so often. No search in higher dimensions.
+MAX_ROTATIONS, ROTATIONS_BUDGET, OFTEN_ENOUGH, MAX_ROTATION_RANK = 30, 1000, 4, 20
+
+#: Components with no more correlation than this are uncorrelated; the correlation around
+#: which one begins to count.
+UNCORRELATED, CORRELATED = 0.15, 0.1
+
+#: How strongly a column stays where the outputs that do without it leave it open.
+STAY = 1e-2
 
 #: A shear of a pair must save so many nonzeros; so many shears at the most, and sizes of one
 #: that are tried.
@@ -311,6 +340,102 @@ def _exchanged(heads: FloatArray, rng: np.random.Generator) -> list[FloatArray]:
     return bases
 
 
+def _correlation(basis: FloatArray) -> FloatArray:
+    """Correlation of the components whose heads are white heads @ basis; zero diagonal."""
+    inverse = np.linalg.inv(basis)
+    unit = inverse / np.linalg.norm(inverse, axis=1, keepdims=True)
+    correlation: FloatArray = unit @ unit.T
+    np.fill_diagonal(correlation, 0.0)
+    return correlation
+
+
+def _rotate(heads: FloatArray, basis: FloatArray) -> FloatArray:
+    """Rotate pairs of the columns of ``heads @ basis`` as long as that saves nonzeros.
+
+    Of all angles those are tried at which some output loses one of the two.
+    """
+    heads, basis = heads @ basis, basis.copy()
+    for _ in range(MAX_SWEEPS):
+        moved = False
+        for pair in combinations(range(heads.shape[1]), 2):
+            both = heads[:, pair]
+            there = both[np.hypot(*both.T) > NO_PART]
+            if not len(there):
+                continue
+            angle = np.arctan2(*there.T)
+            cos, sin = np.cos(angle), np.sin(angle)
+            first, second = both[:, [0]], both[:, [1]]
+            counts = _nonzeros(first * cos - second * sin, EARLY_SMALL)
+            counts += _nonzeros(first * sin + second * cos, EARLY_SMALL)
+            best = int(np.argmin(counts))
+            if counts[best] < _nonzeros(both, EARLY_SMALL).sum() - LEAST_SAVING:
+                turn = np.array([[cos[best], sin[best]], [-sin[best], cos[best]]])
+                heads[:, pair], basis[:, pair] = both @ turn, basis[:, pair] @ turn
+                moved = True
+        if not moved:
+            break
+    return basis
+
+
+def _relieved(heads: FloatArray, basis: FloatArray) -> FloatArray:
+    """Columns turned to what the outputs that do without them say, where they say it."""
+    columns = basis.copy()
+    small = np.abs(heads @ basis) < EARLY_SMALL
+    stay = STAY * np.eye(len(basis))
+    for m, without in enumerate(small.T):
+        rest = heads[without]
+        column = np.linalg.solve(rest.T @ rest + stay, basis[:, m])
+        columns[:, m] = column / np.linalg.norm(column)
+    return columns
+
+
+def _parameters(heads: FloatArray, basis: FloatArray) -> tuple[float, float, float]:
+    """Nonzeros of a basis, correlated pairs, and the largest correlation."""
+    correlation = _correlation(basis)
+    nonzeros = _nonzeros(heads @ basis * _lengths(basis), EARLY_SMALL).sum()
+    pairs = _nonzeros(correlation, CORRELATED).sum() / 2
+    return float(nonzeros), float(pairs), float(np.abs(correlation).max())
+
+
+def has_few_outputs(n_outputs: int, n_components: int) -> bool:
+    """Whether a basis of uncorrelated components is worth looking for."""
+    most = FEW_OUTPUTS * n_components
+    return 1 < n_components <= min(MAX_ROTATION_RANK, n_outputs) and n_outputs <= most
+
+
+def _uncorrelated(heads: FloatArray, basis: FloatArray) -> FloatArray | None:
+    """Sparsest basis of uncorrelated components, if it is hardly less sparse than another.
+
+    Parameters
+    ----------
+    heads : ndarray of shape (n_outputs, rank)
+        Of white codes, rows of length one.
+    basis : ndarray of shape (rank, rank)
+        The other, symmetric.
+    """
+    n_outputs, rank = heads.shape
+    rng = np.random.default_rng(0)
+    starts = [np.eye(rank)]  # the rotation that is nearest to it
+    for _ in range(int(np.clip(ROTATIONS_BUDGET // rank**2, 3, MAX_ROTATIONS))):
+        starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
+    nonzeros, pairs, _ = _parameters(heads, basis)
+    best, fewest, most = None, nonzeros + pairs, nonzeros + rank / 2
+    same, n_times = SAME * n_outputs, 0
+    for start in starts:
+        columns = _relieved(heads, _rotate(heads, start))
+        if np.linalg.svd(columns, compute_uv=False)[-1] < LEAST_ANGLE:
+            continue
+        nonzeros, pairs, largest = _parameters(heads, columns)
+        if largest > UNCORRELATED or nonzeros > most:
+            continue
+        if nonzeros + pairs < fewest - same:
+            best, fewest, n_times = columns, nonzeros + pairs, 0
+        n_times += nonzeros + pairs <= fewest + same
+        if n_times == OFTEN_ENOUGH:
+            break
+    return best
+
+
 def simplest_basis(
     coef: Tensor,
     correlation: Tensor,
@@ -387,6 +512,51 @@ def simplest_basis(
     transform = whiten.copy()
     transform[:, :rank] = whiten[:, :rank] @ np.linalg.inv(best).T / lengths
     return Basis(torch.from_numpy(transform).to(coef), torch.from_numpy(new).to(coef))
+
+
+def uncorrelated_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
+    """Basis of uncorrelated components that is about as sparse as the one there is.
+
+    It may have no more nonzeros in excess than it has correlated pairs less, as either is
+    a parameter; and, as there are many to choose from, no more than half of the components.
+    By a smooth count of the nonzeros of heads without penalties, which errors of the heads
+    blur: whether exact ones are as sparse has to be seen.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+        Heads without penalties on the components in use; zero elsewhere.
+    correlation : Tensor of shape (n_components, n_components)
+        Correlation matrix of the components.
+
+    Returns
+    -------
+    Basis or None
+        None if there is none, if it is the one there is, or if outputs are not few.
+        Components that no output uses stay as they are.
+    """
+    heads = coef.double().cpu().numpy()
+    matrix = correlation.double().cpu().numpy()
+    chosen, used = np.flatnonzero(heads.any(0)), heads.any(1)
+    if not has_few_outputs(int(used.sum()), len(chosen)):
+        return None
+    variance, axes = np.linalg.eigh(matrix[np.ix_(chosen, chosen)])
+    if variance[0] < EMPTY:
+        return None
+    root = (axes * np.sqrt(variance)) @ axes.T
+    whiten = np.linalg.inv(root)
+    white = heads[:, chosen] @ root
+    sizes = np.linalg.norm(white[used], axis=1, keepdims=True)
+    unit_heads = white[used] / sizes.clip(np.finfo(np.float64).tiny)
+    best = _uncorrelated(unit_heads, whiten)
+    if best is None:
+        return None
+    lengths = _lengths(best)
+    new = np.zeros_like(heads)
+    new[:, chosen] = white @ best * lengths
+    full = np.eye(len(matrix))
+    full[np.ix_(chosen, chosen)] = whiten @ np.linalg.inv(best).T / lengths
+    return Basis(torch.from_numpy(full).to(coef), torch.from_numpy(new).to(coef))
 
 
 def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:

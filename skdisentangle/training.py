@@ -8,7 +8,9 @@ factor switches off the components that would have become it. Then the basis is 
 which the heads are sparsest (:mod:`skdisentangle.basis`), and the penalty asked for
 refines the supports; after two thirds all of it settles while the learning rate, a half
 cosine over the whole fit, goes to zero. Where no basis can be chosen, plain L1 finds the
-components up to a third of the fit. A plateau of the loss ends a stage early.
+components up to a third of the fit. A plateau of the loss ends a stage early. At the very
+end heads are solved on all rows, and where outputs are few a basis of uncorrelated
+components is tried.
 """
 
 from __future__ import annotations
@@ -21,7 +23,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .basis import Basis, change_outputs, settled_basis, simplest_basis
+from .basis import (
+    Basis,
+    change_outputs,
+    has_few_outputs,
+    settled_basis,
+    simplest_basis,
+    uncorrelated_basis,
+)
 from .distributed import Part, Ranks, Shard
 from .encoders import last_linear
 from .losses import (
@@ -629,7 +638,9 @@ def finish(
     """Replace running statistics and moving heads by those of all rows.
 
     Afterwards the components have mean zero and variance one over the rows, and the
-    heads are optimal for them. No head is on a component that does not vary.
+    heads are optimal for them. No head is on a component that does not vary. Where outputs
+    are few for the components in use, these are made uncorrelated if that leaves the heads
+    about as sparse.
 
     Parameters
     ----------
@@ -638,6 +649,21 @@ def finish(
     rows, labels, options
         As in :func:`train`.
     """
+    codes = _exact_heads(state, rows, labels, options)
+    coef = state.theta[:, :-1]
+
+    def is_worth_it() -> bool:
+        return has_few_outputs(int(coef.any(1).sum()), int(coef.any(0).sum()))
+
+    if options.ranks.first(is_worth_it):
+        _try_uncorrelated(state, codes, rows, labels, options)
+    state.copy_first(options.ranks)
+
+
+def _exact_heads(
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+) -> Tensor:
+    """Set statistics and heads to those of all rows; return the standardised components."""
     ranks = options.ranks
     raw = _raw_components(state.body, rows)
     share = labels.row_weights
@@ -660,11 +686,65 @@ def finish(
     codes.mul_(varies)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
     state.theta = torch.cat([coef * varies, intercept], dim=1)
-    shard = ranks.shard(len(labels))
-    part = None if shard is None else Part(ranks, shard.n_rows)
+    part = _part(labels, ranks)
     _solve_all(state, codes, labels, options, penalised=True, part=part)
     _check_finite(state.theta)
-    state.copy_first(ranks)
+    return codes
+
+
+def _part(labels: LabelRows, ranks: Ranks) -> Part | None:
+    """Of which rows those here are a part; None if they are all."""
+    shard = ranks.shard(len(labels))
+    return None if shard is None else Part(ranks, shard.n_rows)
+
+
+def _try_uncorrelated(
+    state: TrainingState,
+    codes: Tensor,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+) -> None:
+    """Change to a basis of uncorrelated components, if exact heads are as sparse in it.
+
+    They may have no more nonzeros in excess than there are components: the choice of the
+    basis is by heads without penalties, whose errors can make any basis look as good as
+    another. ``codes`` are standardised, and the heads exact for them.
+    """
+    layer = last_linear(state.body)
+    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+        return
+    ranks, kept = options.ranks, _snapshot(state)
+    used = state.theta[:, :-1] != 0
+    correlation = _correlation(codes, labels, ranks)
+    codes.mul_(used.any(0))
+    part = _part(labels, ranks)
+    _solve_all(state, codes, labels, options, penalised=False, part=part)
+    coef = state.theta[:, :-1] * used.any(1, keepdim=True)
+    basis = ranks.first(lambda: uncorrelated_basis(coef.cpu(), correlation))
+    if basis is None:
+        _restore(state, kept)
+        return
+    std = (state.var + EPS).sqrt()
+    change_outputs(layer, state.optimizer, state.mean, std, basis.transform.to(coef))
+    state.theta[:, :-1] = basis.coef.to(coef)
+    _exact_heads(state, rows, labels, options)
+
+    def is_as_sparse() -> bool:
+        excess = int((state.theta[:, :-1] != 0).sum()) - int(used.sum())
+        return excess <= int(used.any(0).sum())
+
+    if not ranks.first(is_as_sparse):
+        _restore(state, kept)
+
+
+def _correlation(codes: Tensor, labels: LabelRows, ranks: Ranks) -> Tensor:
+    """Correlation of standardised components over all rows, on the CPU."""
+    weights = labels.row_weights
+    total = len(codes) if weights is None else weights.sum()
+    rows = codes.T if weights is None else codes.T * weights
+    count = ranks.sum(codes.new_full((), float(total)))
+    return (ranks.sum(rows @ codes) / count).double().cpu()
 
 
 def _solve_all(

@@ -10,8 +10,10 @@ from skdisentangle import basis as basis_module
 from skdisentangle.basis import (
     _medians,
     change_outputs,
+    has_few_outputs,
     settled_basis,
     simplest_basis,
+    uncorrelated_basis,
 )
 from skdisentangle.encoders import last_linear
 
@@ -234,6 +236,83 @@ def test_last_linear():
     assert last_linear(computed) is None
     layer.weight.requires_grad_(False)
     assert last_linear(layer) is None
+
+
+def worst_match(codes, components):
+    """Of all factors the lowest correlation with the best component."""
+    n = codes.shape[1]
+    return np.abs(np.corrcoef(codes.T, components.T)[:n, n:]).max(1).min()
+
+
+def test_with_few_outputs_uncorrelated_components_tell_the_factors():
+    """Of twelve outputs of one to three of six factors mixtures are as sparse."""
+    found = {"sparsest": 0, "uncorrelated": 0}
+    for seed in range(15):
+        coef = sparse_heads(seed, n_outputs=12, n_components=6)
+        codes = correlated_codes(seed, 6, 0.0, n_rows=4000)
+        heads, other = mixed(seed, coef, codes)
+        basis = simplest_basis(heads, correlation(other), unit(12), unit(12), none(12))
+        other = other @ basis.transform
+        found["sparsest"] += int(worst_match(codes, other) > 0.98)
+        basis = uncorrelated_basis(basis.coef, correlation(other))
+        if basis is not None:
+            other = other @ basis.transform
+        found["uncorrelated"] += int(worst_match(codes, other) > 0.98)
+    assert found["sparsest"] + 3 <= found["uncorrelated"], found
+
+
+def sheared(codes, coef, amount):
+    """The first component takes in some of the second; codes, heads, and their scale."""
+    other = codes.clone()
+    other[:, 0] += amount * codes[:, 1]
+    std = other.std(0, correction=0)
+    heads = coef.clone()
+    heads[:, 1] -= amount * coef[:, 0]
+    return other / std, heads * std
+
+
+@pytest.mark.parametrize(
+    ("n_outputs", "rho", "finds"), [(12, 0.0, True), (12, 0.5, False), (60, 0.0, False)]
+)
+def test_uncorrelated_basis(n_outputs, rho, finds):
+    """It is found if there is one and outputs are few; seven components, one not in use."""
+    coef = torch.zeros(n_outputs, 7, dtype=torch.float64)
+    coef[:, :6] = sparse_heads(3, n_outputs, n_components=6)
+    codes = correlated_codes(0, 7, rho, n_rows=4000)
+    other, heads = sheared(codes, coef, 0.6)
+    basis = uncorrelated_basis(heads, correlation(other))
+    assert (basis is not None) == finds
+    if finds:
+        back = other @ basis.transform
+        torch.testing.assert_close(back @ basis.coef.T, other @ heads.T)
+        assert back.std(0, correction=0).numpy() == pytest.approx(np.ones(7))
+        torch.testing.assert_close(back[:, 6], other[:, 6])
+        assert worst_match(codes[:, :6], back[:, :6]) > 0.99
+
+
+def test_a_basis_that_is_uncorrelated_and_sparse_stays():
+    coef = sparse_heads(3, 12, n_components=6)
+    codes = correlated_codes(0, 6, 0.0, n_rows=4000)
+    white = codes @ torch.linalg.inv(torch.linalg.cholesky(correlation(codes))).T
+    basis = uncorrelated_basis(coef, correlation(white))
+    back = white if basis is None else white @ basis.transform
+    assert worst_match(white, back) > 0.999
+
+
+@pytest.mark.parametrize("coef", [torch.zeros(4, 3), torch.eye(4)[:, :1]])
+def test_no_uncorrelated_basis_of_less_than_two_components(coef):
+    coef = coef.double()
+    n_components = coef.shape[1]
+    eye = torch.eye(n_components, dtype=torch.float64)
+    assert uncorrelated_basis(coef, eye) is None
+
+
+def test_few_outputs_are_few_for_the_components():
+    assert has_few_outputs(12, 6)
+    assert not has_few_outputs(60, 6)
+    assert not has_few_outputs(5, 6)  # they do not even span the components
+    assert not has_few_outputs(3, 1)
+    assert not has_few_outputs(60, 30)
 
 
 def test_few_outputs(monkeypatch):

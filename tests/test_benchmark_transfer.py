@@ -65,6 +65,7 @@ def small(request, monkeypatch):
 
 # Other packages use what is deprecated; ours are tested without this elsewhere.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 @pytest.mark.parametrize("method", _features.METHODS)
 def test_every_method_goes_through_both_suites(method, small):
     if (absent := missing_peer(method)) is not None:

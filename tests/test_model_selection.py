@@ -228,7 +228,7 @@ class TestAuto:
         X, Y, _ = make_problem(seed=5, n_samples=240)
         Y = Y[:, [0, 1, 3, 4, 6, 7]]
         Y[:, ::2] += 0.7 * np.random.default_rng(0).normal(size=(240, 3))
-        weak = quick(sparsity=0.001).fit(X, Y)
+        weak = quick(sparsity=0.0001).fit(X, Y)
         auto = quick(sparsity="auto").fit(X, Y)
         assert auto.sparsity_ in path_module.SPARSITIES
         assert np.count_nonzero(auto.coef_) < np.count_nonzero(weak.coef_)

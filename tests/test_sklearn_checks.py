@@ -58,16 +58,23 @@ ESTIMATORS = [
 ]
 
 
+#: These fit to every sparse format, and take as long as all others together.
+SLOW = ("check_estimator_sparse_array", "check_estimator_sparse_matrix")
+
+
 def checks():
-    """Pairs of estimator and check, with marks of those that are expected to fail."""
+    """Pairs of estimator and check, with marks of those that fail or are slow."""
     for number, estimator in enumerate(ESTIMATORS):
         for pair in estimator_checks_generator(
             estimator, expected_failed_checks=expected_to_fail(estimator), mark="xfail"
         ):
-            _, check = getattr(pair, "values", pair)
+            checked, check = getattr(pair, "values", pair)
             library = check.keywords.get("array_namespace", "numpy")
             mixed = "X_ns_and_device" in check.keywords
-            if number == 0 or (library == "numpy" and not mixed):
+            if number and check.func.__name__ in SLOW:
+                marks = (*getattr(pair, "marks", ()), pytest.mark.slow)
+                yield pytest.param(checked, check, marks=marks)
+            elif number == 0 or (library == "numpy" and not mixed):
                 yield pair
 
 

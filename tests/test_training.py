@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skdisentangle import steps, training
+from skdisentangle.basis import Basis
 from skdisentangle.distributed import ALONE, Part
 from skdisentangle.losses import Block, loss_values
 from skdisentangle.penalties import MANY_LABELS
@@ -149,6 +150,66 @@ def test_weights_of_rows_count_in_the_choice_of_a_basis():
         assert change_basis(state, rows, labels, options, first=True)
         ends.append((state.theta, state.body[-1].weight.detach()))
     torch.testing.assert_close(ends[0], ends[1])
+
+
+def mixed_pair(rho):
+    """Few tasks of three columns; the first component is a mixture of two, near the end."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(2000, 4, generator=generator, dtype=torch.float64)
+    rows = (1 - rho) ** 0.5 * drawn[:, :3] + rho**0.5 * drawn[:, 3:]
+    coef = torch.tensor(
+        [[1, 0.6, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1]]
+    ).double()
+    options = replace(
+        make()[2],
+        blocks=(Block("regression", slice(0, 6), slice(0, 6)),),
+        spread=torch.ones(6, dtype=torch.float64),
+        task_weights=torch.full((6,), 1 / 6, dtype=torch.float64),
+    )
+    layer = torch.nn.Linear(3, 4).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(4, 3))
+        layer.weight[0, 1] = 0.6
+        layer.bias.zero_()
+    theta = torch.zeros(6, 5, dtype=torch.float64)
+    theta[:, :3] = coef @ torch.linalg.inv(layer.weight[:3].detach())
+    state = TrainingState.start(torch.nn.Sequential(layer), theta, options)
+    state.based = True
+    return rows, LabelTensors(rows @ coef.T, None, None), options, state
+
+
+@pytest.mark.parametrize(("rho", "found"), [(0.0, True), (0.5, False)])
+def test_at_the_end_uncorrelated_components_are_looked_for(rho, found):
+    rows, labels, options, state = mixed_pair(rho)
+    before = state.body[0].weight.detach().clone()
+    finish(state, rows, labels, options)
+    raw = state.body(rows).detach()[:, (state.theta[:, :-1] != 0).any(0)]
+    assert raw.shape[1] == 3
+    both = torch.corrcoef(torch.cat([rows, raw], dim=1).T)[:3, 3:].abs()
+    assert bool(both.max(1).values.min() > 0.99) == found
+    assert torch.equal(before, state.body[0].weight) != found
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_what_exact_heads_do_not_bear_out_is_taken_back(rho, monkeypatch):
+    """A basis that looks sparse by heads with errors."""
+    rows, labels, options, state = mixed_pair(rho)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "uncorrelated_basis", lambda *_: None)
+        finish(state, rows, labels, options)
+    ends = state.theta.clone(), state.body[0].weight.detach().clone()
+    turn = torch.linalg.qr(
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
+    )
+
+    def any_rotation(coef, correlation):
+        transform = turn.Q.double()
+        return Basis(transform, coef @ torch.linalg.inv(transform).T)
+
+    monkeypatch.setattr(training, "uncorrelated_basis", any_rotation)
+    finish(state, rows, labels, options)
+    torch.testing.assert_close(state.theta, ends[0])
+    assert torch.equal(state.body[0].weight, ends[1])
 
 
 def test_no_basis_is_chosen_without_penalties_or_a_last_linear_layer():

@@ -120,6 +120,7 @@ main("demo --help".split)  # arg-type
 """
 
 
+@pytest.mark.slow
 def test_users_see_the_types(tmp_path):
     """All that is right passes, and each line that is wrong is reported."""
     (tmp_path / "right.py").write_text(RIGHT)

@@ -17,8 +17,10 @@ condition, taken at its word, holds for nearly every fit. Of a pair we ask for m
   coefficients beside them; true ones stand alone. The tasks that use i without j must be
   more than twice those whose coefficient on j is small.
 - *Correlation.* A basis chosen for its zeros has no reason to make the components
-  uncorrelated. If they are, the factors have been found twice over, by two criteria that
-  do not know of each other; then one task of the pair is enough, unless the gap is missing.
+  uncorrelated, nor one chosen for that, as it may be where tasks are few, to have the zeros
+  of the sparsest. If both is so, the factors have been found twice over, by two criteria
+  that do not know of each other; then one task of the pair is enough, unless the gap is
+  missing.
 
 The numbers in these rules were chosen on development problems of the suite
 "identifiability" in ``benchmarks``, and hold on others (see the page of the benchmarks).

@@ -17,12 +17,22 @@ KINDS = st.sampled_from(["continuous", "discrete", "mixed"])
 SEEDS = st.integers(0, 2**16)
 every_metric = pytest.mark.parametrize("name", METRICS)
 
+#: As many small models are trained for one score as other metrics need altogether.
+LONG = ("infom", "infoc", "infoe")
+every_metric_often = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+        for name in METRICS
+    ],
+)
+
 
 def quickly(n_examples):
     return settings(max_examples=n_examples, deadline=None, derandomize=True)
 
 
-@every_metric
+@every_metric_often
 @quickly(6)
 @given(KINDS, SEEDS)
 def test_order_of_codes(name, kind, seed):
@@ -35,7 +45,7 @@ def test_order_of_codes(name, kind, seed):
     assert_allclose(permuted, score, atol=1e-9)
 
 
-@every_metric
+@every_metric_often
 @quickly(6)
 @given(KINDS, SEEDS)
 def test_scale_sign_and_offset_of_codes(name, kind, seed):
@@ -53,7 +63,7 @@ def test_scale_sign_and_offset_of_codes(name, kind, seed):
     assert_allclose(scaled, score, atol=1e-6)
 
 
-@every_metric
+@every_metric_often
 @quickly(6)
 @given(KINDS, SEEDS, st.sampled_from([0.0, 1.0, -1e9, 1e-300]))
 def test_dead_codes_change_nothing(name, kind, seed, value):
