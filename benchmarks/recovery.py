@@ -211,8 +211,8 @@ Seeds from {seed}; {machine}.
 
 {table}
 
-What the table says of the limits: tasks must be many enough for their supports to vary. With
-15 tasks for 6 factors a pair of factors often stays mixed; 30 were enough.
+What the table says of the limits: 15 tasks were enough for 6 independent factors. Fewer, and
+correlated factors, are in the next parts.
 """
 
 

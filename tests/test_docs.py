@@ -101,8 +101,10 @@ LONG = {
 QUOTED = """
 idea | New tasks from few labels | fit_task | 20 | 0.916
 idea | New tasks from few labels | ridge | 20 | 0.047
-objective | What each piece of the method does | defaults | rho 0.9 | 0.992
-objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.028
+objective | What each piece of the method does | defaults | rho 0.9 | 0.997
+objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.027
+objective | What each piece of the method does | defaults | 12 tasks | 0.987
+objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.943
 missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998
 missing_labels | Recovery of known factors | 20 components | D m | 0.999
 missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.977
@@ -115,14 +117,14 @@ images | DSprites | ours | D | 0.999
 images | Glyphs | ours | D | 0.843
 failures | Recovery of known factors | 30 tasks | D m | 0.997
 failures | Recovery of known factors | 30 tasks | D w | 0.997
-failures | Recovery of known factors | 15 tasks | D m | 0.932
-failures | Recovery of known factors | 15 tasks | D w | 0.927
+failures | Recovery of known factors | 15 tasks | D m | 0.994
+failures | Recovery of known factors | 15 tasks | D w | 0.992
 failures | The method on hard problems | 24 components | D | 0.999
 failures | The method on hard problems | 24 components | worst | 0.999
 failures | The method on hard problems | 24 components | identifiable | 10 of 10
-failures | The method on hard problems | 12 tasks | D | 0.912
-failures | The method on hard problems | 12 tasks | worst | 0.655
-failures | The method on hard problems | 12 tasks | identifiable | 2 of 10
+failures | The method on hard problems | 12 tasks | D | 0.987
+failures | The method on hard problems | 12 tasks | worst | 0.861
+failures | The method on hard problems | 12 tasks | identifiable | 7 of 10
 failures | The method on hard problems | 500 rows | D | 0.991
 failures | The method on hard problems | 500 rows | worst | 0.988
 failures | The method on hard problems | 80 labelled rows a task | D | 0.977
@@ -130,9 +132,9 @@ failures | The method on hard problems | 80 labelled rows a task | worst | 0.970
 failures | The method on hard problems | 20% of labels wrong | D | 0.975
 failures | The method on hard problems | 20% of labels wrong | worst | 0.966
 failures | The method on hard problems | every task uses all factors | D | 0.37
-failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.745
+failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.744
 failures | Whether the factors can be believed | two factors tied | report: | 60%
-failures | Whether the factors can be believed | rho 0.9 | median D, i | 0.998
+failures | Whether the factors can be believed | rho 0.9 | median D, i | 0.999
 failures | Whether the factors can be believed | rho 0.9, 20 tasks | D >= | 0%
 failures | Glyphs | ours | D | 0.843
 failures | New tasks from few labels | ridge | 20 | 0.047
