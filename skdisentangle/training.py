@@ -722,12 +722,16 @@ def _try_uncorrelated(
     _solve_all(state, codes, labels, options, penalised=False, part=part)
     coef = state.theta[:, :-1] * used.any(1, keepdim=True)
     basis = ranks.first(lambda: uncorrelated_basis(coef.cpu(), correlation))
+    _restore(state, kept)
     if basis is None:
-        _restore(state, kept)
         return
     std = (state.var + EPS).sqrt()
     change_outputs(layer, state.optimizer, state.mean, std, basis.transform.to(coef))
-    state.theta[:, :-1] = basis.coef.to(coef)
+    # From the heads with penalties: without, those of classes that can be told apart are
+    # large, and would stay so.
+    back = torch.linalg.inv(basis.transform.double()).T.to(coef)
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
+    state.theta = torch.cat([coef @ back, intercept], dim=1)
     _exact_heads(state, rows, labels, options)
 
     def is_as_sparse() -> bool:
