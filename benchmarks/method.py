@@ -1,6 +1,6 @@
 """Suite "method": the hard problems, each solver at its defaults.
 
-    python -m benchmarks.method --jobs 2                  # the report, about 50 minutes
+    python -m benchmarks.method --jobs 2                  # the report, over an hour
     python -m benchmarks.method --seeds 100 102           # for development
     python -m benchmarks.method --cases "500 rows" --solvers alternating --seeds 100 102
 

@@ -39,8 +39,9 @@ With few outputs the sparsest basis need not be that of the factors: with 12 tas
 factors some mixture most often saves a zero or two. So at the end we look, among rotations,
 for the sparsest basis whose components are uncorrelated. If there is one with hardly more
 nonzeros, then what makes the heads sparse makes the components uncorrelated, too, which
-mixtures have no reason to be. For correlated factors there is none: in six dimensions the
-sparsest rotation has about ten nonzeros more. See :func:`uncorrelated_basis`.
+mixtures have no reason to be. For correlated factors there is none, unless the heads are all
+error: in six dimensions the sparsest rotation has about ten nonzeros more. See
+:func:`uncorrelated_basis`.
 """
 
 from __future__ import annotations
