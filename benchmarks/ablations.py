@@ -17,7 +17,7 @@ import torch
 
 from benchmarks import method
 from benchmarks._runs import load, main
-from skdisentangle import basis, steps, training
+from skdisentangle import all_rows, basis, steps, training
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5003)
@@ -36,7 +36,7 @@ def _unsolved(*args, penalised, **options):
         _SOLVE_ALL(*args, penalised=penalised, **options)
 
 
-_SOLVE_ALL = training._solve_all
+_SOLVE_ALL = all_rows._solve_all
 
 
 def _nonzeros_only(heads, columns):
@@ -55,7 +55,7 @@ VARIANTS = {
     "few labels not penalised more": (
         "alternating",
         {},
-        ((training, "few_labels_factor", torch.ones_like),),
+        ((all_rows, "few_labels_factor", torch.ones_like),),
     ),
     "no change of basis": (
         "alternating",
@@ -73,7 +73,7 @@ VARIANTS = {
     "basis from the heads of the last batches": (
         "alternating",
         {},
-        ((training, "_solve_all", _unsolved),),
+        ((all_rows, "_solve_all", _unsolved),),
     ),
     "basis by shears only, no exchange": (
         "alternating",
@@ -88,12 +88,12 @@ VARIANTS = {
     "no look at uncorrelated bases": (
         "alternating",
         {},
-        ((training, "uncorrelated_basis", lambda *_: None),),
+        ((all_rows, "uncorrelated_basis", lambda *_: None),),
     ),
     "pairs not settled": (
         "alternating",
         {},
-        ((training, "settled_basis", lambda *_: None),),
+        ((all_rows, "settled_basis", lambda *_: None),),
     ),
     'solver="bilevel"': ("bilevel", {}, ()),
     'solver="bilevel", first-order': (

@@ -35,6 +35,7 @@ from ._sklearn import (
     available_if,
     fit_context,
 )
+from .all_rows import finish, score_state
 from .array_api import follows_input
 from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
@@ -70,7 +71,7 @@ from .persistence import FileMixin, OnnxMixin
 from .rows import LabelRows, Rows
 from .steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .tasks import TaskSet
-from .training import History, finish, score_state, threads, train, train_pass
+from .training import History, threads, train, train_pass
 from .validation import (
     layer_sizes,
     learned_task_weights,

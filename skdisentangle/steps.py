@@ -107,6 +107,9 @@ class TrainingOptions:
     recorded: bool = False
 
 
+Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
+
+
 @dataclass
 class TrainingState:
     """All that changes while fitting.
@@ -195,6 +198,16 @@ class TrainingState:
             optimizer=optimizer,
             input_noise=options.input_noise or 0.0,
         )
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what the components and heads of a fit are made of."""
+        weights = {k: v.detach().clone() for k, v in self.body.state_dict().items()}
+        return weights, self.theta.clone(), self.mean.clone(), self.var.clone()
+
+    def restore(self, kept: Snapshot) -> None:
+        """Go back to a snapshot, whose tensors become the state's."""
+        self.body.load_state_dict(kept[0])
+        self.theta, self.mean, self.var = kept[1:]
 
     def copy_first(self, ranks: Ranks) -> None:
         """Take body, heads and statistics of the first rank, bit by bit."""

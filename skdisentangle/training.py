@@ -1,6 +1,7 @@
 """The outer loop: batches, stages, choice of the basis, stopping.
 
-What is done on a batch is in :mod:`skdisentangle.steps`.
+What is done on a batch is in :mod:`skdisentangle.steps`, what is done on all rows in
+:mod:`skdisentangle.all_rows`.
 
 **Stages.** The first sixth of a fit is free of penalties: a component that no task uses
 gets no gradient, and a penalty that is there before an encoder has learned to see a
@@ -21,28 +22,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .basis import (
-    Basis,
-    change_outputs,
-    has_few_outputs,
-    settled_basis,
-    simplest_basis,
-    uncorrelated_basis,
+from .all_rows import (
+    change_basis,
+    check_finite,
+    chunk_rows,
+    count_different,
+    count_labels,
+    few_labels,
+    set_noise,
 )
-from .distributed import Part, Ranks, Shard
-from .encoders import last_linear
-from .losses import (
-    LOSSES,
-    block_scores,
-    split_heads,
-    split_labels,
-    task_scores,
-    tasks_to_outputs,
-)
-from .noise import MAX_ROWS, InputNoise, choose_input_noise
-from .penalties import few_labels_factor, output_weights, penalty_weights
+from .distributed import Part, Shard
+from .losses import LOSSES, block_scores, split_heads, split_labels
+from .noise import InputNoise
+from .penalties import output_weights, penalty_weights
 from .recording import RecordedSteps
 from .rows import (
     Batches,
@@ -50,42 +44,16 @@ from .rows import (
     LabelRows,
     LabelTensors,
     Rows,
-    RowsInBlocks,
     gather,
     shuffled_batches,
 )
-from .solvers import (
-    augment,
-    pad_weights,
-    solve_penalized_heads,
-    standard_errors,
-    sum_tensors,
-)
-from .steps import EPS, TrainingOptions, TrainingState, step
+from .solvers import pad_weights
+from .steps import TrainingOptions, TrainingState, step
 
-__all__ = [
-    "History",
-    "change_basis",
-    "finish",
-    "score_state",
-    "threads",
-    "train",
-    "train_pass",
-]
-
-#: Rows that go through the body at a time when the whole of X is looked at.
-CHUNK_ROWS = 4096
+__all__ = ["History", "threads", "train", "train_pass"]
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
-#: And values of standardised rows, at the most, where they are not in memory.
-CHUNK_VALUES = 2**25
-
-#: Labels that are counted at a time.
-LABELS_AT_ONCE = 2**21
-
-#: Values of raw components in the statistics at the end of a fit.
-PART_VALUES = 2**19
 
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
@@ -100,9 +68,8 @@ MIN_EPOCHS_TO_SETTLE = 5
 #: When to look for a basis of the components that makes the heads sparser.
 BASIS_TIMES = (*STAGES[:2], 1 / 2)
 
-#: Rows that the correlations of the components are estimated from, at the most; and in
-#: ``partial_fit``, for each component, at the least.
-BASIS_ROWS, ROWS_PER_COMPONENT = 8192, 10
+#: Rows for each component that ``partial_fit`` chooses a basis on, at the least.
+ROWS_PER_COMPONENT = 10
 
 #: A penalty that no loss pays.
 NEVER = 1e6
@@ -174,13 +141,6 @@ def _recorder(
     return None
 
 
-def _few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
-    """By how much more each output is penalised because its task has few labels."""
-    if state.n_labels is None:
-        return None
-    return tasks_to_outputs(few_labels_factor(state.n_labels), options.blocks)
-
-
 def _loss(
     state: TrainingState,
     codes: Tensor,
@@ -205,7 +165,7 @@ def _gathered(
     rows: Rows, labels: LabelRows, batches: Batches
 ) -> Iterator[tuple[Tensor, LabelTensors]]:
     """Rows and labels of each batch, gathered for a few batches at a time."""
-    n_rows = min(_chunk_rows(rows), GATHERED_LABELS // labels.targets.shape[1])
+    n_rows = min(chunk_rows(rows), GATHERED_LABELS // labels.targets.shape[1])
     parts = batches.parts() if isinstance(batches, BatchesInParts) else [batches]
     for part in parts:
         at_once = max(1, n_rows // max(1, *map(len, part)))
@@ -228,7 +188,7 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         sharing=0.0 if free else options.sharing,
         reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
         spread=options.spread,
-        factor=_few_labels(state, options),
+        factor=few_labels(state, options),
     )
     if state.based:
         # Else a task with few labels, of which a batch has one or two, wakes components
@@ -255,7 +215,7 @@ def train_pass(
     """
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
     state.input_noise = options.input_noise or 0.0
-    seen = _count_labels(rows, labels, options.ranks)
+    seen = count_labels(rows, labels, options.ranks)
     state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
@@ -263,160 +223,6 @@ def train_pass(
     l1 = _l1(state, options, progress)
     batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
     return _pass(state, rows, labels, batches, l1, options, generator)
-
-
-def _sample(labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS) -> Tensor:
-    """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
-    shard = ranks.shard(len(labels))
-    n_rows = len(labels) if shard is None else shard.n_rows
-    step = math.ceil(n_rows / most)
-    some = torch.arange(0, n_rows, step, device=labels.targets.device)
-    return some if shard is None else shard.here(some)
-
-
-def _count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
-    """Labels of each task; those of equal rows count once, like one of a larger weight."""
-    return _count_different(rows, labels, ranks)[1:]
-
-
-def _count_different(
-    rows: Rows, labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS
-) -> Tensor:
-    """Different rows, then those among them with a label of each task.
-
-    Those of all ranks are counted. Rows are taken for equal if one random projection of
-    theirs is. Of more than ``most`` rows, a sample is counted, and stands for all.
-    """
-    some = _sample(labels, ranks, most)
-    parts = []
-    for index in some.split(max(1, _chunk_rows(rows) // 4)):
-        held = rows[index]
-        generator = torch.Generator().manual_seed(0)
-        axis = torch.randn(held.shape[1], generator=generator, dtype=torch.float64)
-        parts.append((held.double() * axis.to(held.device)).sum(1))
-    projected = ranks.rows(torch.cat(parts))
-    decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
-    groups, group = decimals.unique(return_inverse=True)
-    n_rows, n_tasks = len(projected), labels.targets.shape[1]
-    if labels.weights is None:
-        count = projected.new_full((1 + n_tasks,), len(groups))
-    else:
-        known = ranks.rows(labels.weights[some])
-        counts = [projected.new_full((1,), len(groups))]
-        for part in known.split(max(1, LABELS_AT_ONCE // n_rows), dim=1):
-            there = (part != 0).to(part)
-            seen = part.new_zeros(len(groups), part.shape[1])
-            counts.append((seen.index_add_(0, group, there) > 0).sum(0))
-        count = torch.cat([part.to(projected) for part in counts])
-    count = count.clamp_min_(1).to(held.dtype)
-    return count * ranks.count(len(labels)) / n_rows
-
-
-def _set_noise(
-    state: TrainingState,
-    rows: Rows,
-    labels: LabelRows,
-    options: TrainingOptions,
-    counts: Tensor,
-) -> None:
-    """Choose the noise on the rows, where it is not given."""
-    if options.input_noise is not None:
-        state.input_noise = options.input_noise
-        return
-    ranks = options.ranks
-    # Of wide rows fewer: they are made dense, and held together.
-    most = min(MAX_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
-    some = _sample(labels, ranks, most)
-    known = labels[some].of_all(ranks)
-    sampled = len(known) / ranks.count(len(labels))
-    # Counted in this sample: where rows are repeated, a smaller one has more different
-    # rows than its share.
-    n_labels = _count_different(rows, labels, ranks, most)[1:] * sampled
-    held = ranks.rows(rows[some])
-    state.input_noise = ranks.first(
-        lambda: choose_input_noise(
-            held, known, options.blocks, n_rows=float(counts[0]), n_labels=n_labels
-        )
-    )
-
-
-def change_basis(
-    state: TrainingState,
-    rows: Rows,
-    labels: LabelRows,
-    options: TrainingOptions,
-    *,
-    first: bool,
-) -> bool:
-    """Change the components to a basis in which the heads are sparser, if there is one.
-
-    Only where the body ends in a linear layer, in which the change can be made.
-
-    Parameters
-    ----------
-    state : TrainingState
-        Changed in place.
-    rows, labels, options
-        As in :func:`train`.
-    first : bool
-        Whether this is the choice among all bases, at the end of the time without
-        penalties, in which components that no task needs are switched off for good;
-        else pairs of the components in use are looked at once more.
-
-    Returns
-    -------
-    bool
-        Whether the basis was changed.
-    """
-    layer = last_linear(state.body)
-    if layer is None or (options.sparsity == 0 and options.sharing == 0):
-        return False
-    ranks = options.ranks
-    some = _sample(labels, ranks)
-    # From here on each rank has the sample of all.
-    raw = ranks.rows(_raw_components(state.body, rows, some)).double()
-    _check_finite(raw)
-    known = labels[some].of_all(ranks)
-    share = known.row_weights
-    share = raw.new_ones(len(raw)) if share is None else share.double()
-    share = share / share.sum()
-    mean = share @ raw
-    centred = raw - mean
-    std = (share @ centred.square() + EPS).sqrt()
-    codes = centred / std
-    correlation = (codes.T * share) @ codes
-    if first or options.bilevel is not None:
-        # The heads of the last batches, or of one small support, are ten times noisier.
-        codes = codes.to(state.theta)
-        _solve_all(state, codes, known, options, penalised=not first)
-    coef = state.theta[:, :-1]
-    if first:
-        n_labels = _count_labels(rows, labels, ranks)
-        errors = standard_errors(
-            augment(codes) @ state.theta.T,
-            known.targets,
-            known.weights,
-            options.blocks,
-            n_labels * len(known) / ranks.count(len(labels)),
-            coef.shape[1],
-        )
-
-    def choose() -> Basis | None:
-        if not first:
-            return settled_basis(coef.cpu(), correlation)
-        weights = output_weights(options.blocks, coef)
-        return simplest_basis(coef.cpu(), correlation, weights, options.spread, errors)
-
-    basis = ranks.first(choose)
-    if basis is None:
-        return False
-    transform, new = basis.transform.to(coef), basis.coef.to(coef)
-    change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), transform)
-    state.theta[:, :-1] = new
-    state.mean.zero_()
-    state.var.fill_(1.0)
-    state.based = True
-    return True
 
 
 @dataclass
@@ -486,9 +292,9 @@ def train(
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= n_rows and options.bilevel is None
     every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
-    counts = _count_different(rows, labels, options.ranks)
+    counts = count_different(rows, labels, options.ranks)
     state.n_labels = counts[1:]
-    _set_noise(state, rows, labels, options, counts)
+    set_noise(state, rows, labels, options, counts)
 
     recorder = _recorder(state, options, generator)
 
@@ -517,7 +323,7 @@ def train(
                 shard,
                 recorder,
             )
-            _check_finite(state.theta, loss)
+            check_finite(state.theta, loss)
             history.losses.append(loss)
             score = None if validate is None else validate(state)
             if score is not None:
@@ -526,7 +332,7 @@ def train(
                 if progress >= STAGES[-1] or epoch == n_epochs:
                     stale = 0 if score > best_score + tol else stale + 1
                     if score > best_score or kept is None:
-                        best_score, kept = score, _snapshot(state)
+                        best_score, kept = score, state.snapshot()
             if score is None or progress < STAGES[-1]:
                 stale = 0 if loss < best - tol else stale + 1
                 best = min(best, loss)
@@ -550,19 +356,9 @@ def train(
             raise  # the others go on, and cannot finish without this one
         history.interrupted = True
     if kept is not None:
-        _restore(state, kept)
+        state.restore(kept)
     state.body.eval()
     return history
-
-
-def _check_finite(*values: Tensor | float) -> None:
-    """Raise ValueError if what a fit works with has left the range of numbers."""
-    if not all(torch.as_tensor(value).isfinite().all() for value in values):
-        raise ValueError(
-            "The fit diverged, its numbers are not finite any more. Lower "
-            "learning_rate_init or input_noise; if the encoder is a module, or "
-            "scale_inputs is off, bring the columns of X to about the same scale."
-        )
 
 
 def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> bool:
@@ -576,207 +372,3 @@ def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> 
     window = min(n_iter_no_change, max(1, len(losses) // 10))
     before = min(losses[:-window])
     return before - min(losses[-window:]) <= 100 * tol * abs(losses[0])
-
-
-_Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
-
-
-def _snapshot(state: TrainingState) -> _Snapshot:
-    weights = {k: v.detach().clone() for k, v in state.body.state_dict().items()}
-    return weights, state.theta.clone(), state.mean.clone(), state.var.clone()
-
-
-def _restore(state: TrainingState, kept: _Snapshot) -> None:
-    state.body.load_state_dict(kept[0])
-    state.theta, state.mean, state.var = kept[1:]
-
-
-def _raw_components(body: nn.Module, rows: Rows, which: Tensor | None = None) -> Tensor:
-    """Raw components of all rows, or of those given, in evaluation mode."""
-    body.eval()
-    which = torch.arange(len(rows)) if which is None else which
-    out: Tensor | None = None
-    start = 0
-    with torch.no_grad():
-        for index in which.split(_chunk_rows(rows)):
-            part = body(rows[index])
-            if out is None:
-                out = part.new_empty(len(which), part.shape[1])
-            out[start : start + len(part)] = part
-            start += len(part)
-    assert out is not None
-    return out
-
-
-def _chunk_rows(rows: Rows | RowsInBlocks) -> int:
-    """Rows to look at together."""
-    if isinstance(rows, RowsInBlocks):
-        return rows.chunk_rows
-    return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
-
-
-def score_state(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
-) -> float:
-    """Mean over tasks of R2 or accuracy, with the running statistics."""
-    raw = _raw_components(state.body, rows)
-    codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
-    known = labels[:]
-    scores = task_scores(
-        codes @ state.theta.T,
-        known.targets,
-        known.weights,
-        options.blocks,
-        options.ranks,
-    )
-    return float(scores.nanmean())
-
-
-def finish(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
-) -> None:
-    """Replace running statistics and moving heads by those of all rows.
-
-    Afterwards the components have mean zero and variance one over the rows, and the
-    heads are optimal for them. No head is on a component that does not vary. Where outputs
-    are few for the components in use, these are made uncorrelated if that leaves the heads
-    about as sparse.
-
-    Parameters
-    ----------
-    state : TrainingState
-        Changed in place.
-    rows, labels, options
-        As in :func:`train`.
-    """
-    codes = _exact_heads(state, rows, labels, options)
-    coef = state.theta[:, :-1]
-
-    def is_worth_it() -> bool:
-        return has_few_outputs(int(coef.any(1).sum()), int(coef.any(0).sum()))
-
-    if options.ranks.first(is_worth_it):
-        _try_uncorrelated(state, codes, rows, labels, options)
-    state.copy_first(options.ranks)
-
-
-def _exact_heads(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
-) -> Tensor:
-    """Set statistics and heads to those of all rows; return the standardised components."""
-    ranks = options.ranks
-    raw = _raw_components(state.body, rows)
-    share = labels.row_weights
-    share = raw.new_ones(len(raw)) if share is None else share
-    share = (share / ranks.sum(share.sum())).double()
-    # In parts, and in place: all rows in double precision would be more than the rest.
-    size = max(1, PART_VALUES // raw.shape[1])
-    parts = list(zip(share.split(size), raw.split(size), strict=True))
-    mean = ranks.sum(sum_tensors(weight @ part.double() for weight, part in parts))
-    var = sum_tensors(
-        weight @ (part.double() - mean).square() for weight, part in parts
-    )
-    state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
-    _check_finite(state.var)
-    codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
-    # Nothing moves the coefficients of what does not vary but for rounding: they would stay.
-    eps = max(torch.finfo(raw.dtype).eps, 1e-12)
-    least = (eps * mean).square() + torch.finfo(torch.float32).tiny
-    varies = (state.var > least).to(raw)
-    codes.mul_(varies)
-    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
-    state.theta = torch.cat([coef * varies, intercept], dim=1)
-    part = _part(labels, ranks)
-    _solve_all(state, codes, labels, options, penalised=True, part=part)
-    _check_finite(state.theta)
-    return codes
-
-
-def _part(labels: LabelRows, ranks: Ranks) -> Part | None:
-    """Of which rows those here are a part; None if they are all."""
-    shard = ranks.shard(len(labels))
-    return None if shard is None else Part(ranks, shard.n_rows)
-
-
-def _try_uncorrelated(
-    state: TrainingState,
-    codes: Tensor,
-    rows: Rows,
-    labels: LabelRows,
-    options: TrainingOptions,
-) -> None:
-    """Change to a basis of uncorrelated components, if exact heads are as sparse in it.
-
-    They may have no more nonzeros in excess than there are components: the choice of the
-    basis is by heads without penalties, whose errors can make any basis look as good as
-    another. ``codes`` are standardised, and the heads exact for them.
-    """
-    layer = last_linear(state.body)
-    if layer is None or (options.sparsity == 0 and options.sharing == 0):
-        return
-    ranks, kept = options.ranks, _snapshot(state)
-    used = state.theta[:, :-1] != 0
-    correlation = _correlation(codes, labels, ranks)
-    codes.mul_(used.any(0))
-    part = _part(labels, ranks)
-    _solve_all(state, codes, labels, options, penalised=False, part=part)
-    coef = state.theta[:, :-1] * used.any(1, keepdim=True)
-    basis = ranks.first(lambda: uncorrelated_basis(coef.cpu(), correlation))
-    _restore(state, kept)
-    if basis is None:
-        return
-    std = (state.var + EPS).sqrt()
-    change_outputs(layer, state.optimizer, state.mean, std, basis.transform.to(coef))
-    # From the heads with penalties: without, those of classes that can be told apart are
-    # large, and would stay so.
-    back = torch.linalg.inv(basis.transform.double()).T.to(coef)
-    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
-    state.theta = torch.cat([coef @ back, intercept], dim=1)
-    _exact_heads(state, rows, labels, options)
-
-    def is_as_sparse() -> bool:
-        excess = int((state.theta[:, :-1] != 0).sum()) - int(used.sum())
-        return excess <= int(used.any(0).sum())
-
-    if not ranks.first(is_as_sparse):
-        _restore(state, kept)
-
-
-def _correlation(codes: Tensor, labels: LabelRows, ranks: Ranks) -> Tensor:
-    """Correlation of standardised components over all rows, on the CPU."""
-    weights = labels.row_weights
-    total = len(codes) if weights is None else weights.sum()
-    rows = codes.T if weights is None else codes.T * weights
-    count = ranks.sum(codes.new_full((), float(total)))
-    return (ranks.sum(rows @ codes) / count).double().cpu()
-
-
-def _solve_all(
-    state: TrainingState,
-    codes: Tensor,
-    labels: LabelRows,
-    options: TrainingOptions,
-    *,
-    penalised: bool,
-    part: Part | None = None,
-) -> None:
-    """Solve for the heads on the codes of all rows, from the heads there are."""
-    coef = state.theta[:, :-1]
-    solution = solve_penalized_heads(
-        codes,
-        labels.targets,
-        labels.weights,
-        options.blocks,
-        output_weights(options.blocks, coef),
-        sparsity=options.sparsity if penalised else 0.0,
-        sharing=options.sharing if penalised else 0.0,
-        reweighted=options.reweighted and penalised,
-        coef=coef,
-        intercept=state.theta[:, -1],
-        row_weights=labels.row_weights,
-        part=part,
-        spread=options.spread,
-        factor=_few_labels(state, options),
-    )
-    state.theta[:, :-1] = solution.coef
-    state.theta[:, -1] = solution.intercept

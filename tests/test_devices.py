@@ -19,7 +19,7 @@ from scipy import sparse
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skdisentangle import SparseSharedDisentangler, blocks, inputs, training
+from skdisentangle import SparseSharedDisentangler, all_rows, blocks, inputs, training
 from skdisentangle.recording import RecordedSteps
 
 from .conftest import quick
@@ -171,7 +171,7 @@ def steps_only(monkeypatch):
     Heads of classes that can be told apart grow as long as they are solved for, and the
     least difference with them.
     """
-    monkeypatch.setattr(training, "has_few_outputs", lambda *_: False)
+    monkeypatch.setattr(all_rows, "has_few_outputs", lambda *_: False)
 
 
 @pytest.mark.usefixtures("steps_only")

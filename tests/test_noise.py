@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import RidgeCV
 
-from skdisentangle import SparseSharedDisentangler, noise, training
+from skdisentangle import SparseSharedDisentangler, all_rows, noise
 from skdisentangle.losses import Block
 from skdisentangle.noise import MOST, TIMES, InputNoise, choose_input_noise
 from skdisentangle.rows import LabelTensors
@@ -203,7 +203,7 @@ def test_wide_rows_are_looked_at_a_part_of_the_columns_at_a_time(monkeypatch):
 
 def test_repeated_rows_are_counted_in_the_sample(monkeypatch):
     # Of 240 different rows, ten times each, a sample of 200 has far more than 20.
-    monkeypatch.setattr(training, "MAX_ROWS", 200)
+    monkeypatch.setattr(all_rows, "MAX_ROWS", 200)
     X, y = _problem(240, 40, error=0.3)
     rows = np.random.default_rng(0).permutation(np.repeat(np.arange(240), 10))
     settings = {"encoder": "linear", "max_iter": 1, "random_state": 0}
