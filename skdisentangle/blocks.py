@@ -10,8 +10,9 @@ many as fit into it; the rows in it are shuffled, and cut into batches. Then the
 filled anew. So a batch mixes rows of some thirty places, other ones in each pass.
 
 What is at most as large as the buffer is held in memory as a whole. Which way is taken
-hangs on the shape alone, so that the same rows give the same fit from any container; but
-for the blocks of arrays that are stored in chunks, which are made of whole chunks.
+hangs on the shape alone, so that the same rows give the same fit, but for rounding, from any
+container; but for the blocks of arrays that are stored in chunks, which are made of whole
+chunks.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ from .inputs import (
     standardised_rows,
     unscaled,
 )
-from .labels import Labels
+from .labels import Labels, pandas_index
 from .losses import task_scores, tasks_to_outputs
 from .notebook import task_table
 from .path import choose_on_held_back_rows
@@ -101,13 +101,9 @@ WARN_LEVEL = 6
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
-    """Whether ``predict_proba`` is there: a single task must have classes."""
+    """Whether ``predict_proba`` is there: some task must have classes."""
     task_set = getattr(estimator, "_task_set", None)
-    if (
-        task_set is None
-        or len(task_set.tasks) > 1
-        or task_set.tasks[0].type != "regression"
-    ):
+    if task_set is None or any(task.type != "regression" for task in task_set.tasks):
         return True
     raise AttributeError("predict_proba is not available for a regression task.")
 
@@ -206,8 +202,9 @@ class SparseSharedDisentangler(
         one over the root of their number. ``"auto"`` chooses it on a share
         ``validation_fraction`` of the rows, held back: of a few strengths the one that
         leaves the fewest nonzero coefficients at no loss of prediction. The fit is
-        then on all rows, the same as with the number ``sparsity_``; it takes two to
-        four times as long. With ``warm_start`` it is chosen in the first fit.
+        then on all rows, with an int as ``random_state`` the same as with the number
+        ``sparsity_``; it takes two to four times as long. With ``warm_start`` it is chosen
+        in the first fit.
     sharing : float or "auto", default=0.1
         Strength of the penalty that keeps the tasks to few components together.
         ``"auto"`` chooses it like ``sparsity``; both together take about five times as
@@ -290,7 +287,8 @@ class SparseSharedDisentangler(
         Share of the rows to hold back for ``early_stopping``, and while ``"auto"``
         strengths are chosen.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the last fit.
+        Whether ``fit`` goes on from the last fit, with its encoder, tasks and input scales,
+        whatever ``encoder`` and its options say by then.
     active_only : bool, default=False
         Whether ``transform`` gives the active components only. Otherwise it gives all
         of them, and those that no task uses are zero.
@@ -323,6 +321,9 @@ class SparseSharedDisentangler(
     intercept_ : ndarray of shape (n_outputs,)
     tasks_ : list of skdisentangle.tasks.Task
         Name, type, classes and outputs (rows of ``coef_``) of each task.
+    classes_ : ndarray, or list of (ndarray or None)
+        Classes of the task, in the order of ``predict_proba``; of several tasks a list,
+        None for a regression task. Only where some task has classes.
     input_noise_ : float
         The noise of the fit.
     sparsity_, sharing_ : float
@@ -424,6 +425,8 @@ class SparseSharedDisentangler(
     }
 
     input_noise_: float
+    #: Whether the fit is one of those of ``cross_fit``.
+    _is_of_a_fold: bool = False
     _task_set: TaskSet
     _inputs: InputScaler
     _moments: InputMoments
@@ -718,7 +721,14 @@ class SparseSharedDisentangler(
             kept_labels = encoded.tensors(held_back, like)
 
             def validate(state: TrainingState) -> float:
-                return score_state(state, kept_rows, kept_labels, options)
+                score = score_state(state, kept_rows, kept_labels, options)
+                if math.isnan(score):
+                    raise ValueError(
+                        f"validation_fraction={self.validation_fraction} holds back rows "
+                        "without a label of a task that can be learned; raise it, or set "
+                        "early_stopping=False."
+                    )
+                return score
 
         callbacks = EpochCallbacks(None if quiet else self, max_iter, X, y)
 
@@ -754,7 +764,7 @@ class SparseSharedDisentangler(
                 validate=validate,
                 on_epoch=on_epoch,
             )
-            if quiet and history.interrupted:
+            if (quiet or self._is_of_a_fold) and history.interrupted:
                 raise KeyboardInterrupt  # an end of the whole, not of one fit of many
             self._finish(state, train_rows, train_labels, options)
         self.input_noise_ = float(state.input_noise)
@@ -961,8 +971,9 @@ class SparseSharedDisentangler(
         Returns
         -------
         ndarray or data frame of shape (n_samples,) or (n_samples, n_tasks)
-            Of the kind of the labels in ``fit``. A task that was left out is predicted
-            by its only value, or is missing.
+            Of the kind of the labels in ``fit``; a data frame or series of pandas with the
+            index of X, if that is a data frame of pandas. A task that was left out is
+            predicted by its only value, or is missing.
         """
         scores = self._scores(X)
         columns = []
@@ -976,7 +987,14 @@ class SparseSharedDisentangler(
                 columns.append(task.classes[(part[:, 0] > 0).astype(np.intp)])
             else:
                 columns.append(task.classes[part.argmax(1)])
-        return self._task_set.decode(columns)
+        return self._task_set.decode(columns, pandas_index(X))
+
+    @property
+    def classes_(self) -> Any:
+        """Classes of the task, or of each task, None for a regression task."""
+        check_is_fitted(self)
+        _has_classes(self)
+        return self._one_or_all([task.classes for task in self.tasks_])
 
     @available_if(_has_classes)
     @follows_input
@@ -1004,8 +1022,12 @@ class SparseSharedDisentangler(
                 out.append(np.column_stack([1 - positive, positive]))
             else:
                 out.append(softmax(part, axis=1))
+        return self._one_or_all(out)
+
+    def _one_or_all(self, values: list[Any]) -> Any:
+        """The value of the task, where labels are of one dimension, or the list."""
         single = self._task_set.container in ("1d", "pandas-series", "polars-series")
-        return out[0] if single else out
+        return values[0] if single else values
 
     @follows_input
     def score(
@@ -1179,7 +1201,7 @@ class SparseSharedDisentangler(
                     **options,
                 )
         except (OverflowError, TypeError, ValueError) as error:
-            if re.search(r"\bX\b", str(error)):
+            if re.search(r"\bX\b|feature names|sample\(s\)", str(error)):
                 raise
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(

@@ -421,13 +421,19 @@ def build_body(
     ------
     ValueError
         If ``input_shape`` does not hold ``n_features`` values, or a module of the
-        user's returns another width than ``n_components``.
+        user's returns another width than ``n_components`` or has nothing to train.
     TypeError
         If the callable does not return a module.
     """
     if not isinstance(encoder, str):
         body = _from_user(encoder, n_features, n_components, seed)
         _check_width(body, n_features, n_components)
+        if not any(weights.requires_grad for weights in body.parameters()):
+            raise ValueError(
+                f"encoder must have weights to be trained; {type(body).__name__} has none "
+                "with requires_grad=True. Give features that stay as they are to "
+                'encoder="linear".'
+            )
         return body
     widths = [n_features, *hidden_layer_sizes, n_components]
     n_weights = sum(one * other for one, other in pairwise(widths))

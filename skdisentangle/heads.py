@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import BaseEstimator, available_if
 from .array_api import follows_input, in_numpy
-from .labels import Labels
+from .labels import Labels, pandas_index
 from .losses import task_scores
 from .persistence import FileMixin
 from .supports import average_over_supports, head_prior
@@ -143,6 +143,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         ------
         NotFittedError
             If the disentangler is not fitted.
+        TypeError
+            If it is no disentangler.
         ValueError
             If X, y or weights are not as described, ``y`` has fewer than two classes or
             values, or ``task_type`` does not fit its labels.
@@ -152,17 +154,15 @@ class SparseTaskHead(FileMixin, BaseEstimator):
                 f"task_type must be one of {', '.join(map(repr, TASK_TYPES))}, or None "
                 f"to infer it; got {self.task_type!r}."
             )
+        fitted = _unfrozen(self.disentangler)
         try:
-            check_is_fitted(self.disentangler)
+            check_is_fitted(fitted)
         except NotFittedError as error:
             raise NotFittedError(
                 "disentangler must be fitted. A clone of it is not: for searches and "
                 "cross-validation, give sklearn.frozen.FrozenEstimator(disentangler)."
             ) from error
         # A later fit sets new attributes on the original, not on this copy.
-        fitted = self.disentangler
-        if isinstance(fitted, FrozenEstimator):
-            fitted = fitted.estimator
         fitted = copy.copy(in_numpy(fitted))
         codes, labels, weight = _read(fitted, X, y, sample_weight)
         task_set = TaskSet.build(
@@ -251,7 +251,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         Returns
         -------
         ndarray or series of shape (n_samples,)
-            Of the kind of the labels in ``fit``.
+            Of the kind of the labels in ``fit``; a series of pandas with the index of X,
+            if that is a data frame of pandas.
         """
         scores = self._scores(X)
         classes = self.task_.classes
@@ -261,7 +262,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             labels = classes[(scores[:, 0] > 0).astype(np.intp)]
         else:
             labels = classes[scores.argmax(1)]
-        return self._task_set.decode([labels])
+        return self._task_set.decode([labels], pandas_index(X))
 
     @available_if(_has_classes)
     @follows_input
@@ -319,6 +320,18 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         return out
 
 
+def _unfrozen(disentangler: Any) -> Any:
+    """The disentangler in a FrozenEstimator, or itself; TypeError if it is none."""
+    if isinstance(disentangler, FrozenEstimator):
+        disentangler = disentangler.estimator
+    if not hasattr(disentangler, "fit_task"):  # which only a disentangler has
+        raise TypeError(
+            "disentangler must be a SparseSharedDisentangler, or a FrozenEstimator of one; "
+            f"got {type(disentangler).__name__}."
+        )
+    return disentangler
+
+
 def _active_codes(disentangler: Any, X: Any) -> NDArray[np.float64]:
     codes = np.asarray(disentangler.transform(X), dtype=np.float64)
     active = disentangler.active_components_
@@ -329,8 +342,13 @@ def _read(
     disentangler: Any, X: Any, y: Any, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
     """Codes, labels and weights (of mean one) of the rows that count."""
+    if y is None:
+        raise ValueError(
+            "This SparseTaskHead estimator requires y to be passed, but the target y is "
+            "None. Give the labels of one task."
+        )
     codes = _active_codes(disentangler, X)
-    labels = Labels.read(y)
+    labels = Labels.read(y, argument="y")
     if len(labels.columns) != 1:
         raise ValueError(
             f"y must hold the labels of one task; got {len(labels.columns)} columns."

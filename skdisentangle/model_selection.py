@@ -197,7 +197,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         )
         seed = draw_seed(check_rng(self.random_state))
         kept = None if weight is None else np.asarray(sample_weight) != 0
-        folds = list(self._folds(X, kept, seed))
+        folds = list(self._folds(X, labels, kept, seed))
         params = self.get_params(deep=False)
         for name in ("sparsities", "sharings", "cv"):
             del params[name]
@@ -210,7 +210,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         rows = X, labels, weight
         losses, nonzeros, active = [], [], []
         for number, (train, test) in enumerate(folds, 1):
-            if not can_learn(labels.take(train)):
+            if not len(test) or not can_learn(labels.take(train)):
                 continue
             models = fit_path(trial, *take_rows(train, *rows), candidates, seed)
             held_rows = take_rows(test, *rows)
@@ -249,7 +249,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         return candidates[self.best_index_]
 
     def _folds(
-        self, X: Any, kept: NDArray[np.bool_] | None, seed: int
+        self, X: Any, labels: Labels, kept: NDArray[np.bool_] | None, seed: int
     ) -> Iterable[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Rows to fit on and rows left out; splitters see the rows that have a weight.
 
@@ -263,7 +263,9 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
 
             yield from KFold(n_splits, shuffle=True, random_state=seed).split(X)
         elif hasattr(self.cv, "split"):
-            yield from self.cv.split(X)
+            values = [column.values for column in labels.columns]
+            y = values[0] if len(values) == 1 else np.column_stack(values)
+            yield from self.cv.split(X, y)
         else:
             n_rows = X.shape[0] if kept is None else len(kept)
             place = np.full(n_rows, -1)

@@ -435,6 +435,11 @@ def sparsity_path(
             raise ValueError(f"sparsities must be at least 1; got {sparsities}.")
         sparsities = np.geomspace(0.5, 0.003, int(sparsities))
     values = check_strengths("sparsities", sparsities)
+    if "sparsity" not in getattr(estimator, "get_params", dict)():
+        raise TypeError(
+            "estimator must be a SparseSharedDisentangler, whose sparsity is to be varied; "
+            f"got {type(estimator).__name__}."
+        )
     model = clone(estimator).set_params(sparsity=values[0])
     model._validate_params()
     if model.sharing == "auto":

@@ -101,7 +101,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is not finite, or `total_variance` not a positive number.
         """
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
-        varying = X[:, np.ptp(X / 2, axis=0) > 0]
+        rounding = 4 * np.finfo(X.dtype).eps * np.abs(X / 2).max(axis=0)
+        varying = X[:, np.ptp(X / 2, axis=0) > rounding]
         if varying.size == 0:
             self.scale_ = 1.0
             return self

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .file_format import Content, is_list_of, numpy_dtype, numpy_name, plain, restored
-from .labels import Labels
+from .labels import ORDERED_CATEGORIES, Labels
 from .tasks import TASK_TYPES, Task, TaskSet
 
 __all__ = ["plain_tasks", "restored_tasks"]
@@ -28,6 +28,7 @@ def plain_tasks(task_set: TaskSet) -> dict[str, Any]:
     """Tasks as JSON, less what follows from their types and classes."""
     columns = []
     for number, task in enumerate(task_set.tasks):
+        _check_kept(task.name, task_set.dtypes[number])
         column = {
             "name": str(task.name),
             "type": task.type,
@@ -47,6 +48,19 @@ def plain_tasks(task_set: TaskSet) -> dict[str, Any]:
                 ) from error
         columns.append(column)
     return {"container": task_set.container, "columns": columns}
+
+
+def _check_kept(task: str, dtype: Any) -> None:
+    """Raise ValueError for categories of pandas that are no plain values."""
+    if getattr(dtype, "name", None) != "category":
+        return
+    kind = dtype.categories.inferred_type
+    if kind in ORDERED_CATEGORIES:
+        raise ValueError(
+            f"the labels of task {task!r} are categories of kind {kind!r}, which a file "
+            "does not hold; before the fit make strings of them, by "
+            "labels.cat.rename_categories(str)."
+        )
 
 
 def restored_tasks(found: Content) -> TaskSet:

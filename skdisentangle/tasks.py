@@ -9,16 +9,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .distributed import ALONE, Ranks
-from .labels import Column, Labels
+from .labels import ARGUMENT, Column, Labels
 from .losses import Block
 
-__all__ = ["TASK_TYPES", "Task", "TaskSet"]
+__all__ = ["TASK_TYPES", "Task", "TaskSet", "said_of_tasks"]
+
+Said = TypeVar("Said")
 
 TASK_TYPES = ("regression", "binary", "multiclass")
 
@@ -68,22 +70,61 @@ class Task:
         return np.repeat(self.classes[:1], n_rows)
 
 
-def _resolve_types(
-    task_types: str | Sequence[str | None] | Mapping[str, str] | None,
+def said_of_tasks(
+    said: Mapping[Any, Said],
     names: Sequence[str],
+    keys: Sequence[Any],
+    argument: str,
+    default: Said,
+) -> list[Said]:
+    """What a mapping says of each task.
+
+    Parameters
+    ----------
+    said : mapping
+        By the names of tasks, or by their keys.
+    names : sequence of str
+        Names of all tasks.
+    keys : sequence
+        Names of the columns as the user gave them, such as numbers; empty for arrays.
+    argument : str
+        Name of the mapping, for errors.
+    default
+        What holds for a task of which nothing is said.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    ValueError
+        If something is said of what is not a task.
+    """
+    known = {*names, *keys}
+    unknown = [name for name in said if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{argument} names {unknown[0]!r}, which is not a task; the tasks are "
+            f"{', '.join(map(repr, names[:10]))}."
+        )
+    return [
+        said.get(key, said.get(name, default))
+        for key, name in zip(keys or names, names, strict=True)
+    ]
+
+
+def _resolve_types(
+    task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
+    labels: Labels,
 ) -> list[str | None]:
     """Type of each task as said by the user, None where it is to be inferred."""
+    names = labels.names
     allowed = f"one of {', '.join(map(repr, TASK_TYPES))}"
     if task_types is None or isinstance(task_types, str):
         types: list[str | None] = [task_types] * len(names)
     elif isinstance(task_types, Mapping):
-        unknown = [name for name in task_types if name not in names]
-        if unknown:
-            raise ValueError(
-                f"task_types names {unknown[0]!r}, which is not a task; the tasks are "
-                f"{', '.join(map(repr, names[:10]))}."
-            )
-        types = [task_types.get(name) for name in names]
+        types = said_of_tasks(task_types, names, labels.keys, "task_types", None)
     else:
         types = list(task_types)
         if len(types) != len(names):
@@ -124,16 +165,17 @@ def _make_task(
         unit = float(np.abs(values).max()) or 1.0
         if unit > LARGEST_LABEL:
             raise ValueError(
-                f"Y_tasks: task {column.name!r} has labels too large to be predicted, of "
-                f"{unit:.3g}. Divide them by a number."
+                f"{column.argument}: task {column.name!r} has labels too large to be "
+                f"predicted, of {unit:.3g}. Divide them by a number."
             )
         mean = float(np.average(values / unit, weights=weight)) * unit
         spread = np.average(((values - mean) / unit) ** 2, weights=weight)
         scale = float(np.sqrt(spread)) * unit
         if scale <= 1e-12 * unit:
-            return Task(
-                column.name, index, kind, None, none, mean, 1.0, "has one value only"
-            )
+            reason = "has one value only"
+            if np.ptp(values) > 0:
+                reason = "varies too little for its size"
+            return Task(column.name, index, kind, None, none, mean, 1.0, reason)
         return Task(column.name, index, kind, None, none, mean, scale)
     if not column.categorical and np.any(present % 1 != 0):
         raise ValueError(
@@ -146,8 +188,16 @@ def _make_task(
             f"task_types: task {column.name!r} cannot be 'binary', it has "
             f"{len(classes)} classes."
         )
-    reason = {0: "has no label", 1: "has one class only"}.get(len(classes))
-    return Task(column.name, index, kind, classes, none, left_out=reason)
+    lacks = {0: "has no label", 1: "has one class only"}.get(len(classes))
+    return Task(column.name, index, kind, classes, none, left_out=lacks)
+
+
+def _declared_classes(classes: Any) -> NDArray[Any]:
+    """Sorted classes as said by the user; dates as objects, as they are read."""
+    values = np.asarray(classes)
+    return np.unique(
+        np.asarray(classes, dtype=object) if values.dtype.kind in "mM" else values
+    )
 
 
 def _rescaled(
@@ -236,7 +286,7 @@ class TaskSet:
         cls,
         labels: Labels,
         *,
-        task_types: str | Sequence[str | None] | Mapping[str, str] | None,
+        task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
         sample_weight: NDArray[np.float64],
         classes: Sequence[Any] | None = None,
         stacklevel: int = 3,
@@ -272,7 +322,7 @@ class TaskSet:
         UserWarning
             Once, naming the tasks that are left out.
         """
-        types = _resolve_types(task_types, labels.names)
+        types = _resolve_types(task_types, labels)
         here = labels
         if ranks.size > 1:
             labels = here.of_all(ranks)
@@ -285,7 +335,7 @@ class TaskSet:
                     weight = np.ones(len(column.values))  # of no account
                 tasks.append(_make_task(column, j, types[j], weight))
             else:
-                found = np.unique(np.asarray(declared))
+                found = _declared_classes(declared)
                 kind = types[j] or ("binary" if len(found) <= 2 else "multiclass")
                 if kind == "regression" or (kind == "binary" and len(found) > 2):
                     raise ValueError(
@@ -307,8 +357,9 @@ class TaskSet:
         if len(left_out) == len(tasks):
             reasons = sorted({f"{task.name!r} {task.left_out}" for task in left_out})
             raise ValueError(
-                "Y_tasks: no task can be learned: " + "; ".join(reasons[:5]) + ". At "
-                "least one task needs labels of two classes, or two values."
+                f"{labels.argument}: no task can be learned: "
+                + "; ".join(reasons[:5])
+                + ". At least one task needs labels of two classes, or two values."
             )
         if left_out and stacklevel > 0:
             names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
@@ -359,12 +410,19 @@ class TaskSet:
         )
 
     def check(self, labels: Labels) -> None:
-        """Raise ValueError unless the labels have this set's number of tasks."""
+        """Raise ValueError unless the labels have this set's number of tasks.
+
+        Those of data frames must also have its names, in its order. Labels without names
+        go by position.
+        """
         if len(labels.columns) != len(self.tasks):
             raise ValueError(
-                f"Y_tasks has {len(labels.columns)} tasks, but the estimator was "
-                f"fitted on {len(self.tasks)}."
+                f"{labels.argument} has {len(labels.columns)} tasks, but the estimator "
+                f"was fitted on {len(self.tasks)}."
             )
+        if _is_frame(self) and _is_frame(labels):
+            names = [task.name for task in self.tasks]
+            _check_names(labels.names, names, labels.argument)
 
     def encode(
         self, labels: Labels, *, unseen_ok: bool = False
@@ -407,24 +465,38 @@ class TaskSet:
         present = column.values[labelled]
         targets = np.zeros(labels.n_rows)
         if task.classes is not None:
-            targets[labelled] = _class_indices(task, present, unseen_ok)
+            targets[labelled] = _class_indices(
+                task, present, unseen_ok, column.argument
+            )
             return targets, labelled
         if column.categorical and len(present):
             raise ValueError(
-                f"Y_tasks: task {task.name!r} is a regression task; got the "
+                f"{column.argument}: task {task.name!r} is a regression task; got the "
                 f"label {present.tolist()[0]!r}."
             )
         with np.errstate(over="ignore"):
             targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
         if not np.isfinite(targets).all():
             raise ValueError(
-                f"Y_tasks: task {task.name!r} has labels too large for those of the fit, "
-                f"which vary by {task.scale:.3g}."
+                f"{column.argument}: task {task.name!r} has labels too large for those "
+                f"of the fit, which vary by {task.scale:.3g}."
             )
         return targets, labelled
 
-    def decode(self, columns: Sequence[NDArray[Any]]) -> Any:
-        """Predictions, one array a task, in the labels' own container and types."""
+    def decode(self, columns: Sequence[NDArray[Any]], index: Any = None) -> Any:
+        """Predictions in the labels' own container and types.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of shape (n_rows,)
+            Predictions of each task.
+        index : pandas.Index, default=None
+            Of the rows, for a series or data frame of pandas; None numbers them.
+
+        Returns
+        -------
+        ndarray, series or data frame
+        """
         if self.container == "1d":
             return columns[0]
         if self.container == "2d":
@@ -432,18 +504,51 @@ class TaskSet:
             return np.column_stack([column.astype(dtype) for column in columns])
         library = self.container.split("-")[0]
         series = [
-            _to_series(library, key, column, dtype)
-            for key, column, dtype in zip(self.keys, columns, self.dtypes, strict=True)
+            _to_series(library, key, column, dtype, task)
+            for key, column, dtype, task in zip(
+                self.keys, columns, self.dtypes, self.tasks, strict=True
+            )
         ]
-        if self.container.endswith("series"):
-            return series[0]
+        single = self.container.endswith("series")
         if library == "pandas":
             import pandas as pd
 
-            return pd.concat(series, axis=1)
+            out = series[0] if single else pd.concat(series, axis=1)
+            return out if index is None else out.set_axis(index)
         import polars as pl
 
-        return pl.DataFrame(series)
+        return series[0] if single else pl.DataFrame(series)
+
+
+def _is_frame(labels: Labels | TaskSet) -> bool:
+    return labels.container in ("pandas", "polars")
+
+
+def _check_names(names: list[str], fitted: list[str], argument: str) -> None:
+    """Raise ValueError unless names are those of the fit, in its order."""
+    if names == fitted:
+        return
+    missing = set(fitted) - set(names)
+    if missing and (_are_numbers(names) or _are_numbers(fitted)):
+        return
+    place = next(j for j, name in enumerate(fitted) if names[j] != name)
+    raise ValueError(
+        f"{argument} must have the columns of the fit, in their order; column {place} is "
+        f"{names[place]!r}, and was {fitted[place]!r}. "
+        + (
+            f"There is no column {min(missing)!r}."
+            if missing
+            else "The names are the same, in another order."
+        )
+    )
+
+
+def _are_numbers(names: list[str]) -> bool:
+    """Whether names are those that pandas or polars give to columns without any."""
+    return any(
+        names == [f"{prefix}{j}" for j in range(len(names))]
+        for prefix in ("", "column_")
+    )
 
 
 def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
@@ -453,7 +558,7 @@ def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
 
 
 def _class_indices(
-    task: Task, present: NDArray[Any], unseen_ok: bool
+    task: Task, present: NDArray[Any], unseen_ok: bool, argument: str = ARGUMENT
 ) -> NDArray[np.intp]:
     classes = task.classes
     assert classes is not None
@@ -468,24 +573,38 @@ def _class_indices(
     unseen = present[index < 0]
     if len(unseen) and not unseen_ok:
         raise ValueError(
-            f"Y_tasks: task {task.name!r} has the label {unseen.tolist()[0]!r}, which is none "
-            f"of its {len(classes)} classes {classes[:10].tolist()}. Give all classes to the "
-            "first call of partial_fit, as classes=."
+            f"{argument}: task {task.name!r} has the label {unseen.tolist()[0]!r}, which "
+            f"is none of its {len(classes)} classes {classes[:10].tolist()}. They are those "
+            "of the first fit: for others fit anew, without warm_start, or give all classes "
+            "to the first call of partial_fit, as classes=."
         )
     return index
 
 
-def _to_series(library: str, name: Any, values: NDArray[Any], dtype: Any) -> Any:
+def _to_series(
+    library: str, name: Any, values: NDArray[Any], dtype: Any, task: Task
+) -> Any:
     """Series of predictions in the label's own data type, where it can hold them."""
+    # Whole numbers among which some are missing are read as floats.
+    whole = task.classes is not None and _are_whole(values)
     if library == "pandas":
         import pandas as pd
 
         series = pd.Series(values, name=name)
-        if dtype.name == "category" or values.dtype.kind not in "f":
+        if (
+            dtype.name == "category"
+            or values.dtype.kind != "f"
+            or (whole and dtype.kind in "iu")
+        ):
             return series.astype(dtype)
         return series
     import polars as pl
 
     if values.dtype.kind == "f":
-        return pl.Series(name, values)
+        series = pl.Series(name, values)
+        return series.cast(dtype) if whole and dtype.is_integer() else series
     return pl.Series(name, values.tolist(), dtype=dtype)
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and bool(np.all(values % 1 == 0))

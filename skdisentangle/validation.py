@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from .distributed import Ranks
-from .tasks import TaskSet
+from .tasks import TaskSet, said_of_tasks
 
 #: More threads than this are taken for a mistake: torch may end the process.
 MAX_THREADS = 1024
@@ -82,6 +82,12 @@ def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] 
         raise ValueError(f"sample_weight must not be negative; got {weight.min():.6g}.")
     if not weight.any():
         raise ValueError("sample_weight must hold a weight above zero; all are zero.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weight.sum()):
+            raise ValueError(
+                f"sample_weight holds numbers up to {weight.max():.6g}, whose sum is not "
+                "finite; divide them by a number."
+            )
     return None if np.ptp(weight) == 0 else weight
 
 
@@ -111,7 +117,7 @@ def row_weights_of_all(
 
 
 def learned_task_weights(
-    task_weight: ArrayLike | Mapping[str, float] | None, task_set: TaskSet
+    task_weight: ArrayLike | Mapping[Any, float] | None, task_set: TaskSet
 ) -> NDArray[np.float64]:
     """Weights of the learned tasks, in the order of the solvers, of mean one."""
     n_tasks = len(task_set.tasks)
@@ -119,13 +125,9 @@ def learned_task_weights(
         return np.ones(len(task_set.learned))
     if isinstance(task_weight, Mapping):
         names = [task.name for task in task_set.tasks]
-        unknown = [name for name in task_weight if name not in names]
-        if unknown:
-            raise ValueError(
-                f"task_weight names {unknown[0]!r}, which is not a task; the tasks are "
-                f"{', '.join(map(repr, names[:10]))}."
-            )
-        task_weight = [task_weight.get(name, 1.0) for name in names]
+        task_weight = said_of_tasks(
+            task_weight, names, task_set.keys, "task_weight", 1.0
+        )
     try:
         weight = np.asarray(task_weight, dtype=np.float64)
     except (OverflowError, TypeError, ValueError) as error:

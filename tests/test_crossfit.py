@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from skdisentangle import SparseSharedDisentangler
+from skdisentangle import SparseSharedDisentangler, training
 from skdisentangle.crossfit import matching
 
 from .conftest import make_problem
@@ -217,6 +217,26 @@ class TestUse:
         search = GridSearchCV(pipe, {"dis__cross_fit": [None, 2]}, cv=2)
         search.fit(X, y, dis__Y_tasks=Y)
         assert search.best_score_ > 0.8
+
+    def test_ctrl_c_ends_all_folds(self, problem, monkeypatch):
+        """Once pressed in the second of three further fits, no other begins."""
+        X, Y, *_ = problem
+        seen = []
+        step = training.step
+
+        def pressed(state, *arguments, **options):
+            if not seen or seen[-1] is not state:
+                seen.append(state)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            return step(state, *arguments, **options)
+
+        monkeypatch.setattr(training, "step", pressed)
+        dis = quick(cross_fit=3, max_iter=3)
+        with pytest.raises(KeyboardInterrupt):
+            dis.fit_transform(X, Y)
+        assert len(seen) == 3
+        assert not hasattr(dis, "coef_")
 
     def test_errors_name_the_argument_and_leave_all_as_it_was(self, problem):
         X, Y, _ = problem

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Lasso, LogisticRegression
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 
 from skdisentangle import SparseSharedDisentangler
@@ -219,6 +219,15 @@ class TestFit:
         dis = quick(early_stopping=True, validation_fraction=0.3).fit(X, Y)
         assert len(dis.validation_scores_) == dis.n_iter_
         assert max(dis.validation_scores_) > 0.7
+
+    def test_early_stopping_needs_labels_among_the_rows_held_back(self, problem):
+        X, Y, _ = problem
+        y = np.full(300, np.nan)
+        y[:10] = Y[:10, 0]
+        dis = quick(early_stopping=True, validation_fraction=0.01)
+        with pytest.raises(ValueError, match="holds back rows without a label"):
+            dis.fit(X, y)
+        assert not hasattr(dis, "coef_")
 
     def test_warm_start_goes_on(self, problem):
         X, Y, _ = problem
@@ -439,8 +448,21 @@ class TestPredict:
         for task, p in enumerate(proba):
             if p is not None:
                 np.testing.assert_allclose(p.sum(1), 1)
-                agree = fitted.tasks_[task].classes[p.argmax(1)]
+                agree = fitted.classes_[task][p.argmax(1)]
                 np.testing.assert_array_equal(agree, fitted.predict(X)[:, task])
+
+    def test_no_proba_of_regression_tasks(self, problem):
+        X, _, factors = problem
+        dis = quick(max_iter=2).fit(X, factors)
+        assert not hasattr(dis, "predict_proba")
+        assert not hasattr(dis, "classes_")
+
+    def test_cross_validated_proba(self, problem):
+        """Which asks for ``classes_``, and puts columns in their order."""
+        X, _, factors = problem
+        names = np.where(factors[:, 0] > 0, "high", "low")
+        proba = cross_val_predict(quick(), X, names, cv=2, method="predict_proba")
+        assert (np.array(["high", "low"])[proba.argmax(1)] == names).mean() > 0.8
 
     def test_one_task(self, problem):
         X, _, factors = problem
@@ -449,8 +471,11 @@ class TestPredict:
         assert dis.predict(X).shape == (300,)
         assert set(dis.predict(X)) == {"high", "low"}
         assert dis.predict_proba(X).shape == (300, 2)
+        assert dis.classes_.tolist() == ["high", "low"]
+        assert not hasattr(quick(), "classes_")
         regression = quick().fit(X, factors[:, 0])
         assert not hasattr(regression, "predict_proba")
+        assert not hasattr(regression, "classes_")
         assert regression.score(X, factors[:, 0]) == pytest.approx(
             r2_score(factors[:, 0], regression.predict(X)), abs=1e-6
         )
@@ -805,6 +830,7 @@ class TestBadInput:
             (np.zeros(20), "zero"),
             (np.full(20, np.nan), "NaN"),
             (np.eye(20)[0], "at least 2 rows of weight above zero; got 1"),
+            (np.linspace(1, 1e308, 20), "sample_weight holds numbers up to 1e[+]308"),
         ],
     )
     def test_weights(self, weight, message):
@@ -817,6 +843,12 @@ class TestBadInput:
             dis.transform(X_OK[:, :2])
         with pytest.raises(ValueError, match="contains NaN"):
             dis.transform(X_OK * np.nan)
+        with pytest.raises(ValueError, match=r"^Found array with 0 sample\(s\)"):
+            dis.transform(X_OK[:0])
+        frame = pd.DataFrame(X_OK, columns=list("abc"))
+        dis = quick(max_iter=2).fit(frame, Y_OK)
+        with pytest.raises(ValueError, match="feature names should match"):
+            dis.transform(frame[["b", "a", "c"]])
 
 
 def test_as_many_components_as_were_found():

@@ -117,6 +117,9 @@ def test_wrong_width_and_wrong_thing():
         build_body(torch.nn.Linear(12, 4), **OPTIONS)
     with pytest.raises(TypeError, match=r"must return a torch.nn.Module .* got int"):
         build_body(lambda n_features: 3, **OPTIONS)
+    frozen = torch.nn.Linear(12, 3).requires_grad_(False)
+    with pytest.raises(ValueError, match="encoder must have weights to be trained"):
+        build_body(frozen, **OPTIONS)
 
 
 def test_component_scaler_orders_signs_and_switches():

@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
 
 from skdisentangle import SparseSharedDisentangler, supports
 from skdisentangle.heads import SparseTaskHead
@@ -311,6 +312,20 @@ def test_wrong_input_is_explained(world):
         dis.fit_task(X[:5], ["a"] * 5)
     with pytest.raises(ValueError, match="has one value only"):
         dis.fit_task(X[:5], np.ones(5), task_type="regression")
+    with pytest.raises(ValueError, match="varies too little for its size"):
+        dis.fit_task(X[:50], y[:50] + 1e13, task_type="regression")
+    with pytest.raises(ValueError, match=r"^y: no task .* 'task0' has one class only"):
+        dis.fit_task(X[:1], ["a"])
+    with pytest.raises(ValueError, match=r"requires y .* target y is None"):
+        dis.fit_task(X, None)
+    with pytest.raises(ValueError, match=r"^y must have shape .* got dict\."):
+        dis.fit_task(X, {"a": y})
+    with pytest.raises(ValueError, match=r"^y: labels must be numbers"):
+        dis.fit_task(X[:2], [{}, {}])
+    with pytest.raises(ValueError, match=r"^y: task 'task0' has labels too large"):
+        dis.fit_task(X[:2], [1e305, 0.5])
+    with pytest.raises(ValueError, match=r"^y: task 'task0' is a regression task"):
+        dis.fit_task(X[:9], y[:9]).score(X[:2], ["a", "b"])
     with pytest.raises(ValueError, match="y must have a label for each of the 5 rows"):
         dis.fit_task(X[:5], y[:4])
     with pytest.raises(ValueError, match="labels of one task; got 2 columns"):
@@ -329,6 +344,22 @@ def test_wrong_input_is_explained(world):
         SparseTaskHead(dis).predict(X)
     with pytest.raises(AttributeError, match="predict_proba"):
         _ = dis.fit_task(X[:9], y[:9]).predict_proba
+
+
+@pytest.mark.parametrize(
+    ("wrap", "got"),
+    [
+        (lambda dis: Pipeline([("dis", dis)]), "Pipeline"),
+        (lambda dis: FrozenEstimator(Pipeline([("dis", dis)])), "Pipeline"),
+        (lambda dis: LogisticRegression(), "LogisticRegression"),
+        (SparseTaskHead, "SparseTaskHead"),
+        (lambda dis: 5, "int"),
+    ],
+)
+def test_heads_are_on_disentanglers(world, wrap, got):
+    dis, X, factors, _ = world
+    with pytest.raises(TypeError, match=rf"^disentangler must be .*; got {got}\."):
+        SparseTaskHead(wrap(dis)).fit(X[:9], factors[:9, 0])
 
 
 def test_clone_pickle_and_search(world):
@@ -372,6 +403,7 @@ def test_frames_and_single_precision(world):
     assert predicted.name == "height"
     assert predicted.dtype == series.dtype
     assert (predicted == plain.predict(X)).all()
+    assert head.predict(frame[::-1]).index.equals(frame.index[::-1])
     single = dis.fit_task(X[:40].astype(np.float32), y[:40])
     np.testing.assert_allclose(single.coef_, plain.coef_, atol=1e-3)
 

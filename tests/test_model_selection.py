@@ -14,8 +14,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
-from sklearn.model_selection import GroupKFold, KFold
-from sklearn.pipeline import Pipeline
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
@@ -382,6 +382,32 @@ class TestCV:
             a.cv_results_["mean_test_loss"], b.cv_results_["mean_test_loss"]
         )
 
+    def test_splitters_see_the_labels(self, problem):
+        X, Y, _ = problem
+        y = Y[:, 1]
+        folds = StratifiedKFold(3)
+        a = quick_cv(cv=folds).fit(X, y)
+        b = quick_cv(cv=list(folds.split(X, y))).fit(X, y)
+        np.testing.assert_array_equal(
+            a.cv_results_["mean_test_loss"], b.cv_results_["mean_test_loss"]
+        )
+        weight = np.arange(300) % 3 > 0
+        a = quick_cv(cv=folds).fit(X, y, sample_weight=weight)
+        b = quick_cv(cv=folds).fit(X[weight], y[weight])
+        np.testing.assert_allclose(
+            a.cv_results_["mean_test_loss"], b.cv_results_["mean_test_loss"]
+        )
+
+    def test_a_fold_without_rows_is_left_out(self, problem):
+        X, Y, _ = problem
+        some = np.arange(200), np.arange(200, 300)
+        none = np.arange(300), np.arange(0)
+        a = quick_cv(cv=[some, none]).fit(X, Y)
+        b = quick_cv(cv=[some]).fit(X, Y)
+        np.testing.assert_array_equal(
+            a.cv_results_["mean_test_loss"], b.cv_results_["mean_test_loss"]
+        )
+
     def test_in_a_pipeline(self, problem):
         X, Y, factors = problem
         y = factors[:, 0] > 0
@@ -396,6 +422,9 @@ class TestCV:
             quick_cv(sharings=[-1]).fit(X, Y)
         with pytest.raises(ValueError, match="'cv' parameter"):
             quick_cv(cv="five").fit(X, Y)
+        for estimator in (quick_cv(), LogisticRegression(), make_pipeline(quick())):
+            with pytest.raises(TypeError, match="must be a SparseSharedDisentangler"):
+                sparsity_path(estimator, X, Y)
         with pytest.raises(ValueError, match="'groups' parameter"):
             quick_cv(cv=GroupKFold(2)).fit(X, Y)
 

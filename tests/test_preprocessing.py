@@ -44,6 +44,9 @@ def test_columns_that_do_not_vary_count_for_nothing(value):
     X = rng.normal(size=(30, 2))
     both = BlockScaler().fit(np.hstack([X, constant])).scale_
     assert both == pytest.approx(BlockScaler().fit(X).scale_)
+    # nor do those that vary by rounding
+    constant[::2] = np.nextafter(value, np.inf)
+    assert BlockScaler().fit(constant).scale_ == 1
 
 
 @pytest.mark.parametrize("wrong", [0, -1.0, np.inf, "much", None])

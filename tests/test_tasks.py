@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from skdisentangle.labels import Labels
+from skdisentangle.task_files import plain_tasks
 from skdisentangle.tasks import TaskSet
+from skdisentangle.validation import learned_task_weights
 from tests.conftest import on_two_ranks
 
 
@@ -76,6 +78,24 @@ def test_wrong_types_are_refused(y, task_types, message):
         build(y, task_types=task_types)
 
 
+def test_columns_go_by_their_own_names():
+    """Which may be numbers; as strings, too, as which tasks are named."""
+    frame = pd.DataFrame({0: FEW, 7: FEW, ("a", 1): FEW})
+    types = {7: "regression", "('a', 1)": "regression"}
+    _, tasks = build(frame, task_types=types)
+    kinds = ["multiclass", "regression", "regression"]
+    assert [task.type for task in tasks.tasks] == kinds
+    assert tasks.learned.tolist() == [1, 2, 0]
+    weight = learned_task_weights({7: 2.0, ("a", 1): 3.0}, tasks)
+    assert weight.tolist() == [1.0, 1.5, 0.5]
+    with pytest.raises(ValueError, match="task_weight names 8, which is not a task"):
+        learned_task_weights({8: 2.0}, tasks)
+    _, tasks = build(pd.Series(FEW), task_types={"task0": "regression"})
+    assert tasks.tasks[0].type == "regression"
+    with pytest.raises(ValueError, match="task_types names 0, which is not a task"):
+        build(FEW, task_types={0: "regression"})
+
+
 def test_an_unknown_task_is_told_the_known_ones():
     frame = pd.DataFrame({"a": FEW, "c": FEW})
     with pytest.raises(ValueError, match=r"names 'b', .*; the tasks are 'a', 'c'\."):
@@ -122,7 +142,8 @@ def test_classes_that_contradict_the_type_are_refused(kind, message):
     ("y", "message"),
     [
         (np.zeros((3, 2, 2)), r"\(n_samples, n_tasks\); got shape \(3, 2, 2\)"),
-        (np.float64(3.0), r"got shape \(\)"),
+        (np.array(3.0), r"got shape \(\)"),
+        (np.float64(3.0), r"got float64\."),
         (np.zeros((3, 0)), "at least one column"),
         (pd.DataFrame(index=range(3)), "at least one column"),
         ([[1, 2], [3]], "rows have different lengths"),
@@ -206,6 +227,8 @@ def test_what_is_a_constant_target(value, constant):
     assert (tasks.tasks[0].left_out is not None) == constant
     assert tasks.tasks[0].mean == pytest.approx(value[0], rel=1e-5)
     assert tasks.n_outputs == 2 - constant
+    reason = "has one value only" if len(set(value)) == 1 else "varies too little"
+    assert (tasks.tasks[0].left_out or reason).startswith(reason)
 
 
 def test_a_column_of_no_labels_fits_any_type():
@@ -386,6 +409,78 @@ def test_data_frames_come_back_as_they_were(library):
     assert [list(out[name]) for name in content] == [list(p) for p in predicted]
 
 
+@pytest.mark.parametrize("missing", [None, 1])
+def test_whole_numbers_come_back_as_they_were(missing):
+    """Whether or not some are missing, and were read as floats for that."""
+    whole = [0, 1, missing] * 20
+    frame = pd.DataFrame(
+        {
+            "a": pd.array(whole, dtype="Int64"),
+            "b": pd.array(whole, dtype="UInt8"),
+            "one": pd.array([missing, 2, 2] * 20, dtype="Int64"),
+            "value": pd.array([3, *range(58), missing], dtype="Int64"),
+        }
+    )
+    if missing is not None:
+        frame["one"] = frame["one"].where(frame["one"] == 2, 2)
+    for given in (frame, pl.from_pandas(frame)):
+        with pytest.warns(UserWarning, match="'one'"):
+            _, tasks = build(given)
+        columns = [task.classes for task in tasks.tasks[:2]]
+        one = tasks.tasks[2].constant_prediction(2)
+        out = tasks.decode([*columns, one, np.array([0.5, 1.0])])
+        assert list(out.dtypes)[:3] == list(given.dtypes)[:3]
+        assert list(out["one"]) == [2, 2]
+        assert list(out["value"]) == [0.5, 1.0]  # of a regression
+    # What the data type cannot hold stays a float.
+    _, tasks = build(frame["a"], classes=[[0.5, 1.0]])
+    assert tasks.decode([np.array([0.5, 1.0])]).tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["interval", "datetime64", "period", "timedelta64"])
+def test_categories_come_back_as_they_were(kind):
+    dates = pd.Series(pd.to_datetime(["2021-05-01", "2020-01-01", None] * 20))
+    series = {
+        "interval": pd.Series(pd.cut([0.5, 2.5, np.nan] * 20, [0, 1, 2, 3])),
+        "datetime64": dates.astype("category"),
+        "period": dates.dt.to_period("M").astype("category"),
+        "timedelta64": (dates - dates[1]).astype("category"),
+    }[kind]
+    labels, tasks = build(series)
+    classes = tasks.tasks[0].classes
+    assert classes.tolist() == sorted(set(series.dropna()))
+    targets, labelled = tasks.encode(labels)
+    assert labelled[:3, 0].tolist() == [True, True, False]
+    out = tasks.decode([classes[targets[:2, 0].astype(int)]])
+    assert out.dtype == series.dtype
+    assert out.tolist() == series[:2].tolist()
+    # Also where they are said, and where other processes have the other rows.
+    _, said = build(series, classes=[series.cat.categories])
+    assert said.encode(labels, unseen_ok=True)[0].min() == 0
+    assert labels.columns[0].distinct().values.tolist() == classes.tolist()
+    with pytest.raises(
+        ValueError, match=f"task 'task0' are categories of kind '{kind}'"
+    ):
+        plain_tasks(tasks)
+
+
+def test_predictions_have_an_index():
+    frame = pd.DataFrame({"a": np.arange(N) % 2, "b": np.arange(N) % 2})
+    index = pd.Index([5, 5, 3], name="row")
+    values = np.array([0, 1, 1])
+    for given in (frame, frame["a"]):
+        _, tasks = build(given)
+        out = tasks.decode([values] * len(tasks.tasks), index)
+        assert out.index.equals(index)
+        assert out.index.name == "row"
+        assert (values == out.to_numpy().T).all()
+        assert tasks.decode([values] * len(tasks.tasks)).index.equals(pd.RangeIndex(3))
+    _, tasks = build(pl.from_pandas(frame))
+    assert tasks.decode([values, values], index).shape == (3, 2)
+    _, tasks = build(frame.to_numpy())
+    assert isinstance(tasks.decode([values, values], index), np.ndarray)
+
+
 def test_names_that_are_not_strings_come_back():
     frame = pd.DataFrame({7: np.arange(N) % 2, 8: np.arange(N) % 2})
     _, tasks = build(frame)
@@ -426,7 +521,8 @@ def test_unseen_labels():
     )
     assert targets[:, 0].tolist() == [2, -1, 1, -1, 0, 0, -1]
     assert labelled[:, 0].tolist() == [True] * 4 + [False] + [True] * 2
-    with pytest.raises(ValueError, match=r"label 'a', .* its 3 classes \[0, 2, 4\]"):
+    message = r"label 'a', .* its 3 classes \[0, 2, 4\].* without warm_start, or"
+    with pytest.raises(ValueError, match=message):
         tasks.encode(Labels.read(np.array(["a", "b"])))
 
 
@@ -443,3 +539,56 @@ def test_other_number_of_tasks():
     _, tasks = build(np.arange(N) % 2)
     with pytest.raises(ValueError, match="has 2 tasks, but the estimator was fitted"):
         tasks.encode(Labels.read(np.zeros((3, 2))))
+
+
+ORDER = "column 0 is 's', and was 'r'. The names are the same, in another order"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "message"),
+    [
+        (["r", "s"], ["r", "s"], None),
+        (["r", "s"], ["s", "r"], ORDER),
+        (
+            ["r", "s"],
+            ["r", "t"],
+            "column 1 is 't', and was 's'. There is no column 's'",
+        ),
+        (["r", "s"], ["r", "r"], "There is no column 's'"),
+        (["r", "r"], ["r", "r"], None),
+        # Names of columns without any.
+        (["r", "s"], [0, 1], None),
+        ([0, 1], ["r", "s"], None),
+        (["r", "s"], ["column_0", "column_1"], None),
+        ([0, 1], [1, 0], "column 0 is '1', and was '0'. The names are the same"),
+        ([5, 6], [6, 5], "column 0 is '6', and was '5'. The names are the same"),
+        ([5, 6], [5, 7], "There is no column '6'"),
+    ],
+)
+def test_names_of_columns_are_those_of_the_fit(fitted, given, message):
+    _, tasks = build(pd.DataFrame(np.eye(2), columns=fitted))
+    frame = pd.DataFrame(np.eye(2), columns=given)
+    others = [frame]
+    if all(isinstance(name, str) for name in given) and len(set(given)) > 1:
+        others.append(pl.from_pandas(frame))
+    for other in others:
+        if message is None:
+            targets, _ = tasks.encode(Labels.read(other))
+            assert targets.tolist() == np.eye(2).tolist()
+            continue
+        with pytest.raises(ValueError, match=f"^y must .*{message}"):
+            tasks.encode(Labels.read(other, argument="y"))
+
+
+def test_labels_without_names_go_by_position():
+    frame = pd.DataFrame(np.eye(2), columns=["r", "s"])
+    for one, other in (
+        (frame, np.eye(2)),
+        (np.eye(2), frame),
+        (np.eye(2), frame[["s", "r"]]),
+        (frame["r"], frame["s"]),
+        (frame["r"], frame[["s"]]),
+    ):
+        _, tasks = build(one)
+        targets, _ = tasks.encode(Labels.read(other))
+        assert targets.tolist() == np.reshape(other, (2, -1)).tolist()

@@ -40,12 +40,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import entropy
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_scalar
-from sklearn.utils.validation import check_is_fitted
 
 from .._random import RandomState, check_rng, draw_seed
 from ..array_api import in_numpy, numpy_array
 from ..disentangler import SparseSharedDisentangler
-from ._fitted import active_codes, task_sizes
+from ..labels import Labels
+from ..path import can_learn
+from ._fitted import active_codes, fitted_parts, task_sizes
 from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
 
 __all__ = [
@@ -72,6 +73,12 @@ ZEROS_PER_SMALL = 2
 
 #: Components with less correlation than this count as uncorrelated.
 UNCORRELATED = 0.15
+
+#: Standard deviation, as a share of the largest value, of a column that does not vary.
+CONSTANT = 1e-6
+
+#: Draws of rows for a re-fit, at the most, until some task has two different labels.
+MAX_DRAWS = 20
 
 #: A component is stable if it correlates with its match in other fits by this, on average.
 STABLE = 0.9
@@ -160,12 +167,13 @@ def _unseen(heads: FloatArray) -> tuple[int, NDArray[np.bool_]]:
 
 
 def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Correlation of every column with every other one; zero for constant columns."""
+    """Correlation of every column with every other one; NaN for constant columns."""
     parts = []
     for codes in (first, second):
         centred = codes - codes.mean(axis=0)
         length = np.linalg.norm(centred, axis=0)
-        parts.append(centred / np.where(length > 0, length, 1.0))
+        rounding = CONSTANT * np.sqrt(len(codes)) * np.abs(codes).max(axis=0)
+        parts.append(centred / np.where(length > rounding, length, np.nan))
     correlation: FloatArray = parts[0].T @ parts[1]
     return correlation
 
@@ -178,13 +186,22 @@ def _stability_in_refit(
     seed: int,
 ) -> FloatArray:
     """Correlation of each component with its match in a fit on rows drawn anew."""
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(len(codes), size=len(codes))
+    rng, labels = np.random.default_rng(seed), Labels.read(Y_tasks)
+    for _ in range(MAX_DRAWS):
+        rows = rng.integers(len(codes), size=len(codes))
+        if can_learn(labels.take(rows)):
+            break
+    else:
+        raise ValueError(
+            "Y_tasks must have more labels for re-fits: among rows drawn with replacement "
+            "no task has two different ones. Leave Y_tasks out for a report without "
+            "re-fits."
+        )
     again = clone(estimator).set_params(
         random_state=seed, warm_start=False, verbose=False
     )
     again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
-    match = np.abs(_correlation(codes, active_codes(again, X)))
+    match = np.nan_to_num(np.abs(_correlation(codes, active_codes(again, X))))
     stability = np.zeros(codes.shape[1])
     mine, theirs = linear_sum_assignment(match, maximize=True)
     stability[mine] = match[mine, theirs]
@@ -231,7 +248,7 @@ class IdentifiabilityReport:
     separated : bool ndarray of shape (n_active, n_active)
         Whether that, with all other evidence, is enough; true on the diagonal.
     correlation : ndarray of shape (n_active, n_active) or None
-        Of the components; None if X was not given.
+        Of the components, NaN with one that does not vary; None if X was not given.
     active_components : ndarray of int, of shape (n_active,)
     n_tasks : int
         Number of tasks with a head.
@@ -343,7 +360,7 @@ def _whole_verdict(
 
 
 def identifiability_report(
-    estimator: SparseSharedDisentangler,
+    estimator: Any,
     X: Any = None,
     Y_tasks: Any = None,
     *,
@@ -367,13 +384,15 @@ def identifiability_report(
 
     Parameters
     ----------
-    estimator : SparseSharedDisentangler
-        Fitted.
+    estimator : SparseSharedDisentangler, Pipeline or search
+        Fitted. Of a search its best estimator is meant, of a pipeline its last
+        disentangler.
     X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-        Rows, best those of the fit, on which components are correlated. Without them
-        few tasks count as too few.
+        Rows, best those of the fit, on which components are correlated; as they go into
+        the pipeline, if it is one. Without them few tasks count as too few.
     Y_tasks : array-like or data frame, default=None
-        Labels of these rows. If given, the estimator is fitted anew.
+        Labels of these rows, of the tasks of the fit. If given, the estimator is fitted
+        anew (the steps before it in a pipeline are not).
     n_refits : int, default=3
         Number of fits, each with a seed of its own on as many rows drawn with
         replacement; none without `Y_tasks`.
@@ -426,15 +445,12 @@ def identifiability_report(
     >>> identifiability_report(dis, X).identifiable
     False
     """
-    if not isinstance(estimator, SparseSharedDisentangler):
-        raise TypeError(
-            "estimator must be a fitted SparseSharedDisentangler; got "
-            f"{type(estimator).__name__}."
-        )
-    check_is_fitted(estimator)
+    estimator, before = fitted_parts(estimator)
     if X is None and Y_tasks is not None:
         raise ValueError("Y_tasks was given without X; re-fits need both.")
     check_scalar(n_refits, "n_refits", Integral, min_val=1)
+    if X is not None and before is not None:
+        X = before.transform(X)
     estimator, X, Y_tasks = in_numpy(estimator), numpy_array(X), numpy_array(Y_tasks)
     active = estimator.active_components_
     sizes = task_sizes(estimator)[0][:, active]
@@ -443,6 +459,14 @@ def identifiability_report(
         codes = active_codes(estimator, X)
         if len(codes) < 2:
             raise ValueError(f"X must have at least 2 rows; got {len(codes)}.")
+        if Y_tasks is not None:
+            labels = Labels.read(Y_tasks)
+            if labels.n_rows != len(codes):
+                raise ValueError(
+                    f"Y_tasks must have a row for each of the {len(codes)} rows of X; got "
+                    f"{labels.n_rows}."
+                )
+            estimator._task_set.check(labels)
         correlation = _correlation(codes, codes)
     separated, without, small = _separated(sizes, correlation)
     rank, unseen = _unseen(_unit_heads(estimator))
@@ -539,7 +563,7 @@ class IdentifiabilityDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: SparseSharedDisentangler,
+        estimator: Any,
         X: Any = None,
         Y_tasks: Any = None,
         *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,14 @@ def group_accuracies(
     check_consistent_length(true, predicted, members)
     if not len(true):
         raise ValueError("y_true must have at least one row; got none.")
+    _check_all_there("y_true", true)
+    _check_all_there("y_pred", predicted)
+    kinds = {_kind(values) for values in (true, predicted)}
+    if len(kinds) > 1:
+        raise ValueError(
+            "y_true and y_pred must hold the same kind of class; got strings in one and "
+            "numbers in the other."
+        )
     correct = np.asarray(true == predicted, dtype=np.float64)
     sizes = members.sum(axis=0)
     accuracies = np.full(members.shape[1], np.nan)
@@ -129,10 +138,26 @@ def worst_group_accuracy(
     return float(np.nanmin(accuracies))
 
 
+def _check_all_there(name: str, values: NDArray[Any]) -> None:
+    """Raise ValueError if a value is missing."""
+    for row, value in enumerate(values.tolist() if values.dtype.kind in "fO" else []):
+        is_none = value is None or type(value).__name__ in ("NAType", "NaTType")
+        if is_none or (isinstance(value, Real) and value != value):
+            raise ValueError(
+                f"{name} must not have missing values; got {value} in row {row}."
+            )
+
+
+def _kind(values: NDArray[Any]) -> str:
+    """Whether classes are strings or numbers."""
+    return "strings" if isinstance(values[0], str) else "numbers"
+
+
 def _members(groups: Any) -> NDArray[np.bool_]:
     """Which row is in which group, shape (n_samples, n_groups)."""
     given = np.asarray(groups)
     if given.ndim == 1:
+        _check_all_there("groups", given)
         names, number = np.unique(given, return_inverse=True)
         found: NDArray[np.bool_] = number[:, None] == np.arange(len(names))
         return found

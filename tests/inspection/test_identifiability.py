@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
@@ -229,7 +234,9 @@ def test_stability_over_refits(small_fit):
     again = identifiability_report(dis, X, Y, **options)
     assert [row["stability"] for row in again.components] == stability
     # Components that are not those of the re-fits are told.
+    tasks = dis._task_set
     dis = fitted(CLEAR, encoder="linear", max_iter=60)
+    dis._task_set = tasks
     noise = np.random.default_rng(0).normal(size=(300, 3))
     dis.transform = lambda X: noise
     report = identifiability_report(dis, X, Y, **options)
@@ -266,6 +273,52 @@ def test_errors(small_fit):
         identifiability_report(dis, X[:1])
     with pytest.raises(ValueError, match="features"):
         identifiability_report(dis, X[:, :2])
+    for wrong in (Y[:-1], np.vstack([Y, Y])):
+        with pytest.raises(ValueError, match=f"each of the 300 rows.*{len(wrong)}"):
+            identifiability_report(dis, X, wrong)
+    with pytest.raises(ValueError, match="has 3 tasks"):
+        identifiability_report(dis, X, Y[:, :3])
+
+
+def test_components_that_do_not_vary_are_no_evidence(small_fit):
+    """They are not uncorrelated; the verdict is the one without rows."""
+    dis, X, _ = small_fit
+    report = identifiability_report(dis, np.repeat(X[:1], 5, axis=0))
+    assert np.isnan(report.correlation).all()
+    assert not report.identifiable
+    without = identifiability_report(dis)
+    np.testing.assert_array_equal(report.separated, without.separated)
+
+
+def test_refits_draw_rows_from_which_a_task_can_be_learned():
+    """One row of the rare class is left out by a third of the draws."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = np.array(["rare"] + ["often"] * 59)
+    dis = SparseSharedDisentangler(
+        2, encoder="linear", max_iter=5, sparsity=1e-3, sharing=0.0, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dis.fit(X, y)
+        report = identifiability_report(dis, X, y, n_refits=8, random_state=0)
+        assert report.components[0]["stability"] > 0
+        same = np.full(60, "often")
+        with pytest.raises(ValueError, match="must have more labels for re-fits"):
+            identifiability_report(dis, X, same)
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_of_a_pipeline_and_a_search(small_fit):
+    dis, X, Y = small_fit
+    pipe = make_pipeline(StandardScaler(), clone(dis)).fit(X, Y)
+    report = identifiability_report(pipe, X, Y, n_refits=1, random_state=0)
+    rows = pipe[0].transform(X)
+    alone = identifiability_report(pipe[1], rows, Y, n_refits=1, random_state=0)
+    assert str(report) == str(alone)
+    search = GridSearchCV(pipe, {f"{pipe.steps[1][0]}__sparsity": [0.03]}, cv=2)
+    found = identifiability_report(search.fit(X, Y), X)
+    assert found.verdict == identifiability_report(search.best_estimator_, X).verdict
 
 
 def test_display():
