@@ -54,8 +54,8 @@ CASES = {
 SOLVERS = ("alternating", "bilevel")
 REPORT_SEEDS = range(5000, 5010)
 
-#: Those that take longest, most of it to score them, get fewer seeds of each solver.
-FEWER = {"50 factors, 400 tasks": (5, 3)}
+#: Those that take longest, most of it to score them, get fewer seeds of a solver.
+FEWER = {"50 factors, 400 tasks": (10, 3)}
 
 
 def run(case, solver, seed, **changes):

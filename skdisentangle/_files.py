@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     It is on the disk before it gets its name, so that `path` is whole even after a
     failure of power. Several processes may do this at once: the last one wins. What a
     process that was killed leaves behind, :func:`remove_temporary` removes. Only a regular
-    file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``.
+    file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``. The
+    new one has its permissions; of a link it is the file behind it that is replaced.
     """
+    path = path.resolve() if path.is_symlink() else path
     if path.exists() and not path.is_file():
         kind, what = errno.EINVAL, "none"
         if path.is_dir():
@@ -34,6 +37,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

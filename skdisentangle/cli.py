@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def _add_demo(commands: Any) -> None:
 def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
+        usage="skdisentangle fit INPUT MODEL --tasks COLUMN [COLUMN ...] [options]",
         help="learn features from a table, and save the model",
         description="Fit a SparseSharedDisentangler on a table that fits into memory, "
         "and write it with joblib.dump; or with its save() if the name ends in "
@@ -108,7 +110,8 @@ def _add_fit(commands: Any) -> None:
         nargs="+",
         required=True,
         metavar="COLUMN",
-        help="columns of labels; an empty cell means not labelled",
+        help="columns of labels; an empty cell means not labelled, and so do NA, NaN, null "
+        "and the like in a CSV file",
     )
     fit.add_argument(
         "--features",
@@ -203,6 +206,7 @@ def _fit(options: argparse.Namespace) -> None:
 
     from ._files import replacing
     from .disentangler import SparseSharedDisentangler
+    from .file_format import import_safetensors
     from .sources import read_table
 
     folder = options.model.parent
@@ -213,6 +217,9 @@ def _fit(options: argparse.Namespace) -> None:
             f"model: the file {str(options.model)!r} cannot be written; give a new or "
             "regular file in a folder that can be written to."
         )
+    as_tensors = options.model.suffix == ".safetensors"
+    if as_tensors:
+        import_safetensors()
     parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
     dis = SparseSharedDisentangler(
         **parameters,
@@ -220,9 +227,13 @@ def _fit(options: argparse.Namespace) -> None:
         verbose=not options.quiet,
     )
     X, Y_tasks = read_table(options.input, options.tasks, options.features)
-    dis.fit(X, Y_tasks)
+    # An interrupt is not to replace a model by one that is half learned.
+    dis._ends_when_interrupted = True
+    with redirect_stdout(sys.stderr):  # where progress belongs
+        dis.fit(X, Y_tasks)
+    del dis._ends_when_interrupted
     dis.set_params(verbose=False)
-    if options.model.suffix == ".safetensors":
+    if as_tensors:
         dis.save(options.model)
     else:
         with replacing(options.model) as file:

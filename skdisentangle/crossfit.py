@@ -113,7 +113,7 @@ def out_of_fold(
             cross_fit=None, task_types=types, verbose=False
         )
         part.__dict__.pop("_skl_callbacks", None)
-        part._is_of_a_fold = True  # an interrupt ends all of them
+        part._ends_when_interrupted = True
         try:
             part.fit(
                 X[seen],

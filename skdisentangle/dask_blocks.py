@@ -87,7 +87,7 @@ def _of_frame(estimator: Any, X: Any) -> Any:
 
 
 def _array_block(block: Any, estimator: Any) -> Any:
-    if len(block) == 0:
+    if block.shape[0] == 0:  # which has no length, if it is sparse
         dtype = np.float32 if block.dtype == np.float32 else np.float64
         return np.empty((0, estimator._n_features_out), dtype=dtype)
     return estimator.transform(block)

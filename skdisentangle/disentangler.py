@@ -425,8 +425,8 @@ class SparseSharedDisentangler(
     }
 
     input_noise_: float
-    #: Whether the fit is one of those of ``cross_fit``.
-    _is_of_a_fold: bool = False
+    #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
+    _ends_when_interrupted: bool = False
     _task_set: TaskSet
     _inputs: InputScaler
     _moments: InputMoments
@@ -764,7 +764,7 @@ class SparseSharedDisentangler(
                 validate=validate,
                 on_epoch=on_epoch,
             )
-            if (quiet or self._is_of_a_fold) and history.interrupted:
+            if (quiet or self._ends_when_interrupted) and history.interrupted:
                 raise KeyboardInterrupt  # an end of the whole, not of one fit of many
             self._finish(state, train_rows, train_labels, options)
         self.input_noise_ = float(state.input_noise)
@@ -854,7 +854,8 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X, y, Y_tasks, sample_weight
-            As in :meth:`fit`. All calls must have the same tasks.
+            As in :meth:`fit`. All calls must have the same tasks, and at least two rows;
+            best some thousand, as the components are standardised over those of a step.
         classes : array-like, or list of (array-like or None), default=None
             All classes of the task, or of each task (None for a regression task).
             Looked at in the first call; without it, the classes are those of the first
@@ -882,6 +883,11 @@ class SparseSharedDisentangler(
         self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
         first = not hasattr(self, "encoder_")
         X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)
+        if X.shape[0] < 2:
+            raise ValueError(
+                f"partial_fit needs at least 2 rows of weight above zero; got {X.shape[0]}. "
+                "Of a single one nothing can be told; give some thousand at a time."
+            )
         rng = check_rng(self.random_state)
         body_seed, order_seed, noise_seed = rng.randint(2**31 - 1, size=3)
         if first:

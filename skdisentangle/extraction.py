@@ -191,7 +191,7 @@ def extract_features(
                 f"{name} must be a positive integer or 'auto'; got {value!r}."
             )
     estimator, model_hash = _load_model(model)
-    names = getattr(estimator, "feature_names_in_", None)
+    names = _column_names(estimator)
     source = open_source(input, names)
     if batch_size == "auto":
         row_bytes = max(1, source.row_bytes)
@@ -266,6 +266,12 @@ def verify_features(
         )
     if model is not None and _file_hash(model) != manifest["model"]["sha256"]:
         problems.append(f"{os.fspath(model)!r} is not the model that was used")
+    known = {MANIFEST, *(shard["file"] for shard in shards)}
+    problems += [
+        f"{path.name} is none of its shards"
+        for path in sorted(folder.iterdir())
+        if path.name not in known and not path.name.startswith(".")
+    ]
     if input is not None:
         problems += _input_problems(input, manifest)
     if problems:
@@ -321,11 +327,32 @@ def _load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
     return estimator, checksum
 
 
+def _column_names(estimator: Any) -> Any:
+    """Names of the columns that the model wants; None if it does not know them."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        for _, step in getattr(estimator, "steps", ()):
+            if step not in (None, "passthrough"):
+                return _column_names(step)
+    return names
+
+
+def _knows_names(estimator: Any) -> bool:
+    """Whether the model, or a part of it, looks at the names of columns."""
+    parts = [
+        *getattr(estimator, "steps", ()),
+        *getattr(estimator, "transformer_list", ()),
+    ]
+    return hasattr(estimator, "feature_names_in_") or any(
+        _knows_names(part) for _, part in parts
+    )
+
+
 def _transform(estimator: Any, rows: Any) -> NDArray[Any]:
     """Features of a block of rows."""
     if len(rows) == 0:
         raise ValueError("input must hold at least one row; got none.")
-    if hasattr(rows, "columns") and not hasattr(estimator, "feature_names_in_"):
+    if hasattr(rows, "columns") and not _knows_names(estimator):
         check_numbers(
             rows, "The model was fitted without names, and takes columns as they stand."
         )
@@ -335,7 +362,12 @@ def _transform(estimator: Any, rows: Any) -> NDArray[Any]:
     with warnings.catch_warnings():
         # .npy files have none, and are taken as they stand
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        features = estimator.transform(rows)
+        try:
+            features = estimator.transform(rows)
+        except TypeError as error:
+            raise ValueError(
+                f"input: the model cannot take its rows: {error}"
+            ) from error
     if sparse.issparse(features):
         raise ValueError("model: its features are sparse; they must be a dense array.")
     features = np.ascontiguousarray(features)
@@ -357,7 +389,9 @@ def _feature_names(estimator: Any, width: int) -> list[str]:
         names = [str(name) for name in estimator.get_feature_names_out()]
     except (AttributeError, ValueError):  # a step does not know them
         names = []
-    return names if len(names) == width else [f"feature{j}" for j in range(width)]
+    if len(names) == len(set(names)) == width:  # a table has each name once
+        return names
+    return [f"feature{j}" for j in range(width)]
 
 
 def _versions(format: str, source: ArrayFiles | TableFiles) -> dict[str, str]:
@@ -700,13 +734,15 @@ def _input_problems(
     if source.fingerprint() != manifest["input"]:
         difference = _difference(manifest["input"], source.fingerprint())
         return [f"{os.fspath(path)!r} is another input: {difference}"]
-    shards = manifest["shards"]
-    return [
-        _other_rows(shards, index)
-        for index, _, checksum in _blocks(source, manifest["settings"])
-        if checksum and index < len(shards)
-        if checksum != shards[index]["input_crc32"]
-    ]
+    shards, problems = manifest["shards"], []
+    for index, _, checksum in _blocks(source, manifest["settings"]):
+        if index >= len(shards):
+            n_rows = sum(shard["rows"] for shard in shards)
+            problems.append(f"{os.fspath(path)!r} has more rows than these {n_rows:,}")
+            break
+        if checksum and checksum != shards[index]["input_crc32"]:
+            problems.append(_other_rows(shards, index))
+    return problems
 
 
 class _Progress:

@@ -57,7 +57,8 @@ OTHER_FILES = {
 # -- bytes -----------------------------------------------------------------------------
 
 
-def _safetensors() -> Any:
+def import_safetensors() -> Any:
+    """Import safetensors; an ImportError says how to install it."""
     try:
         import safetensors
         import safetensors.numpy
@@ -70,7 +71,7 @@ def _safetensors() -> Any:
 
 def pack(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
     """Bytes of a file, with their checksum."""
-    safetensors = _safetensors()
+    safetensors = import_safetensors()
     text = json.dumps(
         {"sha256": NO_CHECKSUM, **document}, allow_nan=False, separators=(",", ":")
     )
@@ -131,7 +132,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             f"it is damaged or cut short: its checksum is {found.hexdigest()[:16]}..., and "
             f"should be {said[:16]!r}.... Copy it anew, or save the estimator again."
         )
-    safetensors = _safetensors()
+    safetensors = import_safetensors()
     try:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError) as error:

@@ -328,6 +328,12 @@ class TableFiles:
         self.columns = list(columns)
         _check_columns(schema.names, self.columns, files[0])
         self._types = self._pa.schema([schema.field(name) for name in self.columns])
+        unread = [f.name for f in self._types if self._pa.types.is_binary(f.type)]
+        if kind == "csv" and unread:
+            raise ValueError(
+                f"input: {str(files[0])!r} must be encoded in UTF-8; the column "
+                f"{unread[0]!r} is not."
+            )
         self.row_bytes = 8 * len(self.columns)
         self._sizes = _sizes(files)
         self._bytes_read = 0.0
@@ -431,7 +437,11 @@ def _csv_schema(file: Path) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
-    with csv.open_csv(file, csv.ReadOptions(block_size=BLOCK_BYTES)) as reader:
+    with csv.open_csv(
+        file,
+        csv.ReadOptions(block_size=BLOCK_BYTES),
+        csv.ParseOptions(newlines_in_values=True),
+    ) as reader:
         schema = reader.schema
     if all(_is_number(name) for name in schema.names):
         raise ValueError(
@@ -457,16 +467,22 @@ def _is_number(text: str) -> bool:
 
 
 def _csv_blocks(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
+    import pyarrow as pa
     from pyarrow import csv
 
     size = file.stat().st_size
     convert = csv.ConvertOptions(
         column_types=types, include_columns=types.names, strings_can_be_null=True
     )
+    # Not a file of Python's: pyarrow's own thread reads ahead, after an error, too, and
+    # must not need the interpreter, which may have ended by then.
     with (
-        open(file, "rb") as stream,
+        pa.OSFile(str(file)) as stream,
         csv.open_csv(
-            stream, csv.ReadOptions(block_size=BLOCK_BYTES), convert_options=convert
+            stream,
+            csv.ReadOptions(block_size=BLOCK_BYTES),
+            csv.ParseOptions(newlines_in_values=True),
+            convert,
         ) as reader,
     ):
         for batch in reader:

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
-from skdisentangle import SparseSharedDisentangler, __version__
+from skdisentangle import SparseSharedDisentangler, __version__, training
 from skdisentangle._demo import ATTRIBUTES, HELD_OUT, run_demo
 from skdisentangle.cli import main
 
@@ -96,7 +96,7 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     assert list(dis.tasks_[1].classes) == ["round", "square"]
     assert dis.get_params()["n_components"] == 4
     assert not dis.verbose
-    assert "learned from 3 columns and 120 rows" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("\n") == 1
 
     output = str(tmp_path / "features")
     assert main(["extract", model, source, output, "--rows-per-shard", "50"]) == 0
@@ -112,6 +112,57 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     (tmp_path / "features" / "part-000001.npy").unlink()
     assert main(check) == 1
     assert "part-000001.npy is missing" in capsys.readouterr().err
+
+
+def test_an_interrupted_fit_keeps_the_model_there_is(tmp_path, table, monkeypatch):
+    source, model = tmp_path / "rows.csv", tmp_path / "model.joblib"
+    table.to_csv(source, index=False)
+    model.write_bytes(b"what was there")
+    step, steps = training.step, []
+
+    def pressed(*arguments, **options):
+        steps.append(arguments)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(training, "step", pressed)
+    tasks = ["--tasks", "size", "kind", "one of three"]
+    assert main(["fit", str(source), str(model), *tasks, *FIT]) == 1
+    assert model.read_bytes() == b"what was there"
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_a_model_that_is_written_again_keeps_link_and_permissions(tmp_path, table):
+    source, model = tmp_path / "rows.csv", tmp_path / "model.joblib"
+    table.to_csv(source, index=False)
+    model.write_bytes(b"")
+    model.chmod(0o600)
+    link = tmp_path / "link.joblib"
+    link.symlink_to(model)
+    tasks = ["--tasks", "size", "kind", "one of three"]
+    assert main(["fit", str(source), str(link), *tasks, *FIT]) == 0
+    assert link.is_symlink()
+    assert model.stat().st_mode & 0o777 == 0o600
+    assert "_ends_when_interrupted" not in vars(joblib.load(model))
+
+
+def test_safetensors_are_asked_for_before_the_fit(tmp_path, table, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    source = tmp_path / "rows.csv"
+    table.to_csv(source, index=False)
+    arguments = [str(source), str(tmp_path / "m.safetensors"), "--tasks", "nope"]
+    assert main(["fit", *arguments]) == 1
+    assert "pip install 'skdisentangle[files]'" in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_utf8(tmp_path, capsys):
+    source = tmp_path / "rows.csv"
+    source.write_bytes("a,farbe\n1,rot\n2,gr\u00fcn\n".encode("latin-1"))
+    assert main(["fit", str(source), str(tmp_path / "m"), "--tasks", "farbe"]) == 1
+    assert "rows.csv' must be encoded in UTF-8; the column 'farbe'" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_fit_that_cannot_be(tmp_path, table, capsys):

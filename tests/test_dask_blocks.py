@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from skdisentangle import SparseSharedDisentangler
 
@@ -56,6 +57,13 @@ def test_nothing_is_computed_before_it_is_asked_for(nameless):
     lazy = nameless.transform(rows)
     with pytest.raises(AssertionError, match="computed"):
         lazy.compute()
+
+
+def test_sparse_blocks(problem, nameless):
+    X, _, _ = problem
+    rows = da.from_array(X, chunks=(70, 8)).map_blocks(sparse.csr_array)
+    codes = nameless.transform(rows).compute()
+    np.testing.assert_allclose(codes, nameless.transform(X), atol=1e-12)
 
 
 def test_chunks_of_unknown_length_and_empty_ones(problem, nameless):

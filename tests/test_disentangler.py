@@ -323,6 +323,8 @@ class TestPartialFit:
     def test_a_failed_call_changes_nothing(self, problem):
         X, Y, _ = problem
         dis, other = quick().partial_fit(X, Y), quick().partial_fit(X, Y)
+        with pytest.raises(ValueError, match=r"at least 2 rows .* got 1"):
+            dis.partial_fit(X[:1], Y[:1])
         with pytest.raises(ValueError, match="has the label 7"):
             dis.partial_fit(X + 100, np.where(np.arange(9) == 1, 7, Y))
         np.testing.assert_array_equal(

@@ -11,13 +11,14 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from skdisentangle import SparseSharedDisentangler, extraction
+from skdisentangle import SparseSharedDisentangler, extraction, sources
 from skdisentangle.extraction import extract_features, verify_features
 
 pd = pytest.importorskip("pandas")
@@ -25,6 +26,24 @@ pytest.importorskip("pyarrow")
 
 NAMES = ["a", "b", "c", "d"]
 SETTINGS = {"batch_size": 8, "rows_per_shard": 20}
+
+
+class Unnamed(TransformerMixin, BaseEstimator):
+    """Gives what it gets, and keeps no names."""
+
+    def fit(self, X, y=None):
+        self.is_fitted_ = True
+        return self
+
+    def transform(self, X):
+        return X
+
+
+class Twice(Unnamed):
+    """Gives two columns the same name."""
+
+    def get_feature_names_out(self, input_features=None):
+        return np.array(["f", "g", "f", "h"], dtype=object)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +140,69 @@ def test_columns_of_a_table_are_found_by_name(job, frame, dis):
     other.drop(columns=["b", "c"]).to_parquet(features.parent / "few.parquet")
     with pytest.raises(ValueError, match=r"lacks the columns 'b', 'c'; it has 'd', "):
         extract_features(model, features.parent / "few.parquet", features)
+
+
+def test_columns_are_found_by_the_names_of_a_later_step(job, frame, dis):
+    model, _, output = job
+    joblib.dump(make_pipeline("passthrough", dis), model)
+    path = output.with_name("other.csv")
+    frame[NAMES[::-1]].to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+
+
+def test_a_step_that_knows_no_names_does_not_hide_those_of_the_next(job, frame, dis):
+    model, _, output = job
+    joblib.dump(make_pipeline(Unnamed(), dis), model)
+    path = output.with_name("other.csv")
+    frame.to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+    frame[NAMES[::-1]].to_csv(path, index=False)
+    with pytest.raises(ValueError, match="feature names should match"):
+        extract_features(model, path, output.with_name("again"), **SETTINGS)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "arrow"])
+def test_names_of_features_that_come_twice(job, frame, format):
+    model, path, output = job
+    joblib.dump(Twice().fit(frame.to_numpy()), model)
+    manifest = extract_features(model, path, output, format=format, **SETTINGS)
+    assert manifest["features"]["names"] == [f"feature{j}" for j in range(4)]
+    np.testing.assert_allclose(read(output), frame)
+
+
+def test_line_breaks_in_a_csv_file_of_several_blocks(job, frame, dis, monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    model, _, output = job
+    path = output.with_name("notes.csv")
+    frame.assign(note="two\nlines").to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+
+
+def test_rows_of_dates_are_said(job, frame):
+    model, _, output = job
+    path = output.with_name("dates.parquet")
+    frame.assign(d=pd.Timestamp("2020-01-01")).to_parquet(path)
+    with pytest.raises(ValueError, match="the model cannot take its rows"):
+        extract_features(model, path, output, **SETTINGS)
+
+
+def test_a_shard_too_many_and_too_few_are_said(job):
+    model, path, output = job
+    manifest = extract_features(model, path, output, **SETTINGS)
+    stray = output / "part-000099.npy"
+    shutil.copy(output / "part-000000.npy", stray)
+    with pytest.raises(ValueError, match=r"part-000099\.npy is none of its shards"):
+        verify_features(output)
+    stray.unlink()
+    last = manifest["shards"].pop()
+    (output / last["file"]).unlink()
+    (output / "_manifest.json").write_text(json.dumps(manifest))
+    verify_features(output)
+    with pytest.raises(ValueError, match="has more rows than these 80"):
+        verify_features(output, input=path)
 
 
 def test_a_later_file_lacks_a_column(job, frame):
