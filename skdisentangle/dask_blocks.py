@@ -11,12 +11,17 @@ import numpy as np
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import validate_data
 
-__all__ = ["is_dask", "transform_blocks"]
+__all__ = ["in_memory", "is_dask", "transform_blocks"]
 
 
 def is_dask(X: Any) -> bool:
     """Whether X is a Dask array or data frame."""
     return type(X).__module__.startswith("dask.") and hasattr(X, "dask")
+
+
+def in_memory(X: Any) -> Any:
+    """A data frame or series of Dask as one of pandas, with its names; all else as it is."""
+    return X.compute() if is_dask(X) and hasattr(X, "map_partitions") else X
 
 
 def transform_blocks(estimator: Any, X: Any) -> Any:

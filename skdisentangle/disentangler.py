@@ -40,7 +40,7 @@ from .array_api import follows_input
 from .blocks import LazyRows, lazy_if_large
 from .callbacks import CallbackSupportMixin, EpochCallbacks
 from .crossfit import out_of_fold
-from .dask_blocks import is_dask, transform_blocks
+from .dask_blocks import in_memory, is_dask, transform_blocks
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders import (
     ComponentScaler,
@@ -449,8 +449,8 @@ class SparseSharedDisentangler(
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
         input_noise: float | Literal["auto"] = "auto",
-        task_types: str | Sequence[str | None] | Mapping[str, str] | None = None,
-        task_weight: ArrayLike | Mapping[str, float] | None = None,
+        task_types: str | Sequence[str | None] | Mapping[Any, str] | None = None,
+        task_weight: ArrayLike | Mapping[Any, float] | None = None,
         class_weight: Literal["balanced"] | None = None,
         max_iter: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -1173,7 +1173,7 @@ class SparseSharedDisentangler(
                 "target y is None. Give the task labels as y or as Y_tasks."
             )
         X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
-        labels = Labels.read(y)
+        labels = Labels.read(in_memory(y))
         if labels.n_rows != X.shape[0]:
             raise ValueError(
                 f"Y_tasks must have a row for each of the {X.shape[0]} rows of X; got "
@@ -1194,7 +1194,7 @@ class SparseSharedDisentangler(
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
         """Array or CSR matrix of checked rows; LazyRows of a large array."""
-        X = lazy_if_large(X)
+        X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
         try:
             # scikit-learn sums to look for NaN, and infinities may cancel

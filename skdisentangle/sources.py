@@ -167,7 +167,7 @@ def read_table(
     Raises
     ------
     ValueError
-        If columns are not there, or features hold no numbers.
+        If columns are not there, or features hold no numbers, or none in some row.
     """
     kind, files = list_files("input", path)
     if kind == "npy":
@@ -178,11 +178,24 @@ def read_table(
     columns = None if features is None else [*features, *tasks]
     table = TableFiles(kind, files, columns)
     _check_columns(table.columns, tasks, files[0])
+    if features is None and "" in table.columns:
+        raise ValueError(
+            f"input: {str(files[0])!r} has a column without a name, as pandas writes row "
+            "numbers. Name the features, or leave it out of the file (index=False)."
+        )
     frame = table.read(2**62)
     X = frame.drop(columns=list(tasks))
     if X.shape[1] == 0:
         raise ValueError("features: no column is left that is not a task.")
     check_numbers(X, "Choose others as features.")
+    missing = X.isna().to_numpy()
+    if missing.any():
+        j = int(missing.any(axis=0).argmax())
+        raise ValueError(
+            f"input: the column {X.columns[j]!r} lacks numbers in {missing[:, j].sum():,} "
+            f"rows, first in row {int(missing[:, j].argmax()) + 1:,}. Fill them in, or "
+            "choose others as features."
+        )
     return X, frame[list(tasks)]
 
 

@@ -169,6 +169,9 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
     source, model = str(tmp_path / "rows.csv"), str(tmp_path / "model.joblib")
     table.to_csv(source, index=False)
     np.save(tmp_path / "rows.npy", np.zeros((3, 2)))
+    numbered, gaps = tmp_path / "numbered.csv", tmp_path / "gaps.csv"
+    table[["a", "b"]].to_csv(numbered)
+    table.assign(b=table["b"].where(table.index != 2)).to_csv(gaps, index=False)
     for arguments, said in [
         ([source, model, "--tasks", "nope"], "lacks the columns 'nope'"),
         ([source, model, "--tasks", "size"], "'kind' must hold numbers"),
@@ -177,6 +180,8 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
         ([source, model, "--tasks", "a", "--task-types", "b=binary"], "got 'b'"),
         ([source, str(tmp_path / "no" / "m"), "--tasks", "a"], "cannot be written"),
         ([str(tmp_path / "no.csv"), model, "--tasks", "a"], "no file or folder"),
+        ([str(numbered), model, "--tasks", "a"], "a column without a name"),
+        ([str(gaps), model, "--tasks", "a", "--features", "b"], "first in row 3."),
         ([str(tmp_path / "rows.npy"), model, "--tasks", "a"], "must be a table"),
     ]:
         assert main(["fit", *arguments, *FIT]) == 1

@@ -85,6 +85,22 @@ def test_data_frame(frame, fitted):
     np.testing.assert_allclose(codes, fitted.transform(frame), rtol=0, atol=1e-12)
 
 
+def test_a_fit_on_data_frames_keeps_their_names(frame, problem):
+    Y = pd.DataFrame(problem[1], columns=[f"y{j}" for j in range(9)])
+    rows, labels = (dd.from_pandas(each, npartitions=3) for each in (frame, Y))
+    options = {"hidden_layer_sizes": (8,), "random_state": 0}
+    lazy = SparseSharedDisentangler(5, **options).fit(rows, labels)
+    other = SparseSharedDisentangler(5, **options).fit(frame, Y)
+    np.testing.assert_array_equal(lazy.coef_, other.coef_)
+    assert list(lazy.feature_names_in_) == list(frame.columns)
+    assert list(lazy.predict(rows).columns) == list(Y.columns)
+    assert lazy.score(rows, labels) == other.score(frame, Y)
+    with pytest.raises(ValueError, match="feature names should match"):
+        lazy.score(rows[list(frame.columns[::-1])], labels)
+    with pytest.raises(ValueError, match="columns of the fit, in their order"):
+        lazy.score(rows, labels[list(Y.columns[::-1])])
+
+
 def test_empty_partitions_of_single_precision(frame, fitted):
     rows = dd.from_pandas(frame.astype(np.float32), npartitions=3)
     rows = rows.map_partitions(lambda part: part[part.index < 90])
