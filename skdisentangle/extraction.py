@@ -266,11 +266,11 @@ def verify_features(
         )
     if model is not None and _file_hash(model) != manifest["model"]["sha256"]:
         problems.append(f"{os.fspath(model)!r} is not the model that was used")
-    known = {MANIFEST, *(shard["file"] for shard in shards)}
-    problems += [
+    known = {shard["file"] for shard in shards}
+    problems += [  # what a reader of the folder would take for one
         f"{path.name} is none of its shards"
-        for path in sorted(folder.iterdir())
-        if path.name not in known and not path.name.startswith(".")
+        for path in sorted(folder.glob(f"[!._]*.{manifest['settings']['format']}"))
+        if path.name not in known
     ]
     if input is not None:
         problems += _input_problems(input, manifest)

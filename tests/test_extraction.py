@@ -192,6 +192,8 @@ def test_rows_of_dates_are_said(job, frame):
 def test_a_shard_too_many_and_too_few_are_said(job):
     model, path, output = job
     manifest = extract_features(model, path, output, **SETTINGS)
+    (output / "README.txt").write_text("of no account")
+    verify_features(output)
     stray = output / "part-000099.npy"
     shutil.copy(output / "part-000000.npy", stray)
     with pytest.raises(ValueError, match=r"part-000099\.npy is none of its shards"):
