@@ -24,7 +24,7 @@ from .distributed import Part, Ranks
 from .encoders import last_linear
 from .losses import task_scores, tasks_to_outputs
 from .noise import MAX_ROWS, choose_input_noise
-from .penalties import few_labels_factor, output_weights
+from .penalties import few_labels_factor, output_weights, ridge_weights
 from .rows import LabelRows, Rows, RowsInBlocks
 from .solvers import augment, solve_penalized_heads, standard_errors, sum_tensors
 from .steps import EPS, TrainingOptions, TrainingState
@@ -275,9 +275,9 @@ def finish(
     """Replace running statistics and moving heads by those of all rows.
 
     Afterwards the components have mean zero and variance one over the rows, and the
-    heads are optimal for them. No head is on a component that does not vary. Where outputs
-    are few for the components in use, these are made uncorrelated if that leaves the heads
-    about as sparse.
+    heads are optimal for them, those of classes with a little ridge. No head is on a
+    component that does not vary. Where outputs are few for the components in use, these are
+    made uncorrelated if that leaves the heads about as sparse.
 
     Parameters
     ----------
@@ -323,8 +323,10 @@ def _exact_heads(
     codes.mul_(varies)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
     state.theta = torch.cat([coef * varies, intercept], dim=1)
-    part = _part(labels, ranks)
-    _solve_all(state, codes, labels, options, penalised=True, part=part)
+    part, ridge = _part(labels, ranks), None
+    if state.n_labels is not None:
+        ridge = ridge_weights(options.blocks, state.n_labels)
+    _solve_all(state, codes, labels, options, penalised=True, part=part, ridge=ridge)
     check_finite(state.theta)
     return codes
 
@@ -396,6 +398,7 @@ def _solve_all(
     *,
     penalised: bool,
     part: Part | None = None,
+    ridge: Tensor | None = None,
 ) -> None:
     """Solve for the heads on the codes of all rows, from the heads there are."""
     coef = state.theta[:, :-1]
@@ -414,6 +417,7 @@ def _solve_all(
         part=part,
         spread=options.spread,
         factor=few_labels(state, options),
+        ridge=ridge,
     )
     state.theta[:, :-1] = solution.coef
     state.theta[:, -1] = solution.intercept

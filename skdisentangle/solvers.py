@@ -393,6 +393,7 @@ def solve_heads(
     intercept: Tensor | None = None,
     row_weights: Tensor | None = None,
     part: Part | None = None,
+    ridge: Tensor | None = None,
     max_iter: int = 1000,
     tol: float = 1e-5,
 ) -> HeadSolution:
@@ -418,6 +419,8 @@ def solve_heads(
         As in :func:`curvature`.
     part : Part, optional
         As in :func:`curvature`.
+    ridge : Tensor of shape (n_outputs,), optional
+        Half of it times the squared coefficients of an output is added to the objective.
     max_iter : int, default=1000
     tol : float, default=1e-5
         Stop when no optimality condition is violated by more than this.
@@ -432,16 +435,23 @@ def solve_heads(
     if intercept is None:
         intercept = coef.new_zeros(len(coef))
     ranks, n_rows = part or (ALONE, len(codes))
-    bound, slopes = _bound_and_slopes(
-        codes, targets, weights, row_weights, blocks, part
-    )
+    bound, sums = _bound_and_slopes(codes, targets, weights, row_weights, blocks, part)
+    shrink = None
+    if ridge is not None:
+        shrink = F.pad(ridge.unsqueeze(1).expand_as(coef), (0, 1))
+        bound = bound + ridge.unsqueeze(1)
+
+    def slopes(theta: Tensor) -> Tensor:
+        slope = sums(theta) / n_rows
+        return slope if shrink is None else slope.addcmul_(shrink, theta)
+
     step = bound.reciprocal()
     threshold = step * l1
     theta = torch.cat([coef, intercept.unsqueeze(1)], dim=1)
     ahead, pace = theta, codes.new_ones(targets.shape[1])
     gap, n_iter = float("inf"), 0
     for n_iter in range(1, max_iter + 1):
-        new = soft_threshold(ahead - step * (slopes(ahead) / n_rows), threshold)
+        new = soft_threshold(ahead - step * slopes(ahead), threshold)
         change = new - theta
         uphill = ((ahead - new) * change).sum(1)
         restart = outputs_to_tasks(uphill, blocks) > 0
@@ -451,9 +461,9 @@ def solve_heads(
         ahead = new + tasks_to_outputs(momentum, blocks).unsqueeze(1) * change
         theta, pace = new, new_pace
         if n_iter % 10 == 0 or n_iter == max_iter:
-            slope = slopes(theta) / n_rows
+            worst = optimality_gap(theta, slopes(theta), l1).max()
             # All ranks stop at once, whatever rounding says.
-            gap = float(ranks.largest(optimality_gap(theta, slope, l1).max()))
+            gap = float(ranks.largest(worst))
             if gap <= tol:
                 break
     return HeadSolution(theta[:, :-1], theta[:, -1], n_iter, gap)
@@ -475,6 +485,7 @@ def solve_penalized_heads(
     part: Part | None = None,
     spread: Tensor | None = None,
     factor: Tensor | None = None,
+    ridge: Tensor | None = None,
     n_rounds: int = 3,
     max_iter: int = 200,
     tol: float = 1e-4,
@@ -493,6 +504,9 @@ def solve_penalized_heads(
         See :func:`skdisentangle.penalties.output_weights`.
     sparsity, sharing, reweighted, spread, factor
         As in :func:`skdisentangle.penalties.penalty_weights`.
+    ridge : Tensor of shape (n_outputs,), optional
+        As in :func:`solve_heads`, in the last round only: coefficients that it makes smaller
+        would be penalised more in the next.
     n_rounds, max_iter : int
         Rounds, and iterations in each.
     tol : float, default=1e-4
@@ -504,8 +518,8 @@ def solve_penalized_heads(
         Of the last round.
     """
     moving = reweighted or sharing > 0
-    n_iter = 0
-    for _ in range(n_rounds if moving else 1):
+    n_iter, last = 0, n_rounds - 1 if moving else 0
+    for number in range(last + 1):
         l1_weights = penalty_weights(
             coef,
             usage_weights,
@@ -525,6 +539,7 @@ def solve_penalized_heads(
             intercept=intercept,
             row_weights=row_weights,
             part=part,
+            ridge=ridge if number == last else None,
             max_iter=max_iter,
             tol=tol,
         )

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from skdisentangle import all_rows
 from skdisentangle.all_rows import change_basis, finish
 from skdisentangle.basis import Basis
 from skdisentangle.losses import Block
-from skdisentangle.penalties import MANY_LABELS
+from skdisentangle.penalties import MANY_LABELS, RIDGE_C
 from skdisentangle.rows import LabelTensors
 from skdisentangle.solvers import augment, gradient, optimality_gap, pad_weights
 from skdisentangle.steps import (
@@ -30,12 +32,46 @@ def test_finish_standardises_and_solves():
     torch.testing.assert_close(raw.var(0, correction=0), state.var)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     slope = gradient(state.theta, codes, targets, None, BLOCKS)
+    slope[2:, :-1] += state.theta[2:, :-1] / (RIDGE_C * len(rows))
     few = (MANY_LABELS / len(rows)) ** 0.5  # every task has that few labels
     l1 = (few * options.sparsity * options.spread).unsqueeze(1).expand(4, 4)
     assert (
         float(optimality_gap(state.theta, slope, pad_weights(l1, BLOCKS)).max()) < 1e-3
     )
     assert (state.theta[:, :-1] == 0).any()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_heads_of_classes_told_apart_are_those_of_a_logistic_regression(n_classes):
+    """Without the ridge they would have no optimum: all penalties are off where it counts."""
+    rows, _, options, state = make(sparsity=1e-4, sharing=0.0)
+    truth = (rows[:, 0] > 0).double() + (rows[:, 0] > 1) * (n_classes > 2)
+    targets = torch.stack([truth, truth], dim=1)
+    kind, width = ("binary", 1) if n_classes == 2 else ("multiclass", n_classes)
+    blocks = (Block(kind, slice(0, 2), slice(0, 2 * width), width),)
+    options = replace(
+        options,
+        blocks=blocks,
+        spread=torch.full((2 * width,), 0.5, dtype=torch.float64),
+        task_weights=torch.full((2 * width,), 0.5, dtype=torch.float64),
+    )
+    theta = torch.zeros(2 * width, 5, dtype=torch.float64)
+    state = TrainingState.start(state.body, theta, options)
+    fit(rows, targets, options, state, max_iter=30)
+    finish(state, rows, LabelTensors(targets, None, None), options)
+    raw = state.body(rows).detach()
+    codes = ((raw - state.mean) * (state.var + EPS).rsqrt()).numpy()
+    used = (state.theta[:, :-1] != 0).any(0).numpy()
+    reference = LogisticRegression(C=RIDGE_C, tol=1e-8, max_iter=10_000)
+    reference.fit(codes[:, used], truth)
+    own = state.theta[:width].numpy()
+    scores = codes @ own[:, :-1].T + own[:, -1]
+    expected = reference.decision_function(codes[:, used])
+    expected = expected[:, None] if n_classes == 2 else expected
+    if n_classes > 2:
+        scores -= scores.mean(1, keepdims=True)
+        expected -= expected.mean(1, keepdims=True)
+    np.testing.assert_allclose(scores, expected, atol=0.02 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (0.0, 1e-30)])

@@ -568,6 +568,31 @@ def test_rounds_of_a_penalty_that_follows_the_heads(strengths, n_moving):
     assert short.n_iter == 7 * n_moving
 
 
+def test_a_ridge_is_that_of_the_last_round():
+    """In white codes it divides what the soft threshold leaves by one more than itself."""
+    rng = np.random.default_rng(15)
+    codes, _ = np.linalg.qr(np.column_stack([np.ones(60), rng.normal(size=(60, 3))]))
+    codes = codes[:, 1:] * np.sqrt(60)
+    targets = codes @ rng.normal(size=(3, 2)) + 1
+    z, t = torch.from_numpy(codes), torch.from_numpy(targets)
+    blocks = [Block("regression", slice(0, 2), slice(0, 2))]
+    ridge = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    use = torch.full((2,), 0.5, dtype=torch.float64)
+    options = {"sparsity": 0.1, "sharing": 0.0, "reweighted": True}
+    start = {"coef": torch.zeros(2, 3).double(), "intercept": torch.zeros(2).double()}
+    exact = {"max_iter": 5000, "tol": 1e-9}
+    plain, found = (
+        solve_penalized_heads(
+            z, t, None, blocks, use, **options, **start, **exact, **given
+        )
+        for given in ({}, {"ridge": ridge})
+    )
+    torch.testing.assert_close(found.coef[0], plain.coef[0])
+    torch.testing.assert_close(found.coef[1], plain.coef[1] / 1.5)
+    torch.testing.assert_close(found.intercept, t.mean(0))  # not shrunk
+    assert found.gap <= 1e-9
+
+
 def test_proximal_steps_go_downhill_to_the_solution():
     rng = np.random.default_rng(7)
     codes = make_codes(rng)
