@@ -498,15 +498,12 @@ def solve_penalized_heads(
 
     Parameters
     ----------
-    codes, targets, weights, blocks, coef, intercept, row_weights, part
+    codes, targets, weights, blocks, coef, intercept, row_weights, part, ridge
         As in :func:`solve_heads`; ``coef`` also sets the first round's weights.
     usage_weights : Tensor of shape (n_outputs,)
         See :func:`skdisentangle.penalties.output_weights`.
     sparsity, sharing, reweighted, spread, factor
         As in :func:`skdisentangle.penalties.penalty_weights`.
-    ridge : Tensor of shape (n_outputs,), optional
-        As in :func:`solve_heads`, in the last round only: coefficients that it makes smaller
-        would be penalised more in the next.
     n_rounds, max_iter : int
         Rounds, and iterations in each.
     tol : float, default=1e-4
@@ -518,8 +515,8 @@ def solve_penalized_heads(
         Of the last round.
     """
     moving = reweighted or sharing > 0
-    n_iter, last = 0, n_rounds - 1 if moving else 0
-    for number in range(last + 1):
+    n_iter = 0
+    for _ in range(n_rounds if moving else 1):
         l1_weights = penalty_weights(
             coef,
             usage_weights,
@@ -539,7 +536,7 @@ def solve_penalized_heads(
             intercept=intercept,
             row_weights=row_weights,
             part=part,
-            ridge=ridge if number == last else None,
+            ridge=ridge,
             max_iter=max_iter,
             tol=tol,
         )
