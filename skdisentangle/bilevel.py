@@ -16,12 +16,9 @@ theorem; for the lasso, Bertrand et al., "Implicit differentiation of Lasso-type
 hyperparameter optimization", ICML 2020; for meta-learning without a penalty, Rajeswaran
 et al., "Meta-learning with implicit gradients", NeurIPS 2019).
 
-The linear system is solved by conjugate gradients (Hestenes & Stiefel, "Methods of
-conjugate gradients for solving linear systems", J. Res. Natl. Bur. Stand. 49, 1952), all
-tasks at once: it needs products with :math:`H` only, no more of them than a task has
-active coefficients (but for rounding), and it is at home where :math:`H` is singular.
-That it is for the softmax, along the same vector added to all classes; the query loss has
-no slope there, so that the solution does not depend on it.
+The linear system is solved by conjugate gradients, which are at home where :math:`H` is
+singular. That it is for the softmax, along the same vector added to all classes; the query
+loss has no slope there, so that the solution does not depend on it.
 """
 
 from __future__ import annotations
@@ -31,7 +28,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .losses import Block, hessian_product, outputs_to_tasks, residual, tasks_to_outputs
+from .conjugate import conjugate_gradients
+from .losses import Block, hessian_product, residual
 
 __all__ = ["implicit_gradient"]
 
@@ -78,35 +76,18 @@ def implicit_gradient(
 
     def product(direction: Tensor) -> Tensor:
         bent = hessian_product(codes @ direction.T, scores, weights, blocks)
-        out = torch.addmm(damping * direction, bent.T, codes, alpha=1 / len(codes))
-        return out.mul_(active)
+        return torch.addmm(damping * direction, bent.T, codes, alpha=1 / len(codes))
 
-    def inner(a: Tensor, b: Tensor) -> Tensor:
-        return outputs_to_tasks((a * b).sum(1), blocks)
-
-    def by_output(values: Tensor) -> Tensor:
-        return tasks_to_outputs(values, blocks).unsqueeze(1)
-
-    rest = -slope * active
-    solution, direction = torch.zeros_like(rest), rest.clone()
-    size = inner(rest, rest)
-    enough = size * tol**2
-    # On a GPU the answer would have to be waited for, which takes longer than the steps.
-    ask = codes.device.type == "cpu"
-    for _ in range(max_iter):
-        bent = product(direction)
-        bend = inner(direction, bent)
-        going = (size > enough) & (bend > 0)
-        if ask and not going.any():
-            break
-        length = by_output(torch.where(going, size / bend, 0.0))
-        solution.addcmul_(length, direction)
-        rest.addcmul_(length, bent, value=-1)
-        new = inner(rest, rest)
-        turn = by_output(torch.where(going, new / size, 0.0))
-        direction = rest + turn * direction
-        size = new
-
+    solution = conjugate_gradients(
+        product,
+        slope,
+        active,
+        blocks,
+        max_iter=max_iter,
+        tol=tol,
+        # On a GPU the answer would have to be waited for, which takes longer than the steps.
+        ask=codes.device.type == "cpu",
+    )
     error = residual(scores.clone(), targets, weights, blocks)
     bent = hessian_product(codes @ solution.T, scores, weights, blocks)
     return (error @ solution + bent @ theta)[:, :-1] / len(codes)

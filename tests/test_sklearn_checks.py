@@ -1,5 +1,7 @@
 """Every check of scikit-learn's, on every kind of estimator that takes plain rows.
 
+Those of kinds that share most of their code with others are among the slow tests.
+
 None is expected to fail, but for the two that rule out a random split of the rows. The
 checks of array libraries skip those that are not installed, and devices that are not
 there: cupy, dpnp; cuda, xpu, mps. They look at the containers, not at what is computed,
@@ -61,6 +63,9 @@ ESTIMATORS = [
 #: These fit to every sparse format, and take as long as all others together.
 SLOW = ("check_estimator_sparse_array", "check_estimator_sparse_matrix")
 
+#: Numbers of the estimators whose other checks are not slow.
+QUICK = (0, 3, 6, 9)
+
 
 def checks():
     """Pairs of estimator and check, with marks of those that fail or are slow."""
@@ -71,7 +76,7 @@ def checks():
             checked, check = getattr(pair, "values", pair)
             library = check.keywords.get("array_namespace", "numpy")
             mixed = "X_ns_and_device" in check.keywords
-            if number and check.func.__name__ in SLOW:
+            if number not in QUICK or (number and check.func.__name__ in SLOW):
                 marks = (*getattr(pair, "marks", ()), pytest.mark.slow)
                 yield pytest.param(checked, check, marks=marks)
             elif number == 0 or (library == "numpy" and not mixed):

@@ -399,7 +399,8 @@ class Recorded:
     ("how", "blocks"),
     [("all", MIXED), ("all", MIXED[:1]), ("all", MIXED[1:]), ("both", MIXED)],
 )
-def test_rows_in_parts_give_the_same_heads(how, blocks, monkeypatch):
+@pytest.mark.parametrize("ridge", [None, 0.01])
+def test_rows_in_parts_give_the_same_heads(how, blocks, ridge, monkeypatch):
     codes, targets, weights, row_weights = make_mixed(how)
     tasks = slice(blocks[0].tasks.start, blocks[-1].tasks.stop)
     targets = targets[:, tasks]
@@ -416,6 +417,8 @@ def test_rows_in_parts_give_the_same_heads(how, blocks, monkeypatch):
     n_outputs = blocks[-1].outputs.stop
     l1 = torch.full((n_outputs, 5), 0.1, dtype=torch.float64)
     options = {"row_weights": row_weights, "max_iter": 5000, "tol": 1e-6}
+    if ridge is not None:
+        options["ridge"] = torch.full((n_outputs,), ridge, dtype=torch.float64)
     width = max(n_outputs, 6)
     found = []
     # All 90 rows at once, also where they just fit; then 40, 40 and 10.
@@ -435,12 +438,16 @@ def test_rows_in_parts_give_the_same_heads(how, blocks, monkeypatch):
 
 @pytest.mark.parametrize("how", ["all", "both"])
 @pytest.mark.parametrize("cut", [0, 30])
-def test_two_ranks_take_the_steps_of_one(how, cut):
+@pytest.mark.parametrize("ridge", [None, 0.01])
+def test_two_ranks_take_the_steps_of_one(how, cut, ridge):
     """Each holds some of the rows, or none."""
     codes, targets, weights, row_weights = make_mixed(how)
     rng = np.random.default_rng(12)
     l1 = torch.from_numpy(rng.uniform(0.0, 0.2, size=(14, 5)))
     start = torch.from_numpy(rng.normal(size=(14, 6)))
+    options = {"max_iter": 30, "tol": 1e-9}
+    if ridge is not None:
+        options["ridge"] = torch.full((14,), ridge, dtype=torch.float64)
 
     def job(rows, part):
         z, t, w, r = (
@@ -450,7 +457,7 @@ def test_two_ranks_take_the_steps_of_one(how, cut):
         steps = proximal_steps(
             *(start, augment(z), t, w, MIXED, pad_weights(l1, MIXED), 3, r, part)
         )
-        heads = solve_heads(z, t, w, MIXED, l1, row_weights=r, part=part, max_iter=30)
+        heads = solve_heads(z, t, w, MIXED, l1, row_weights=r, part=part, **options)
         return steps, heads.coef, heads.intercept, heads.gap
 
     def on_rank(ranks):
@@ -495,6 +502,31 @@ def test_the_last_iteration_says_how_far_the_solution_is():
         intercept=whole.intercept,
     )
     assert again.n_iter == 10
+
+
+@pytest.mark.parametrize(("kind", "n_rows"), [("binary", 25), ("multiclass", 120)])
+def test_newton_steps_save_iterations(kind, n_rows, monkeypatch):
+    """Of classes told apart; of several, the full step is often too long."""
+    rng = np.random.default_rng(17)
+    codes, block = make_codes(rng, n_rows), TYPES[kind]
+    told = np.digitize(codes[:, 0], [0.0] if kind == "binary" else [-0.4, 0.4])
+    l1 = np.full((block.n_classes, 7), 1e-3)
+    z, t, _, l1 = tensors(codes, told.astype(float), None, l1)
+    ridge = torch.full((block.n_classes,), 0.01 / n_rows, dtype=torch.float64)
+    given = {"ridge": ridge, "max_iter": 20_000, "tol": 1e-6}
+    found = solve_heads(z, t, None, [block], l1, **given)
+    monkeypatch.setattr(solvers, "NEWTON_LENGTHS", (1.0,))
+    full = solve_heads(z, t, None, [block], l1, **given)
+    monkeypatch.setattr(solvers, "NEWTON_LENGTHS", ())
+    plain = solve_heads(z, t, None, [block], l1, **given)
+    for other in (full, plain):
+        assert max(found.gap, other.gap) <= 1e-6
+        torch.testing.assert_close(found.coef, other.coef, atol=1e-2, rtol=1e-2)
+        assert torch.equal(found.coef == 0, other.coef == 0)
+    assert (found.coef == 0).any()
+    assert 2.5 * found.n_iter <= plain.n_iter
+    if kind == "multiclass":
+        assert 1.5 * found.n_iter <= full.n_iter
 
 
 @pytest.mark.parametrize("kind", ["regression", "binary"])
