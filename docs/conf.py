@@ -62,8 +62,8 @@ LINKS = {
 #: ``__all__`` names, and all public members of classes.
 INSIDE = re.compile(
     r"""all_rows|array_api|basis|bilevel|blocks|callbacks|cli|conjugate|crossfit
-    |dask_blocks|disentangler|encoders|file_format|inputs|labels|losses|noise|notebook|onnx_export|path
-    |penalties|persistence|recording|rows|solvers|sources|steps
+    |dask_blocks|disentangler|encoders|exact_heads|file_format|inputs|labels|losses
+    |noise|notebook|onnx_export|path|penalties|persistence|recording|rows|solvers|sources|steps
     |supports|task_files|tasks|training|validation
     |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
     |backbones\..*\.forward""",

@@ -22,11 +22,12 @@ from .basis import (
 )
 from .distributed import Part, Ranks
 from .encoders import last_linear
+from .exact_heads import solve_penalized_heads
 from .losses import task_scores, tasks_to_outputs
 from .noise import MAX_ROWS, choose_input_noise
 from .penalties import few_labels_factor, output_weights, ridge_weights
 from .rows import LabelRows, Rows, RowsInBlocks
-from .solvers import augment, solve_penalized_heads, standard_errors, sum_tensors
+from .solvers import augment, standard_errors, sum_tensors
 from .steps import EPS, TrainingOptions, TrainingState
 
 __all__ = [

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.bilevel import implicit_gradient
 from skdisentangle.datasets import make_multitask_factors, tasks_from_classes
+from skdisentangle.exact_heads import solve_heads
 from skdisentangle.losses import Block, loss_values
 from skdisentangle.penalties import soft_threshold
 from skdisentangle.solvers import (
@@ -20,7 +21,6 @@ from skdisentangle.solvers import (
     curvature,
     gradient,
     pad_weights,
-    solve_heads,
 )
 
 N_COMPONENTS = 4
