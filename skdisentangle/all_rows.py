@@ -22,7 +22,7 @@ from .basis import (
 )
 from .distributed import Part, Ranks
 from .encoders import last_linear
-from .exact_heads import solve_penalized_heads
+from .exact_heads import pulls_at_zeros, solve_penalized_heads
 from .losses import task_scores, tasks_to_outputs
 from .noise import MAX_ROWS, choose_input_noise
 from .penalties import few_labels_factor, output_weights, ridge_weights
@@ -278,7 +278,8 @@ def finish(
     Afterwards the components have mean zero and variance one over the rows, and the
     heads are optimal for them, those of classes with a little ridge. No head is on a
     component that does not vary. Where outputs are few for the components in use, these are
-    made uncorrelated if that leaves the heads about as sparse.
+    made uncorrelated if that leaves the heads about as sparse. Last it is noted how far the
+    data pull at each zero.
 
     Parameters
     ----------
@@ -294,7 +295,11 @@ def finish(
         return has_few_outputs(int(coef.any(1).sum()), int(coef.any(0).sum()))
 
     if options.ranks.first(is_worth_it):
-        _try_uncorrelated(state, codes, rows, labels, options)
+        codes = _try_uncorrelated(state, codes, rows, labels, options)
+    state.pull = pulls_at_zeros(
+        *(state.theta, codes, labels.targets, labels.weights, options.blocks),
+        part=_part(labels, options.ranks),
+    )
     state.copy_first(options.ranks)
 
 
@@ -338,16 +343,17 @@ def _try_uncorrelated(
     rows: Rows,
     labels: LabelRows,
     options: TrainingOptions,
-) -> None:
+) -> Tensor:
     """Change to a basis of uncorrelated components, if exact heads are as sparse in it.
 
     They may have no more nonzeros in excess than there are components: the choice of the
     basis is by heads without penalties, whose errors can make any basis look as good as
-    another. ``codes`` are standardised, and the heads exact for them.
+    another. ``codes`` are standardised, and the heads exact for them; those of the basis
+    that is taken in the end are returned.
     """
     layer = last_linear(state.body)
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
-        return
+        return codes
     ranks, kept = options.ranks, state.snapshot()
     used = state.theta[:, :-1] != 0
     correlation = _correlation(codes, labels, ranks)
@@ -358,7 +364,7 @@ def _try_uncorrelated(
     basis = ranks.first(lambda: uncorrelated_basis(coef.cpu(), correlation))
     state.restore(kept)
     if basis is None:
-        return
+        return codes
     std = (state.var + EPS).sqrt()
     change_outputs(layer, state.optimizer, state.mean, std, basis.transform.to(coef))
     # From the heads with penalties: without, those of classes that can be told apart are
@@ -366,14 +372,16 @@ def _try_uncorrelated(
     back = torch.linalg.inv(basis.transform.double()).T.to(coef)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
     state.theta = torch.cat([coef @ back, intercept], dim=1)
-    _exact_heads(state, rows, labels, options)
+    new = _exact_heads(state, rows, labels, options)
 
     def is_as_sparse() -> bool:
         excess = int((state.theta[:, :-1] != 0).sum()) - int(used.sum())
         return excess <= int(used.any(0).sum())
 
-    if not ranks.first(is_as_sparse):
-        state.restore(kept)
+    if ranks.first(is_as_sparse):
+        return new
+    state.restore(kept)
+    return codes
 
 
 def _part(labels: LabelRows, ranks: Ranks) -> Part | None:

@@ -432,6 +432,7 @@ class SparseSharedDisentangler(
     _moments: InputMoments
     _n_rows: int
     _spread: NDArray[np.float64]
+    _pull: NDArray[np.float64] | None
 
     def __init__(
         self,
@@ -1402,6 +1403,10 @@ class SparseSharedDisentangler(
         rows = task_set.output_order
         self.coef_ = (coef * sign).numpy()[rows] * scale[:, np.newaxis] + 0.0
         self.intercept_ = intercept[rows] * scale + mean
+        self._pull = None
+        if state.pull is not None:
+            pull = state.pull.double().cpu()[:, order].numpy()
+            self._pull = pull[rows] * scale[:, np.newaxis]
         self.usage_ = use.numpy()
         self.active_components_ = np.flatnonzero(sign.numpy())
 

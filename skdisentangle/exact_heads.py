@@ -18,10 +18,16 @@ from .conjugate import conjugate_gradients
 from .distributed import ALONE, Part, Ranks
 from .losses import (
     Block,
+    block_residual,
+    block_scores,
     hessian_product,
     largest_of_tasks,
     outputs_to_tasks,
+    second_derivatives,
+    split_heads,
+    split_labels,
     tasks_to_outputs,
+    weighted,
 )
 from .penalties import penalty_weights, soft_threshold
 from .solvers import (
@@ -34,7 +40,7 @@ from .solvers import (
     sums_of_slopes,
 )
 
-__all__ = ["HeadSolution", "solve_heads", "solve_penalized_heads"]
+__all__ = ["HeadSolution", "pulls_at_zeros", "solve_heads", "solve_penalized_heads"]
 
 #: Scores (rows times outputs), at the most, of which :func:`solve_heads` holds all at once,
 #: and of a part of the rows where they are more. Small parts stay in the cache.
@@ -421,3 +427,53 @@ def solve_penalized_heads(
         coef, intercept = solution.coef, solution.intercept
         n_iter += solution.n_iter
     return HeadSolution(coef, intercept, n_iter, solution.gap)
+
+
+def pulls_at_zeros(
+    theta: Tensor,
+    codes: Tensor,
+    targets: Sliceable,
+    weights: Sliceable | None,
+    blocks: Sequence[Block],
+    *,
+    part: Part | None = None,
+) -> Tensor:
+    """How large a coefficient that is zero would become without a penalty, beyond chance.
+
+    That of a Newton step of the coefficient alone, ``|slope| / bend``, less twice its
+    standard error: of the slope, a mean over rows of residual times code, ``sqrt(mean
+    (residual * code)^2 / n_rows)`` (the score test of Rao, Proc. Camb. Phil. Soc. 44, 1948,
+    with the variance of White, Econometrica 48, 1980).
+
+    Parameters
+    ----------
+    theta : Tensor of shape (n_outputs, n_components + 1)
+        Heads that are optimal.
+    codes, targets, weights, blocks, part
+        As in :func:`solve_heads`.
+
+    Returns
+    -------
+    Tensor of shape (n_outputs, n_components)
+        Zero for coefficients that are not, and where it is no more than chance.
+    """
+    slope, bend, square = (torch.zeros_like(theta) for _ in range(3))
+    for own, truth, weight, _ in _in_parts(
+        codes, targets, weights, None, blocks, part
+    )():
+        labels = split_labels(truth, weight, blocks)
+        errors, bends = [], []
+        for head, block, (known, share) in zip(
+            split_heads(theta, blocks), blocks, labels, strict=True
+        ):
+            score = block_scores(head, own, block)
+            bends.append(weighted(second_derivatives(score, block), share, block))
+            errors.append(block_residual(score, known, share, block))
+        error, squares = torch.cat(errors, dim=1), own.square()
+        slope += error.T @ own
+        square += error.square_().T @ squares
+        bend += torch.cat(bends, dim=1).T @ squares
+    (ALONE if part is None else part.ranks).sum_each([slope, bend, square])
+    tiny = torch.finfo(bend.dtype).tiny
+    pull = (slope.abs() - 2 * square.sqrt()).clamp_min(0) / bend.clamp_min(tiny)
+    return pull.where(theta == 0, 0.0)[:, :-1]

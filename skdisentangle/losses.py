@@ -35,6 +35,7 @@ __all__ = [
     "loss_values",
     "outputs_to_tasks",
     "residual",
+    "second_derivatives",
     "split_heads",
     "split_labels",
     "task_scores",
@@ -203,6 +204,15 @@ def outputs_to_tasks(values: Tensor, blocks: Sequence[Block]) -> Tensor:
     # Not index_add_, which on a GPU adds in an order that differs from time to time.
     parts = [values[b.outputs].unflatten(0, (-1, b.n_classes)).sum(1) for b in blocks]
     return torch.cat(parts)
+
+
+def second_derivatives(scores: Tensor, block: Block) -> Tensor:
+    """Second derivative of the loss of one block in each of its scores, of their shape."""
+    if block.type == "regression":
+        return torch.ones_like(scores)
+    binary = block.type == "binary"
+    chances = scores.sigmoid() if binary else class_chances(scores, None, block)
+    return chances - chances.square()
 
 
 def largest_of_tasks(values: Tensor, blocks: Sequence[Block]) -> Tensor:

@@ -324,6 +324,8 @@ def _encode(
         "components.order": components.order,
         "components.sign": components.sign,
     }
+    if estimator._pull is not None:
+        arrays["pull"] = estimator._pull
     for name, value in encoder.body.state_dict().items():
         if not isinstance(value, Tensor):
             raise ValueError(
@@ -439,6 +441,9 @@ def _decode(
     estimator.usage_ = found.array("usage", (width,))
     estimator.active_components_ = np.flatnonzero(sign)
     estimator._spread = found.array("spread", (n_outputs,))
+    estimator._pull = None
+    if "pull" in found.arrays:
+        estimator._pull = found.array("pull", (n_outputs, width))
     estimator._n_rows = found.get("n_rows", int)
     moments = estimator._moments = InputMoments(0)
     moments.weight = found.get("weight", float)

@@ -131,6 +131,8 @@ class TrainingState:
         Labels of each task; None until they are counted.
     input_noise : float
         Standard deviation of the noise on the rows.
+    pull : Tensor of shape (n_outputs, n_components) or None
+        See :func:`skdisentangle.exact_heads.pulls_at_zeros`; None before the end of a fit.
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
@@ -149,6 +151,7 @@ class TrainingState:
     based: bool = False
     n_labels: Tensor | None = None
     input_noise: float = 0.0
+    pull: Tensor | None = None
     pace: float | Tensor = 1.0
 
     def set_pace(self) -> None:
@@ -212,6 +215,8 @@ class TrainingState:
     def copy_first(self, ranks: Ranks) -> None:
         """Take body, heads and statistics of the first rank, bit by bit."""
         own = [self.theta, self.mean, self.var, self.variance]
+        if self.pull is not None:
+            own.append(self.pull)
         ranks.copy_first([*self.body.state_dict().values(), *own])
 
 

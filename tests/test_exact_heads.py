@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from scipy.special import expit, softmax
 from sklearn.linear_model import Lasso, LogisticRegression
 
 from skdisentangle import exact_heads
 from skdisentangle.distributed import Part
-from skdisentangle.exact_heads import solve_heads, solve_penalized_heads
+from skdisentangle.exact_heads import (
+    pulls_at_zeros,
+    solve_heads,
+    solve_penalized_heads,
+)
 from skdisentangle.losses import Block
 from skdisentangle.penalties import penalty_weights, soft_threshold
 from skdisentangle.solvers import (
@@ -31,6 +36,7 @@ from tests.head_problems import (
     make_mixed,
     make_targets,
     make_weights,
+    outputs_of_tasks,
     tensors,
 )
 
@@ -511,3 +517,66 @@ def test_standard_errors_are_those_of_repeated_draws():
         errors.append(standard_errors(scores, targets, None, blocks, n_labels, 2))
     spread = torch.stack(found).std(0).mean(1)
     torch.testing.assert_close(torch.stack(errors).mean(0), spread, rtol=0.15, atol=0.0)
+
+
+@pytest.mark.parametrize("how", ["all", "both"])
+def test_pulls_by_their_formula(how, monkeypatch):
+    codes, targets, weights, _ = make_mixed(how)
+    rng = np.random.default_rng(18)
+    theta = torch.from_numpy(rng.normal(size=(14, 6)) * (rng.random((14, 6)) < 0.5))
+    found = pulls_at_zeros(theta, codes, targets, weights, MIXED)
+    scores = (augment(codes) @ theta.T).numpy()
+    share = np.ones((90, 7)) if weights is None else weights.numpy()
+    for task, (kind, outputs) in enumerate(outputs_of_tasks()):
+        truth, score = targets[:, task].numpy(), scores[:, outputs]
+        if kind == "regression":
+            error, bend = score - truth[:, None], np.ones_like(score)
+        else:
+            chance = expit(score) if kind == "binary" else softmax(score, axis=1)
+            is_class = truth[:, None] == (
+                [1] if kind == "binary" else range(chance.shape[1])
+            )
+            error, bend = chance - is_class, chance * (1 - chance)
+        for output, column in enumerate(range(outputs.start, outputs.stop)):
+            each = (share[:, task] * error[:, output])[:, None] * codes.numpy()
+            noise = np.sqrt((each**2).mean(0) / len(codes))
+            bends = (
+                (share[:, task] * bend[:, output])[:, None] * codes.numpy() ** 2
+            ).mean(0)
+            expected = np.maximum(np.abs(each.mean(0)) - 2 * noise, 0) / bends
+            expected[theta[column, :-1].numpy() != 0] = 0
+            np.testing.assert_allclose(found[column], expected, atol=1e-12)
+    assert (found > 0).any()
+    monkeypatch.setattr(exact_heads, "WHOLE_VALUES", 1)
+    monkeypatch.setattr(exact_heads, "PART_VALUES", 14 * 17)
+    in_parts = pulls_at_zeros(theta, codes, targets, weights, MIXED)
+    torch.testing.assert_close(in_parts, found)
+
+    def on_rank(ranks):
+        mine = slice(0, 30) if ranks.rank == 0 else slice(30, None)
+        given = [None if a is None else a[mine] for a in (codes, targets, weights)]
+        return pulls_at_zeros(theta, *given, MIXED, part=Part(ranks, 90))
+
+    for other in on_two_ranks(on_rank):
+        torch.testing.assert_close(other, found)
+
+
+def test_pulls_of_chance_and_of_a_penalty():
+    """Two standard errors let one zero of twenty through; a penalty holds the others."""
+    rng = np.random.default_rng(19)
+    codes = make_codes(rng, 500)
+    targets = codes[:, :1] + 0.1 * codes[:, 3:4] + 0.5 * rng.normal(size=(500, 400))
+    z, t = torch.from_numpy(codes), torch.from_numpy(targets)
+    blocks = [Block("regression", slice(0, 400), slice(0, 400))]
+    l1 = torch.full((400, 7), 0.2, dtype=torch.float64)
+    l1[:, 0] = 0
+    heads = solve_heads(z, t, None, blocks, l1)
+    theta = torch.cat([heads.coef, heads.intercept.unsqueeze(1)], dim=1)
+    pulled = pulls_at_zeros(theta, z, t, None, blocks)
+    share = (pulled > 0).double().mean(0)
+    assert (heads.coef[:, 1:] == 0).all()
+    assert share[0] == 0
+    assert share[3] > 0.9
+    assert pulled[:, 3].mean() == pytest.approx(0.1 - 2 * 0.5 / 500**0.5, rel=0.1)
+    others = share[[1, 2, 4, 5, 6]]
+    assert 0.02 < others.mean() < 0.09

@@ -118,7 +118,9 @@ class TestRoundTrip:
         dis = quick(**options).fit(X, Y)
         if "task_weight" in options:
             dis.set_params(task_weight=options["task_weight"].tolist())
-        assert_same(dis, through_file(dis, tmp_path / "model"), X)
+        back = through_file(dis, tmp_path / "model")
+        assert_same(dis, back, X)
+        np.testing.assert_array_equal(back._pull, dis._pull)
 
     def test_without_hidden_layers_and_in_single_precision(self, problem, tmp_path):
         X, Y, _ = problem

@@ -16,6 +16,7 @@ __all__ = [
     "active_codes",
     "column_names",
     "fitted_parts",
+    "held_zeros",
     "learned_tasks",
     "task_sizes",
 ]
@@ -100,6 +101,28 @@ def task_sizes(
         if len(part) == 1:
             signs[row] = np.sign(part[0])
     return sizes, signs
+
+
+def held_zeros(estimator: SparseSharedDisentangler, share: float) -> NDArray[np.bool_]:
+    """Which tasks leave a component out only because of the penalty.
+
+    Their coefficients would be, beyond chance, this share of the task's largest without it.
+    None is known of a model that has no exact heads, as after ``partial_fit``.
+
+    Returns
+    -------
+    ndarray of shape (n_learned, n_components)
+    """
+    learned = learned_tasks(estimator)
+    held = np.zeros((len(learned), estimator.coef_.shape[1]), dtype=bool)
+    if estimator._pull is None:
+        return held
+    for row, task in enumerate(learned):
+        coef, pull = estimator.coef_[task.outputs], estimator._pull[task.outputs]
+        largest = np.abs(coef).max(initial=0.0)
+        if largest > 0:
+            held[row] = ~coef.any(axis=0) & (pull.max(axis=0) >= share * largest)
+    return held
 
 
 def column_names(X: Any, estimator: Any, n_columns: int) -> list[str]:

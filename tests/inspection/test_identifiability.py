@@ -35,6 +35,7 @@ def fitted(heads, **options):
     share = size / size.sum(axis=1, keepdims=True).clip(min=1e-12)
     dis.usage_ = share.sum(axis=0) / max(share.sum(), 1e-12)
     dis.active_components_ = np.flatnonzero(size.any(axis=0))
+    dis._pull = np.zeros_like(dis.coef_)
     dis.transform = lambda X: X
     return dis
 
@@ -122,12 +123,59 @@ def test_few_tasks_count_if_components_are_uncorrelated():
 def test_zeros_without_a_gap_are_chance():
     sizes = np.abs(CLEAR)
     sizes = np.vstack([sizes, [[1, 0.2, 0], [1, 0.1, 0]]])
-    separated, without, small = _separated(sizes, np.eye(3))
+    none = np.zeros_like(sizes, dtype=bool)
+    separated, without, small = _separated(sizes, none, np.eye(3))
     assert without[0, 1] == 4
     assert small[0, 1] == 2
     assert not separated[0, 1]
     sizes[-2:, 1] = 0.5
-    assert _separated(sizes, np.eye(3))[0].all()
+    assert _separated(sizes, none, np.eye(3))[0].all()
+
+
+def test_zeros_that_only_the_penalty_holds():
+    dis = fitted(CLEAR)
+    without_1 = (CLEAR[:, 0] != 0) & (CLEAR[:, 1:] == 0).all(axis=1)
+    largest = np.abs(CLEAR).max(axis=1)
+    dis._pull[without_1, 1] = 0.03 * largest[without_1]
+    report = identifiability_report(dis, normal())
+    assert report.unseparated_pairs == [(0, 1)]
+    assert report.separating_tasks[0, 1] == 2
+    assert report.components[0]["verdict"] == (
+        "may be mixed with 1 (2 of 6 tasks do without 1, 2 more nearly)"
+    )
+    dis._pull /= 2
+    assert identifiability_report(dis, normal()).identifiable
+
+
+def test_factors_that_are_used_only_together():
+    """In some basis of theirs many tasks seem to need one alone; the data say otherwise."""
+    fooled = 0
+    for seed in range(4):
+        problem = make_multitask_factors(
+            1000,
+            n_factors=4,
+            n_features=8,
+            n_tasks=20,
+            mixing="linear",
+            support_size=(1, 2),
+            task_types="regression",
+            random_state=seed,
+        )
+        rng = np.random.default_rng(seed)
+        used = problem.supports.copy()
+        used[:, 3] = used[:, 0]
+        used[~used.any(axis=1), 1] = True
+        weights = rng.uniform(0.5, 1.5, used.shape) * rng.choice([-1, 1], used.shape)
+        Y = problem.factors @ (used * weights).T
+        Y = Y / Y.std(axis=0) + 0.1 * rng.normal(size=Y.shape)
+        dis = SparseSharedDisentangler(8, encoder="linear", random_state=0)
+        report = identifiability_report(dis.fit(problem.X, Y), problem.X)
+        assert len(report.components) == 4
+        assert not report.identifiable
+        assert sum(row["identifiable"] for row in report.components) >= 2
+        dis._pull = None
+        fooled += identifiability_report(dis, problem.X).identifiable
+    assert fooled >= 2
 
 
 def test_a_task_of_several_outputs_counts_once():
