@@ -40,7 +40,7 @@ Every table is written by the command that stands above it, from the code of thi
 repository; `python -m benchmarks` runs all suites. Settings of this package are its defaults
 everywhere; none was chosen on the seeds of a report.
 
-Ours on images in "Known factors" were run before noise on the inputs became a default
+Ours on dSprites and glyphs in "Known factors" were run before noise on the inputs became a default
 (`input_noise="auto"`) and `sharing` no longer grows where labels are few. What a fit does since
 with few tasks, components made uncorrelated at its end, changed none of the fits to real data
 that were looked at, one split of each set.

@@ -453,7 +453,8 @@ scored factors; "D with angles" counts their cosine and sine, at each shape's ow
 two more factors, although tasks see every direction of that plane and nothing sets these
 two apart from their rotations. Width is the number of columns that are not constant. Times
 are medians, of one thread; two runs shared the machine, so read them as orders of
-magnitude. Those of ours on synthetic factors are of the processor, the others on the clock.
+magnitude. Those of ours on synthetic factors and on sprites are of the processor, on
+sprites of a machine with other work to do, the others on the clock.
 
 Rows of the tables: *ours* is `SparseSharedDisentangler` at its defaults
 (`encoder="conv"` for images); *L1* the same without reweighting, *sparsity only* without
@@ -463,8 +464,8 @@ early. ICA, PLS, LDA and CEBRA see the first {columns} principal components of i
 CEBRA gets all labels as one continuous variable (`conditional="delta_normal"`,
 `delta=1.5`), as many steps as ours (3,000 of 128 rows) and 128 hidden units.
 
-{machine}. Ours on images was measured before noise on the inputs became a
-default, and before later changes to the search for a basis.
+{machine}. Ours on dSprites and glyphs was measured before noise on the
+inputs became a default, and before later changes to the search for a basis.
 """
 
 
