@@ -440,10 +440,10 @@ def pulls_at_zeros(
 ) -> Tensor:
     """How large a coefficient that is zero would become without a penalty, beyond chance.
 
-    That of a Newton step of the coefficient alone, ``|slope| / bend``, less twice its
-    standard error: of the slope, a mean over rows of residual times code, ``sqrt(mean
-    (residual * code)^2 / n_rows)`` (the score test of Rao, Proc. Camb. Phil. Soc. 44, 1948,
-    with the variance of White, Econometrica 48, 1980).
+    That of a Newton step of the coefficient alone, ``|slope| / bend``, less three times its
+    standard error, as there are hundreds of zeros: of the slope, a mean over rows of
+    residual times code, ``sqrt(mean (residual * code)^2 / n_rows)`` (the score test of Rao,
+    Proc. Camb. Phil. Soc. 44, 1948, with the variance of White, Econometrica 48, 1980).
 
     Parameters
     ----------
@@ -475,5 +475,5 @@ def pulls_at_zeros(
         bend += torch.cat(bends, dim=1).T @ squares
     (ALONE if part is None else part.ranks).sum_each([slope, bend, square])
     tiny = torch.finfo(bend.dtype).tiny
-    pull = (slope.abs() - 2 * square.sqrt()).clamp_min(0) / bend.clamp_min(tiny)
+    pull = (slope.abs() - 3 * square.sqrt()).clamp_min(0) / bend.clamp_min(tiny)
     return pull.where(theta == 0, 0.0)[:, :-1]

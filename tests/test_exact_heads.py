@@ -543,7 +543,7 @@ def test_pulls_by_their_formula(how, monkeypatch):
             bends = (
                 (share[:, task] * bend[:, output])[:, None] * codes.numpy() ** 2
             ).mean(0)
-            expected = np.maximum(np.abs(each.mean(0)) - 2 * noise, 0) / bends
+            expected = np.maximum(np.abs(each.mean(0)) - 3 * noise, 0) / bends
             expected[theta[column, :-1].numpy() != 0] = 0
             np.testing.assert_allclose(found[column], expected, atol=1e-12)
     assert (found > 0).any()
@@ -562,7 +562,7 @@ def test_pulls_by_their_formula(how, monkeypatch):
 
 
 def test_pulls_of_chance_and_of_a_penalty():
-    """Two standard errors let one zero of twenty through; a penalty holds the others."""
+    """Three standard errors let few zeros through; a penalty holds the others."""
     rng = np.random.default_rng(19)
     codes = make_codes(rng, 500)
     targets = codes[:, :1] + 0.1 * codes[:, 3:4] + 0.5 * rng.normal(size=(500, 400))
@@ -576,7 +576,7 @@ def test_pulls_of_chance_and_of_a_penalty():
     share = (pulled > 0).double().mean(0)
     assert (heads.coef[:, 1:] == 0).all()
     assert share[0] == 0
-    assert share[3] > 0.9
-    assert pulled[:, 3].mean() == pytest.approx(0.1 - 2 * 0.5 / 500**0.5, rel=0.1)
+    assert share[3] > 0.7
+    assert pulled[:, 3].mean() == pytest.approx(0.1 - 3 * 0.5 / 500**0.5, rel=0.2)
     others = share[[1, 2, 4, 5, 6]]
-    assert 0.02 < others.mean() < 0.09
+    assert 0 < others.mean() < 0.01
