@@ -30,6 +30,7 @@ FITTED_ARRAYS = (
     "inclusion_",
     "support_",
     "_spread",
+    "_pull",
 )
 
 #: An array library's namespace, and a device of it; None stands for numpy.
