@@ -133,7 +133,7 @@ failures | The method on hard problems | 20% of labels wrong | D | 0.975
 failures | The method on hard problems | 20% of labels wrong | worst | 0.966
 failures | The method on hard problems | every task uses all factors | D | 0.37
 failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.744
-failures | Whether the factors can be believed | two factors tied | report: | 60%
+failures | Whether the factors can be believed | two factors tied | report: | 0%
 failures | Whether the factors can be believed | rho 0.9 | median D, i | 0.999
 failures | Whether the factors can be believed | rho 0.9, 20 tasks | D >= | 0%
 failures | Glyphs | ours | D | 0.843
