@@ -124,13 +124,13 @@ failures | The method on hard problems | 24 components | worst | 0.999
 failures | The method on hard problems | 24 components | identifiable | 10 of 10
 failures | The method on hard problems | 12 tasks | D | 0.987
 failures | The method on hard problems | 12 tasks | worst | 0.861
-failures | The method on hard problems | 12 tasks | identifiable | 7 of 10
+failures | The method on hard problems | 12 tasks | identifiable | 6 of 10
 failures | The method on hard problems | 500 rows | D | 0.991
 failures | The method on hard problems | 500 rows | worst | 0.988
 failures | The method on hard problems | 80 labelled rows a task | D | 0.977
 failures | The method on hard problems | 80 labelled rows a task | worst | 0.970
-failures | The method on hard problems | 20% of labels wrong | D | 0.975
-failures | The method on hard problems | 20% of labels wrong | worst | 0.966
+failures | The method on hard problems | 20% of labels wrong | D | 0.974
+failures | The method on hard problems | 20% of labels wrong | worst | 0.972
 failures | The method on hard problems | every task uses all factors | D | 0.37
 failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.744
 failures | Whether the factors can be believed | two factors tied | report: | 0%
