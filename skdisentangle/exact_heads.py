@@ -476,4 +476,4 @@ def pulls_at_zeros(
     (ALONE if part is None else part.ranks).sum_each([slope, bend, square])
     tiny = torch.finfo(bend.dtype).tiny
     pull = (slope.abs() - 3 * square.sqrt()).clamp_min(0) / bend.clamp_min(tiny)
-    return pull.where(theta == 0, 0.0)[:, :-1]
+    return torch.where(theta == 0, pull, 0.0)[:, :-1]
