@@ -128,10 +128,10 @@ failures | The method on hard problems | 12 tasks | identifiable | 6 of 10
 failures | The method on hard problems | 500 rows | D | 0.991
 failures | The method on hard problems | 500 rows | worst | 0.988
 failures | The method on hard problems | 80 labelled rows a task | D | 0.977
-failures | The method on hard problems | 80 labelled rows a task | worst | 0.970
+failures | The method on hard problems | 80 labelled rows a task | worst | 0.971
 failures | The method on hard problems | 20% of labels wrong | D | 0.974
 failures | The method on hard problems | 20% of labels wrong | worst | 0.972
-failures | The method on hard problems | every task uses all factors | D | 0.37
+failures | The method on hard problems | every task uses all factors | D | 0.36
 failures | Whether the factors can be believed | 3 to 5 factors a task | median D, n | 0.744
 failures | Whether the factors can be believed | two factors tied | report: | 0%
 failures | Whether the factors can be believed | rho 0.9 | median D, i | 0.999
