@@ -71,7 +71,8 @@ CHANCE_SHARE = 0.25
 SMALL = 0.3
 
 #: A zero at which the data pull to more than this share of the task's largest coefficient
-#: is none. Factors that are used only together have zeros of 1% to 20%, others of 0.5%.
+#: is none. Zeros of factors that are used only together would be 1% to 20%, of others mostly
+#: less than 1%.
 HELD = 0.02
 
 #: So many zeros by chance are expected for each small coefficient.
