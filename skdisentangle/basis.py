@@ -173,19 +173,22 @@ def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
 
 
 def _medians(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted median of each column."""
-    order = np.argsort(values, axis=0)
-    mass = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+    """Weighted median along the last dimension."""
+    order = np.argsort(values, axis=-1)
+    mass = np.cumsum(np.take_along_axis(weights, order, axis=-1), axis=-1)
     # Outputs of a multiclass task sum to zero, which makes ties; rounding must not matter.
-    middle = np.argmax(mass >= mass[-1] * (0.5 - 1e-9), axis=0)
-    columns = np.arange(values.shape[1])
-    medians: FloatArray = values[order[middle, columns], columns]
+    middle = np.argmax(mass >= mass[..., -1:] * (0.5 - 1e-9), axis=-1, keepdims=True)
+    place = np.take_along_axis(order, middle, axis=-1)
+    medians: FloatArray = np.take_along_axis(values, place, axis=-1)[..., 0]
     return medians
 
 
 def _lengths(basis: FloatArray) -> FloatArray:
-    """Standard deviations of the components, whose heads are white heads @ basis."""
-    lengths: FloatArray = np.linalg.norm(np.linalg.inv(basis), axis=1)
+    """Standard deviations of the components, whose heads are white heads @ basis.
+
+    Of one basis or, along the first dimension, of several.
+    """
+    lengths: FloatArray = np.linalg.norm(np.linalg.inv(basis), axis=-1)
     return lengths
 
 
@@ -207,50 +210,59 @@ def _cost(heads: FloatArray, basis: FloatArray) -> float:
     return float(_nonzeros(heads @ basis * lengths, EARLY_SMALL).sum() - volume)
 
 
-def _shear(white: FloatArray, basis: FloatArray, *, reweighted: bool) -> FloatArray:
+def _shear(white: FloatArray, bases: FloatArray, *, reweighted: bool) -> FloatArray:
     """Shear the columns of ``white @ basis`` until the criterion no longer falls.
 
     With weights it is another criterion that falls, and a few sweeps are all that follow.
+    All bases are sheared side by side; none hangs on another.
 
     Parameters
     ----------
     white : ndarray of shape (n_outputs, rank)
         Heads of white codes.
-    basis : ndarray of shape (rank, rank)
+    bases : ndarray of shape (n_bases, rank, rank)
         Where to begin.
     reweighted : bool
         Whether coefficients that are nearly zero count more.
 
     Returns
     -------
-    basis : ndarray of shape (rank, rank)
-        Of the same determinant.
+    ndarray of shape (n_bases, rank, rank)
+        Of the same determinants.
     """
-    heads, basis = white @ basis, basis.copy()
-    least = 1e-6 * np.abs(heads).max()  # smaller ones are rounding
     tiny = np.finfo(np.float64).tiny
-    value = np.inf
+    # Columns of a basis are rows here, and outputs the last dimension, along which is sorted.
+    columns = np.ascontiguousarray(bases.transpose(0, 2, 1))
+    heads = columns @ white.T
+    least = 1e-6 * np.abs(heads).max((1, 2))[:, np.newaxis]  # smaller ones are rounding
+    values = np.full(len(bases), np.inf)
+    moving = np.arange(len(bases))
     for _ in range(MAX_SWEEPS):
-        lengths = _lengths(basis)
+        own, now = columns[moving], heads[moving]
+        lengths = _lengths(own.transpose(0, 2, 1))[:, :, np.newaxis]
         for i in range(heads.shape[1]):
-            column = heads[:, [i]]
-            rows = np.abs(column[:, 0]) > least
-            if not rows.any():
-                continue
-            weights = np.broadcast_to(np.abs(column[rows]), heads[rows].shape)
+            column = now[:, i].copy()
+            size = np.abs(column)
+            out = size <= least[moving]
+            column[out] = 1.0
+            weights = np.where(out, 0.0, size)[:, np.newaxis]
             if reweighted:
-                size = np.abs(heads[rows]) * lengths
-                relative = size / size.max(1, keepdims=True)
+                sizes = np.abs(now) * lengths
+                relative = sizes / sizes.max(1, keepdims=True).clip(tiny)
                 weights = weights * ZERO_EPS / (relative + ZERO_EPS)
-            step = _medians(heads[rows] / column[rows], weights)
-            step[i] = 0.0
-            heads -= column * step
-            basis -= basis[:, [i]] * step
-        before = value
-        value = float(np.log(np.abs(heads).sum(0) + tiny).sum())
-        if before - value < TOLERANCE:
+            ratios = now / column[:, np.newaxis]
+            step = _medians(ratios, np.broadcast_to(weights, ratios.shape))
+            step[out.all(1)] = 0.0
+            step[:, i] = 0.0
+            now -= now[:, [i]] * step[:, :, np.newaxis]
+            own -= own[:, [i]] * step[:, :, np.newaxis]
+        columns[moving], heads[moving] = own, now
+        before = values[moving]
+        values[moving] = np.log(np.abs(now).sum(2) + tiny).sum(1)
+        moving = moving[before - values[moving] >= TOLERANCE]
+        if not len(moving):
             break
-    return basis
+    return columns.transpose(0, 2, 1)
 
 
 def _null_columns(heads: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -350,32 +362,58 @@ def _correlation(basis: FloatArray) -> FloatArray:
     return correlation
 
 
-def _rotate(heads: FloatArray, basis: FloatArray) -> FloatArray:
+def _rotate(heads: FloatArray, bases: FloatArray) -> FloatArray:
     """Rotate pairs of the columns of ``heads @ basis`` as long as that saves nonzeros.
 
-    Of all angles those are tried at which some output loses one of the two.
+    Of all angles those are tried at which some output loses one of the two. All bases are
+    rotated side by side; none hangs on another.
+
+    Parameters
+    ----------
+    heads : ndarray of shape (n_outputs, rank)
+    bases : ndarray of shape (n_bases, rank, rank)
+
+    Returns
+    -------
+    ndarray of shape (n_bases, rank, rank)
     """
-    heads, basis = heads @ basis, basis.copy()
+    n_outputs, rank = heads.shape
+    # Columns of heads and basis, below each other, turn alike: (rows, bases, columns).
+    turned = np.vstack([heads, np.eye(rank)]) @ bases
+    turned = np.ascontiguousarray(turned.transpose(1, 0, 2))
+    moving = np.arange(len(bases))
     for _ in range(MAX_SWEEPS):
-        moved = False
-        for pair in combinations(range(heads.shape[1]), 2):
-            both = heads[:, pair]
-            there = both[np.hypot(*both.T) > NO_PART]
-            if not len(there):
-                continue
-            angle = np.arctan2(*there.T)
-            cos, sin = np.cos(angle), np.sin(angle)
-            first, second = both[:, [0]], both[:, [1]]
-            counts = _nonzeros(first * cos - second * sin, EARLY_SMALL)
-            counts += _nonzeros(first * sin + second * cos, EARLY_SMALL)
-            best = int(np.argmin(counts))
-            if counts[best] < _nonzeros(both, EARLY_SMALL).sum() - LEAST_SAVING:
-                turn = np.array([[cos[best], sin[best]], [-sin[best], cos[best]]])
-                heads[:, pair], basis[:, pair] = both @ turn, basis[:, pair] @ turn
-                moved = True
-        if not moved:
+        now = turned[:, moving]
+        moved = np.zeros(len(moving), dtype=bool)
+        for i, j in combinations(range(rank), 2):
+            first, second = now[:, :, i], now[:, :, j]
+            one, other = first[:n_outputs], second[:n_outputs]
+            size = np.hypot(one, other)
+            there = size > NO_PART
+            size[~there] = 1.0
+            cos, sin = other / size, one / size
+            parts = one[:, :, np.newaxis], other[:, :, np.newaxis]
+            at = cos.T, sin.T
+            counts = _nonzeros(parts[0] * at[0] - parts[1] * at[1], EARLY_SMALL)
+            counts += _nonzeros(parts[0] * at[1] + parts[1] * at[0], EARLY_SMALL)
+            counts[~there.T] = np.inf
+            best = counts.argmin(1)
+            chosen = np.arange(len(best)), best
+            before = _nonzeros(one, EARLY_SMALL) + _nonzeros(other, EARLY_SMALL)
+            better = counts[chosen] < before - LEAST_SAVING
+            if better.any():
+                moved |= better
+                c = np.where(better, at[0][chosen], 1.0)
+                s = np.where(better, at[1][chosen], 0.0)
+                now[:, :, i], now[:, :, j] = (
+                    first * c - second * s,
+                    first * s + second * c,
+                )
+        turned[:, moving] = now
+        moving = moving[moved]
+        if not len(moving):
             break
-    return basis
+    return turned[n_outputs:].transpose(1, 0, 2)
 
 
 def _relieved(heads: FloatArray, basis: FloatArray) -> FloatArray:
@@ -422,8 +460,8 @@ def _uncorrelated(heads: FloatArray, basis: FloatArray) -> FloatArray | None:
     nonzeros, pairs, _ = _parameters(heads, basis)
     best, fewest, most = None, nonzeros + pairs, nonzeros + rank / 2
     same, n_times = SAME * n_outputs, 0
-    for start in starts:
-        columns = _relieved(heads, _rotate(heads, start))
+    for rotated in _rotate(heads, np.stack(starts)):
+        columns = _relieved(heads, rotated)
         if np.linalg.svd(columns, compute_uv=False)[-1] < LEAST_ANGLE:
             continue
         nonzeros, pairs, largest = _parameters(heads, columns)
@@ -491,13 +529,13 @@ def simplest_basis(
         starts.append(np.linalg.qr(rng.normal(size=(rank, rank)))[0])
     # Of very many outputs some show the way; what they find is refined on all.
     some = scaled[:: -(-len(scaled) // MAX_OUTPUTS)]
-    found = [_shear(some, start, reweighted=False) for start in starts]
-    found = [_shear(some, basis, reweighted=True) for basis in found]
+    sheared = _shear(some, np.stack(starts), reweighted=False)
+    found = list(_shear(some, sheared, reweighted=True))
     sizes = np.linalg.norm(white, axis=1, keepdims=True)
     unit_heads = (white / sizes.clip(np.finfo(np.float64).tiny))[sizes[:, 0] > 0]
     if len(some) < len(scaled):
         best = min(found, key=lambda basis: _cost(unit_heads, basis))
-        found.append(_shear(scaled, best, reweighted=True))
+        found += list(_shear(scaled, best[np.newaxis], reweighted=True))
     if 1 < rank <= min(MAX_EXCHANGE_RANK, len(unit_heads)):
         found += _exchanged(unit_heads, rng)
     costs = [_cost(unit_heads, basis) for basis in found]

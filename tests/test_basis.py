@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from skdisentangle import basis as basis_module
 from skdisentangle.basis import (
     _medians,
+    _rotate,
+    _shear,
     change_outputs,
     has_few_outputs,
     settled_basis,
@@ -199,14 +202,32 @@ def test_empty_components():
 
 def test_weighted_medians():
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(9, 4))
-    weights = rng.random((9, 4))
-    for column, median in enumerate(_medians(values, weights)):
+    values = rng.normal(size=(2, 4, 9))
+    weights = rng.random((2, 4, 9))
+    weights[1, :, 5:] = 0.0
+    medians = _medians(values, weights)
+    for place in np.ndindex(2, 4):
         costs = [
-            (weights[:, column] * np.abs(values[:, column] - t)).sum()
-            for t in values[:, column]
+            (weights[place] * np.abs(values[place] - t)).sum() for t in values[place]
         ]
-        assert median == values[np.argmin(costs), column]
+        assert medians[place] == values[place][np.argmin(costs)]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [partial(_shear, reweighted=False), partial(_shear, reweighted=True), _rotate],
+)
+def test_bases_do_not_hang_on_what_is_beside_them(search):
+    # Each stops when it is done, and does not go on for the sake of the others.
+    rng = np.random.default_rng(0)
+    heads = rng.normal(size=(20, 5)) * (rng.random((20, 5)) < 0.4)
+    starts = np.linalg.qr(rng.normal(size=(6, 5, 5)))[0]
+    together = search(heads, starts)
+    for found, start in zip(together, starts, strict=True):
+        np.testing.assert_allclose(
+            found, search(heads, start[np.newaxis])[0], atol=1e-6
+        )
+        assert not np.allclose(found, start)
 
 
 def test_layer_gives_the_changed_standardised_outputs():
