@@ -5,9 +5,9 @@
     python -m benchmarks.speed --parts epoch --rounds 2       # for development
 
 Everything is compared side by side: in each round ours and the other run one after the
-other on the same data, and the ratio is taken within the round. Times are given by the
-clock on the wall and by the processor time of the process, which other processes on the
-machine disturb less. One thread each.
+other on the same data, epoch by epoch where both have epochs, and the ratio is taken within
+the round. Times are given by the clock on the wall and by the processor time of the process,
+which other processes on the machine disturb less. One thread each.
 """
 
 from __future__ import annotations
@@ -82,37 +82,55 @@ def now():
 
 
 class Stamps:
-    """Standard output of a verbose fit, of which only the times are kept."""
+    """Standard output of a verbose fit, of which only the times of its epochs are kept.
 
-    def __init__(self):
-        self.times = [now()]
+    After each epoch comes one of another loop, if there is one: whatever else the machine
+    has to do, it disturbs both.
+    """
+
+    def __init__(self, other=None):
+        self.epochs, self.others = [], []
+        self.other, self.last = other, now()
 
     def write(self, text):
         if text.startswith("Epoch"):
-            self.times.append(now())
+            self.epochs.append(self.lap())
+            if self.other is not None:
+                self.other()
+                self.others.append(self.lap())
+
+    def lap(self):
+        before, self.last = self.last, now()
+        return np.subtract(self.last, before)
 
     def flush(self):
         pass
 
 
-def lengths(stamps, end):
+def lengths(epochs, rest=(0.0, 0.0)):
     """Whole time, and that of the median epoch, each on the wall and of the processor.
 
     Epochs after which a basis is chosen are among the longest, and count in the whole.
     """
-    times = np.array(stamps)
     return {
-        "whole": list(np.subtract(end, times[0])),
-        "epoch": list(np.median(np.diff(times, axis=0)[1:], axis=0)),
+        "whole": list(np.sum(epochs, axis=0) + rest),
+        "epoch": list(np.median(epochs[1:], axis=0)),
     }
 
 
-def timed_fit(estimator, X, Y):
-    stamps = Stamps()
+def timed_pair(estimator, X, Y, other=None):
+    """Times of a fit, and of as many epochs of another loop in between."""
+    stamps = Stamps(other)
     with contextlib.redirect_stdout(stamps), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.set_params(verbose=True).fit(X, Y)
-    return lengths(stamps.times, now())
+    fitted = lengths(stamps.epochs, stamps.lap())
+    return fitted, lengths(stamps.others) if stamps.others else None
+
+
+def timed_fit(estimator, X, Y):
+    """Times of a fit."""
+    return timed_pair(estimator, X, Y)[0]
 
 
 class BareLoop:
@@ -203,21 +221,21 @@ class BareLoop:
                 strict=True,
             )
 
+    def epoch(self):
+        """Fit for an epoch."""
+        for rows, truth, labelled in self.batches():
+            scores = self.heads(self.norm(self.body(rows)))
+            slope = self.slope(scores, truth, labelled)
+            for parameter in self.parameters:
+                parameter.grad = None
+            scores.backward(slope)
+            self.optimizer.step()
+        if self.rows.is_cuda:
+            torch.cuda.synchronize()
+
     def fit(self, n_epochs):
-        """Fit; stamps of the epochs."""
-        times = [now()]
-        for _ in range(n_epochs):
-            for rows, truth, labelled in self.batches():
-                scores = self.heads(self.norm(self.body(rows)))
-                slope = self.slope(scores, truth, labelled)
-                for parameter in self.parameters:
-                    parameter.grad = None
-                scores.backward(slope)
-                self.optimizer.step()
-            if self.rows.is_cuda:
-                torch.cuda.synchronize()
-            times.append(now())
-        return lengths(times, now())
+        """Fit; times of it."""
+        return lengths([seconds(self.epoch) for _ in range(n_epochs)])
 
 
 def epoch_part(rounds):
@@ -231,10 +249,9 @@ def epoch_part(rounds):
         few = rounds or (MANY_ROUNDS if len(problem.X) < 10_000 else EPOCH_ROUNDS)
         for _ in range(few):
             ours = SparseSharedDisentangler(**settings, random_state=0)
-            fitted = timed_fit(ours, problem.X, problem.Y)
             batch_size = ours._budget(len(problem.X))[0]
             bare = BareLoop(problem, settings["n_components"], batch_size)
-            looped = bare.fit(ours.n_iter_)
+            fitted, looped = timed_pair(ours, problem.X, problem.Y, bare.epoch)
             results.append({"case": case, "ours": fitted, "bare": looped})
         print(epoch_table(results).splitlines()[-1], flush=True)
     return results
@@ -669,8 +686,7 @@ python -m benchmarks.speed
 In each round ours and the other run one after the other on the same data; a ratio is taken
 within a round, and given as median and range over rounds. "Processor" is the time that
 the process had a processor, "wall" that on the clock: the machine (2 cores) is shared and
-had other work to do at times, so that the first is what to go by. One thread each. It was
-about half as fast as on other days when these were taken, but for "Growth", which is older.
+had other work to do at times, so that the first is what to go by. One thread each.
 
 ### A fit, over a bare torch loop
 
@@ -678,8 +694,9 @@ The bare loop has the same network, batches, epochs and fused Adam, features sta
 batch and plain linear heads; rows are gathered for several batches at once, and the
 gradients of the losses written by hand instead of left to autograd: it is the fastest that
 we can write. Half of the tasks are regressions and half binary, except as a case says.
-"An epoch" is the median one; the whole fit has validation, choice of the basis and exact
-heads besides. Its number of epochs is the default.
+After each epoch of the fit comes one of the bare loop, so that what else the machine has to do
+disturbs both. "An epoch" is the median one; the whole fit has validation, choice of the basis
+and exact heads besides. Its number of epochs is the default.
 
 {epoch}
 

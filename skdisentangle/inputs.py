@@ -567,10 +567,11 @@ def forward(
 
 
 def _check_codes(codes: NDArray[np.floating], first: int) -> None:
-    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
-    if len(wrong):
+    finite = np.isfinite(codes)
+    if not finite.all():
+        wrong = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
-            f"X: the components of row {first + wrong[0]} are not finite; its values are "
+            f"X: the components of row {first + wrong} are not finite; its values are "
             f"too large for this encoder in {codes.dtype}, or those of the fit were of "
             "another scale."
         )

@@ -3,7 +3,8 @@
 Each step takes a batch, standardises the raw components over it, moves the heads by a
 few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
 step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
-theorem makes the gradient in the body the plain partial derivative at those heads.
+theorem makes the gradient in the body the plain partial derivative at those heads. It is
+taken where the last step of the heads begins: one look at the rows serves both.
 
 So it is with the alternating solver. The bilevel one splits the batch, once it is
 standardised: the heads move on the first part, the *support*, and the body follows the
@@ -39,7 +40,7 @@ from .losses import (
     weighted,
 )
 from .rows import LabelTensors
-from .solvers import augment, curvature, proximal_steps
+from .solvers import augment, curvature, proximal_gradient, proximal_steps
 
 __all__ = [
     "Bilevel",
@@ -324,39 +325,36 @@ def _alternating(
     options: TrainingOptions,
     part: Part | None,
 ) -> Tensor:
-    """Move the heads; gradient in the codes, on the same rows."""
+    """Move the heads; gradient in the codes, on the same rows.
+
+    The gradient is that at the heads before the last of their steps, as one look at the rows
+    is enough for both then.
+    """
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
-    moved = proximal_steps(
-        state.theta,
-        codes,
-        targets,
-        weights,
-        blocks,
-        l1,
-        INNER_STEPS,
-        labels.row_weights,
-        part,
+    slopes, move = proximal_gradient(
+        codes, targets, weights, blocks, l1, labels.row_weights, part
     )
-    state.theta.copy_(moved)
+    theta = state.theta
+    for _ in range(INNER_STEPS - 1):
+        theta = move(theta, slopes(theta))
     known = split_labels(targets, weights, blocks)
-    scores = [
-        block_scores(own, codes, block)
-        for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
-    ]
     errors = [
-        block_residual(score, truth, None, block)
-        for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
+        block_residual(block_scores(own, codes, block), truth, None, block)
+        for own, block, (truth, _) in zip(
+            split_heads(theta, blocks), blocks, known, strict=True
+        )
     ]
     lost = _squared_errors(errors[0], weights, len(state.variance), part)
     n_rows = len(codes) if part is None else part.n_rows
     outer = _outer_weights(lost, n_rows, state, options)
-    heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
+    heads = split_heads(theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
     for error, block, (_, weight), own in zip(
         errors, blocks, known, heads, strict=True
     ):
-        error = weighted(error, weight, block)
+        weighted(error, weight, block)
         slope = error @ own if slope is None else slope.addmm_(error, own)
+    state.theta.copy_(move(theta, slopes(theta, errors)))
     assert slope is not None
     return slope
 

@@ -65,6 +65,25 @@ def test_epochs_are_timed_by_what_a_fit_prints(capsys):
         assert taken["whole"][clock] > 3 * taken["epoch"][clock] > 0
 
 
+def test_epochs_of_another_loop_come_in_between_and_do_not_count(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, clock = rng.normal(size=(40, 3)), [0.0]
+
+    def now():
+        clock[0] += 1.0
+        return clock[0], clock[0]
+
+    def other():
+        clock[0] += 100.0
+
+    monkeypatch.setattr(suite, "now", now)
+    estimator = suite.SparseSharedDisentangler(2, max_iter=4, random_state=0)
+    ours, looped = suite.timed_pair(estimator, X, X[:, 0], other)
+    n_epochs = estimator.n_iter_
+    assert ours == {"whole": [n_epochs + 1] * 2, "epoch": [1, 1]}
+    assert looped == {"whole": [101 * n_epochs] * 2, "epoch": [101, 101]}
+
+
 def test_ratios_are_taken_within_rounds():
     row = {"case": next(iter(suite.EPOCH_CASES))}
     rounds = [
