@@ -52,9 +52,9 @@ __all__ = [
 ]
 
 #: Proximal gradient steps of the heads for each step of the encoder. With more, heads
-#: follow the noise of each batch. (One look at the rows for both, by the quadratic bound of
-#: each loss, would take less time, but heads of classes that can be told apart lag behind,
-#: and components too many stay.)
+#: follow the noise of each batch. (One look at the rows for both of these steps, by the
+#: quadratic bound of each loss, would take less time, but heads of classes that can be told
+#: apart lag behind, and components too many stay.)
 INNER_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
