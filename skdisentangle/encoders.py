@@ -156,9 +156,8 @@ class Encoder(nn.Module):
             kind = dtype if values.is_floating_point() else values.dtype
             return values.to(device, kind)
 
-        if not all(
-            type(m).__module__.startswith("torch.nn") for m in self.body.modules()
-        ):
+        kinds = {type(module) for module in self.body.modules()}
+        if not all(kind.__module__.startswith("torch.nn") for kind in kinds):
             named = (*self.named_parameters(), *self.named_buffers())
             state = {name: moved(values) for name, values in named}
 
@@ -177,34 +176,48 @@ class Encoder(nn.Module):
                 moved(bias),
             )
             copied[id(self.components)] = nn.Identity()
+        if kinds <= PLAIN_LAYERS:
+            return _with_tensors(self, copied, moved)
         for values in (*self.parameters(), *self.buffers()):
             copied.setdefault(id(values), moved(values))
-        if all(type(m) in PLAIN_LAYERS for m in self.body.modules()):
-            return _with_tensors(self, copied)
         return copy.deepcopy(self, copied)
 
 
-def _with_tensors(module: nn.Module, copied: dict[int, Any]) -> nn.Module:
-    """What a deep copy with this memory gives, in less time, of plain layers."""
+def _with_tensors(
+    module: nn.Module, copied: dict[int, Any], moved: Callable[[Tensor], Tensor]
+) -> nn.Module:
+    """A copy of plain layers with other tensors, unless ``copied`` has one already.
+
+    What a deep copy would give, in less time: a call of ``transform`` makes one.
+    """
     new = module.__class__.__new__(module.__class__)
     new.__dict__.update(module.__dict__)
     for held in ("_parameters", "_buffers"):
-        tensors = module.__dict__[held].items()
-        new.__dict__[held] = {
-            name: None if values is None else copied[id(values)]
-            for name, values in tensors
-        }
+        tensors = {}
+        for name, values in module.__dict__[held].items():
+            if values is not None and id(values) not in copied:
+                copied[id(values)] = moved(values)
+            tensors[name] = None if values is None else copied[id(values)]
+        new.__dict__[held] = tensors
     new.__dict__["_modules"] = {
-        name: copied[id(part)] if id(part) in copied else _with_tensors(part, copied)
+        name: copied[id(part)]
+        if id(part) in copied
+        else _with_tensors(part, copied, moved)
         for name, part in module.__dict__["_modules"].items()
     }
     return new
 
 
+def _uses(module: nn.Module, tensor: Tensor) -> int:
+    """How often a parameter stands in a module; twice in a layer that is there twice."""
+    here = sum(held is tensor for held in module.__dict__["_parameters"].values())
+    parts = module.__dict__["_modules"].values()
+    return here + sum(_uses(part, tensor) for part in parts if part is not None)
+
+
 def _is_tied(module: nn.Module, layer: nn.Linear) -> bool:
     """Whether a layer's parameters have a second use in the module."""
-    uses = module.named_parameters(remove_duplicate=False)
-    return sum(p is layer.weight or p is layer.bias for _, p in uses) > 2
+    return _uses(module, layer.weight) > 1 or _uses(module, layer.bias) > 1
 
 
 def last_linear(body: nn.Module) -> nn.Linear | None:
