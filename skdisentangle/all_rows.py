@@ -82,11 +82,15 @@ def chunk_rows(rows: Rows | RowsInBlocks) -> int:
     return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
 
 
-def _raw_components(body: nn.Module, rows: Rows, which: Tensor | None = None) -> Tensor:
+def _raw_components(
+    body: nn.Module,
+    rows: Rows,
+    which: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """Raw components of all rows, or of those given, in evaluation mode."""
     body.eval()
     which = torch.arange(len(rows)) if which is None else which
-    out: Tensor | None = None
     start = 0
     with torch.no_grad():
         for index in which.split(chunk_rows(rows)):
@@ -303,12 +307,19 @@ def finish(
     state.copy_first(options.ranks)
 
 
-def _exact_heads(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+def _standardised_components(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Set statistics and heads to those of all rows; return the standardised components."""
+    """Set statistics to those of all rows; return the components, in ``out`` if it is there.
+
+    At the end of a fit they are, next to the labels, what takes most memory.
+    """
     ranks = options.ranks
-    raw = _raw_components(state.body, rows)
+    raw = _raw_components(state.body, rows, out=out)
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share
     share = (share / ranks.sum(share.sum())).double()
@@ -329,7 +340,19 @@ def _exact_heads(
     codes.mul_(varies)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
     state.theta = torch.cat([coef * varies, intercept], dim=1)
-    part, ridge = _part(labels, ranks), None
+    return codes
+
+
+def _exact_heads(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Set statistics and heads to those of all rows; return the standardised components."""
+    codes = _standardised_components(state, rows, labels, options, out)
+    part, ridge = _part(labels, options.ranks), None
     if state.n_labels is not None:
         ridge = ridge_weights(options.blocks, state.n_labels)
     _solve_all(state, codes, labels, options, penalised=True, part=part, ridge=ridge)
@@ -349,7 +372,7 @@ def _try_uncorrelated(
     They may have no more nonzeros in excess than there are components: the choice of the
     basis is by heads without penalties, whose errors can make any basis look as good as
     another. ``codes`` are standardised, and the heads exact for them; those of the basis
-    that is taken in the end are returned.
+    that is taken in the end are returned, in their place.
     """
     layer = last_linear(state.body)
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
@@ -372,15 +395,16 @@ def _try_uncorrelated(
     back = torch.linalg.inv(basis.transform.double()).T.to(coef)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
     state.theta = torch.cat([coef @ back, intercept], dim=1)
-    new = _exact_heads(state, rows, labels, options)
+    codes = _exact_heads(state, rows, labels, options, out=codes)
 
     def is_as_sparse() -> bool:
         excess = int((state.theta[:, :-1] != 0).sum()) - int(used.sum())
         return excess <= int(used.any(0).sum())
 
-    if ranks.first(is_as_sparse):
-        return new
-    state.restore(kept)
+    if not ranks.first(is_as_sparse):
+        state.restore(kept)
+        codes = _standardised_components(state, rows, labels, options, out=codes)
+        codes.mul_(used.any(0))
     return codes
 
 
