@@ -51,7 +51,6 @@ __all__ = [
     "objective",
     "optimality_gap",
     "pad_weights",
-    "proximal_gradient",
     "proximal_steps",
     "standard_errors",
     "sum_tensors",
@@ -73,14 +72,6 @@ class Sliceable(Protocol):
     def device(self) -> torch.device: ...
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor: ...
-
-
-class Slopes(Protocol):
-    """Gradient of each task's summed loss at some heads, of their shape."""
-
-    def __call__(
-        self, theta: Tensor, residuals: Sequence[Tensor] | None = None
-    ) -> Tensor: ...
 
 
 def augment(codes: Tensor) -> Tensor:
@@ -173,13 +164,12 @@ def sums_of_slopes(
     blocks: Sequence[Block],
     gram: Tensor | None = None,
     part: Part | None = None,
-) -> Slopes:
+) -> Callable[[Tensor], Tensor]:
     """Gradient of each task's summed loss, as a function of the heads.
 
     What classes have to do with it is summed over the rows once. With ``gram``, which is
     ``codes.T @ codes`` of all rows, nothing of a squared loss on complete labels needs
-    the rows. Who has the derivatives of the weighted losses in the scores already, a tensor
-    for each block, may give them, too.
+    the rows.
     """
     ranks, _ = part or (ALONE, len(codes))
     labels = split_labels(targets, weights, blocks)
@@ -197,64 +187,25 @@ def sums_of_slopes(
             told = class_indicators(truth, weight, block).T @ codes
         known.append(told)
 
-    def slopes(theta: Tensor, residuals: Sequence[Tensor] | None = None) -> Tensor:
+    def slopes(theta: Tensor) -> Tensor:
         parts, of_rows = [], []
-        for number, (own, block, (truth, weight), told, quick) in enumerate(
-            zip(split_heads(theta, blocks), blocks, labels, known, by_gram, strict=True)
+        for own, block, (truth, weight), told, quick in zip(
+            split_heads(theta, blocks), blocks, labels, known, by_gram, strict=True
         ):
             if quick and gram is not None and told is not None:
                 parts.append(torch.addmm(told, own, gram, beta=-1))
                 continue
-            if residuals is not None:
-                parts.append(residuals[number].T @ codes)
-            elif told is None:
-                scores = block_scores(own, codes, block)
+            scores = block_scores(own, codes, block)
+            if told is None:
                 parts.append(block_residual(scores, truth, weight, block).T @ codes)
             else:
-                chances = class_chances(block_scores(own, codes, block), weight, block)
+                chances = class_chances(scores, weight, block)
                 parts.append(torch.addmm(told, chances.T, codes, beta=-1))
             of_rows.append(parts[-1])
         ranks.sum_each(of_rows)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     return slopes
-
-
-def proximal_gradient(
-    codes: Tensor,
-    targets: Tensor,
-    weights: Tensor | None,
-    blocks: Sequence[Block],
-    l1: Tensor,
-    row_weights: Tensor | None = None,
-    part: Part | None = None,
-) -> tuple[Slopes, Callable[[Tensor, Tensor], Tensor]]:
-    """What proximal gradient steps of the heads for some rows consist of.
-
-    Parameters
-    ----------
-    codes, targets, weights, blocks, l1, row_weights, part
-        As in :func:`proximal_steps`.
-
-    Returns
-    -------
-    slopes : callable
-        Sums of the losses' gradients at some heads; see :func:`sums_of_slopes`.
-    move : callable
-        From heads and these sums there, the heads after a step.
-    """
-    ranks, n_rows = part or (ALONE, len(codes))
-    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
-    bound = curvature(codes, weights, blocks, row_weights, gram, part)
-    step = bound.reciprocal()
-    if weights is not None:
-        step = step * (bound > torch.finfo(bound.dtype).tiny)
-    threshold = step * l1
-
-    def move(theta: Tensor, sums: Tensor) -> Tensor:
-        return soft_threshold(theta.addcmul(step, sums, value=-1 / n_rows), threshold)
-
-    return sums_of_slopes(codes, targets, weights, blocks, gram, part), move
 
 
 def proximal_steps(
@@ -292,11 +243,17 @@ def proximal_steps(
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    slopes, move = proximal_gradient(
-        codes, targets, weights, blocks, l1, row_weights, part
-    )
+    ranks, n_rows = part or (ALONE, len(codes))
+    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
+    bound = curvature(codes, weights, blocks, row_weights, gram, part)
+    slopes = sums_of_slopes(codes, targets, weights, blocks, gram, part)
+    step = bound.reciprocal()
+    if weights is not None:
+        step = step * (bound > torch.finfo(bound.dtype).tiny)
+    threshold = step * l1
     for _ in range(n_steps):
-        theta = move(theta, slopes(theta))
+        moved = theta.addcmul(step, slopes(theta), value=-1 / n_rows)
+        theta = soft_threshold(moved, threshold)
     return theta
 
 

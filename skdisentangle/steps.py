@@ -3,8 +3,7 @@
 Each step takes a batch, standardises the raw components over it, moves the heads by a
 few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
 step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
-theorem makes the gradient in the body the plain partial derivative at those heads. It is
-taken where the last step of the heads begins: one look at the rows serves both.
+theorem makes the gradient in the body the plain partial derivative at those heads.
 
 So it is with the alternating solver. The bilevel one splits the batch, once it is
 standardised: the heads move on the first part, the *support*, and the body follows the
@@ -40,7 +39,7 @@ from .losses import (
     weighted,
 )
 from .rows import LabelTensors
-from .solvers import augment, curvature, proximal_gradient, proximal_steps
+from .solvers import augment, curvature, proximal_steps
 
 __all__ = [
     "Bilevel",
@@ -52,9 +51,9 @@ __all__ = [
 ]
 
 #: Proximal gradient steps of the heads for each step of the encoder. With more, heads
-#: follow the noise of each batch. (One look at the rows for both of these steps, by the
-#: quadratic bound of each loss, would take less time, but heads of classes that can be told
-#: apart lag behind, and components too many stay.)
+#: follow the noise of each batch. (One look at the rows for both, by the quadratic bound of
+#: each loss, would take less time, but heads of classes that can be told apart lag behind,
+#: and components too many stay.)
 INNER_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
@@ -325,36 +324,39 @@ def _alternating(
     options: TrainingOptions,
     part: Part | None,
 ) -> Tensor:
-    """Move the heads; gradient in the codes, on the same rows.
-
-    The gradient is that at the heads before the last of their steps, as one look at the rows
-    is enough for both then.
-    """
+    """Move the heads; gradient in the codes, on the same rows."""
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
-    slopes, move = proximal_gradient(
-        codes, targets, weights, blocks, l1, labels.row_weights, part
+    moved = proximal_steps(
+        state.theta,
+        codes,
+        targets,
+        weights,
+        blocks,
+        l1,
+        INNER_STEPS,
+        labels.row_weights,
+        part,
     )
-    theta = state.theta
-    for _ in range(INNER_STEPS - 1):
-        theta = move(theta, slopes(theta))
+    state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
+    scores = [
+        block_scores(own, codes, block)
+        for own, block in zip(split_heads(state.theta, blocks), blocks, strict=True)
+    ]
     errors = [
-        block_residual(block_scores(own, codes, block), truth, None, block)
-        for own, block, (truth, _) in zip(
-            split_heads(theta, blocks), blocks, known, strict=True
-        )
+        block_residual(score, truth, None, block)
+        for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
     ]
     lost = _squared_errors(errors[0], weights, len(state.variance), part)
     n_rows = len(codes) if part is None else part.n_rows
     outer = _outer_weights(lost, n_rows, state, options)
-    heads = split_heads(theta[:, :-1] * outer.unsqueeze(1), blocks)
+    heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
     for error, block, (_, weight), own in zip(
         errors, blocks, known, heads, strict=True
     ):
-        weighted(error, weight, block)
+        error = weighted(error, weight, block)
         slope = error @ own if slope is None else slope.addmm_(error, own)
-    state.theta.copy_(move(theta, slopes(theta, errors)))
     assert slope is not None
     return slope
 
