@@ -715,8 +715,7 @@ Over `import torch, sklearn.base`, in fresh processes.
 
 ### Small fits
 
-100 rows of 10 columns, default settings. With ten tasks more than a third is the search for
-uncorrelated components at the end of a fit.
+100 rows of 10 columns, default settings.
 
 {check}
 
