@@ -686,7 +686,8 @@ python -m benchmarks.speed
 In each round ours and the other run one after the other on the same data; a ratio is taken
 within a round, and given as median and range over rounds. "Processor" is the time that
 the process had a processor, "wall" that on the clock: the machine (2 cores) is shared and
-had other work to do at times, so that the first is what to go by. One thread each.
+had other work to do at times, so that the first is what to go by. One thread each. It was
+about half as fast as on other days when these were taken.
 
 ### A fit, over a bare torch loop
 
