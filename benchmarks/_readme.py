@@ -48,10 +48,9 @@ that were looked at, one split of each set.
 Of "The method on hard problems" the cases of correlation 0.9 (but regression tasks alone), of
 correlation 0.5 with binary tasks, of 80 labels, 12 tasks, wrong labels and dense tasks,
 "Whether the factors can be believed", "New tasks from few labels", sprites, "Memory", "Extraction"
-and, but for "Growth", "Speed" have been run since the last heads of classes carry a ridge. The
-rest is older. That ridge changes the features of a fit only where tasks are few, or where it
-decides whether a component is in use; predictions of classes, and `fit_task`, it may change a
-little everywhere.
+and "Speed" have been run since the last heads of classes carry a ridge. The rest is older. That
+ridge changes the features of a fit only where tasks are few, or where it decides whether a
+component is in use; predictions of classes, and `fit_task`, it may change a little everywhere.
 Since then searches for a basis go from all starts side by side, which changes rounding alone.
 """
 

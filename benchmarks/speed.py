@@ -687,7 +687,7 @@ In each round ours and the other run one after the other on the same data; a rat
 within a round, and given as median and range over rounds. "Processor" is the time that
 the process had a processor, "wall" that on the clock: the machine (2 cores) is shared and
 had other work to do at times, so that the first is what to go by. One thread each. It was
-about half as fast as on other days when these were taken, but for "Growth", which is older.
+about half as fast as on other days when these were taken.
 
 ### A fit, over a bare torch loop
 
