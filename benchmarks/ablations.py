@@ -104,7 +104,7 @@ VARIANTS = {
     'solver="bilevel", 10 inner steps': (
         "bilevel",
         {},
-        ((steps, "INNER_STEPS", 10),),
+        ((steps, "SUPPORT_STEPS", 10),),
     ),
 }
 

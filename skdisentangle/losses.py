@@ -85,7 +85,7 @@ class LogisticLoss:
     curvature = 0.25
 
     def value(self, scores: Tensor, targets: Tensor, n_classes: int) -> Tensor:
-        return F.softplus(scores).addcmul_(targets, scores, value=-1)
+        return F.softplus(scores).sub_(targets * scores)
 
     def residual_(self, scores: Tensor, targets: Tensor, n_classes: int) -> None:
         scores.sigmoid_().sub_(targets)

@@ -585,10 +585,12 @@ def _plain_state(
     values: dict[str, Any] = {}
     arrays = {}
     for field in fields(state):
+        if field.name in ("body", "optimizer", "bound", "bound_holds"):
+            continue
         value = getattr(state, field.name)
         if isinstance(value, Tensor):
             arrays[f"partial.{field.name}"] = as_numpy(value)
-        elif field.name not in ("body", "optimizer"):
+        else:
             values[field.name] = plain(value)
     for number, moments in state.optimizer.state_dict()["state"].items():
         for name, value in moments.items():

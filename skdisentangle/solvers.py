@@ -121,7 +121,7 @@ def curvature(
     -------
     Tensor of shape (n_outputs, 1)
     """
-    ranks, n_rows = part or (ALONE, len(codes))
+    ranks, n_rows = part or (ALONE, codes.shape[0])
     if gram is None:
         scaled = codes if row_weights is None else codes * row_weights.unsqueeze(1)
         gram = ranks.sum(scaled.T @ codes)
@@ -171,7 +171,7 @@ def sums_of_slopes(
     ``codes.T @ codes`` of all rows, nothing of a squared loss on complete labels needs
     the rows.
     """
-    ranks, _ = part or (ALONE, len(codes))
+    ranks = ALONE if part is None else part.ranks
     labels = split_labels(targets, weights, blocks)
     by_gram = [
         gram is not None and weights is None and block.type == "regression"
@@ -218,6 +218,7 @@ def proximal_steps(
     n_steps: int,
     row_weights: Tensor | None = None,
     part: Part | None = None,
+    bound: Tensor | None = None,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
@@ -238,14 +239,20 @@ def proximal_steps(
         As in :func:`curvature`.
     part : Part, optional
         As in :func:`curvature`.
+    bound : Tensor of shape (n_outputs, 1), optional
+        That of :func:`curvature`, if it is known.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
-    ranks, n_rows = part or (ALONE, len(codes))
-    gram = ranks.sum(codes.T @ codes) if row_weights is None else None
-    bound = curvature(codes, weights, blocks, row_weights, gram, part)
+    ranks, n_rows = part or (ALONE, codes.shape[0])
+    gram = None
+    of_squares = weights is None and blocks[0].type == "regression"  # these come first
+    if row_weights is None and (of_squares or bound is None):
+        gram = ranks.sum(codes.T @ codes)
+    if bound is None:
+        bound = curvature(codes, weights, blocks, row_weights, gram, part)
     slopes = sums_of_slopes(codes, targets, weights, blocks, gram, part)
     step = bound.reciprocal()
     if weights is not None:

@@ -1,9 +1,10 @@
 """One step of a fit: heads, then encoder, on a batch.
 
 Each step takes a batch, standardises the raw components over it, moves the heads by a
-few proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam
-step. As the heads (nearly) minimise the inner objective on the same rows, the envelope
-theorem makes the gradient in the body the plain partial derivative at those heads.
+proximal gradient step (:mod:`skdisentangle.solvers`) and then the body by one Adam step.
+As the heads, which go on from those of the last batch, nearly minimise the inner objective
+on the same rows, the envelope theorem makes the gradient in the body the plain partial
+derivative at those heads.
 
 So it is with the alternating solver. The bilevel one splits the batch, once it is
 standardised: the heads move on the first part, the *support*, and the body follows the
@@ -50,11 +51,16 @@ __all__ = [
     "through_standardisation",
 ]
 
-#: Proximal gradient steps of the heads for each step of the encoder. With more, heads
-#: follow the noise of each batch. (One look at the rows for both, by the quadratic bound of
-#: each loss, would take less time, but heads of classes that can be told apart lag behind,
-#: and components too many stay.)
-INNER_STEPS = 2
+#: Proximal gradient steps of the heads for each step of the encoder, with the alternating
+#: solver. Of a second one, components do not profit; each costs a look at the rows, and with
+#: many the heads follow the noise of each batch. (Longer steps, by the slack of the bound on
+#: the curvature, lose correlated factors, and an encoder that follows the heads from before
+#: their step, for which one look would be enough, sees the factors less clearly.)
+INNER_STEPS = 1
+
+#: The same with the bilevel solver, on the support: with a single one, correlated factors of
+#: binary tasks are lost at times.
+SUPPORT_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
 #: damping bounds the condition number by one more than the inner steps, so that about
@@ -136,9 +142,13 @@ class TrainingState:
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
+    bound : Tensor of shape (n_outputs, 1)
+        Bound on the curvature of the tasks' losses, from one of the last batches.
+    bound_holds : bool
+        Whether the next step may do with that; else it takes the bound anew.
 
-    Training changes ``theta``, ``mean``, ``var`` and ``variance`` in place: recorded steps
-    go on where these are.
+    Training changes ``theta``, ``mean``, ``var``, ``variance`` and ``bound`` in place:
+    recorded steps go on where these are.
     """
 
     body: nn.Module
@@ -146,6 +156,7 @@ class TrainingState:
     mean: Tensor
     var: Tensor
     variance: Tensor
+    bound: Tensor
     optimizer: torch.optim.Optimizer
     n_steps: int = 0
     based: bool = False
@@ -153,6 +164,7 @@ class TrainingState:
     input_noise: float = 0.0
     pull: Tensor | None = None
     pace: float | Tensor = 1.0
+    bound_holds: bool = False
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""
@@ -198,6 +210,7 @@ class TrainingState:
             mean=theta.new_zeros(n_components),
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_regression),
+            bound=theta.new_ones(len(theta), 1),
             optimizer=optimizer,
             input_noise=options.input_noise or 0.0,
         )
@@ -276,13 +289,13 @@ def through_standardisation(
     Mean and variance take in all rows: what a shift or a stretch of a component would do
     to the loss is taken away (Ioffe & Szegedy, "Batch normalization", ICML 2015).
     """
-    ranks, _ = part or (ALONE, len(codes))
     shift, stretch = slope.sum(0), (slope * codes).sum(0)
-    ranks.sum_each([shift, stretch])
     if row_weights is None and part is None:
-        each = 1 / len(codes)
+        each = 1 / codes.shape[0]
         slope = slope.addcmul(codes, stretch, value=-each).sub_(shift, alpha=each)
     else:
+        ranks = ALONE if part is None else part.ranks
+        ranks.sum_each([shift, stretch])
         share = _shares(codes, row_weights, part)
         slope = slope - share * (shift + codes * stretch)
     return slope.mul_(scale)
@@ -295,7 +308,9 @@ def _squared_errors(
     part: Part | None = None,
 ) -> Tensor:
     """Mean squared error of each regression task; these come first."""
-    ranks, n_rows = part or (ALONE, len(errors))
+    if n_regression == 0:
+        return errors.new_zeros(0)
+    ranks, n_rows = part or (ALONE, errors.shape[0])
     square = errors[:, :n_regression].square()
     if weights is not None:
         square.mul_(weights[:, :n_regression])
@@ -310,10 +325,29 @@ def _outer_weights(
     ``errors`` are those of the batch, of so many rows, mean squared, of each regression task.
     """
     outer = options.task_weights / n_rows
-    if len(errors):
+    n_regression = errors.shape[0]
+    if n_regression:
         state.variance.lerp_(errors, state.pace)
-        outer[: len(errors)].div_(state.variance + VARIANCE_FLOOR)
+        outer[:n_regression].div_(state.variance + VARIANCE_FLOOR)
     return outer
+
+
+def _bound(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelTensors,
+    blocks: Sequence[Block],
+    part: Part | None,
+) -> Tensor:
+    """Bound on the curvature: of these rows, or of others while that holds.
+
+    Where labels are missing it is of these in any case, as each batch has others.
+    """
+    if not state.bound_holds:
+        bound = curvature(codes, labels.weights, blocks, labels.row_weights, part=part)
+        state.bound.copy_(bound)
+        state.bound_holds = labels.weights is None and labels.row_weights is None
+    return state.bound
 
 
 def _alternating(
@@ -336,6 +370,7 @@ def _alternating(
         INNER_STEPS,
         labels.row_weights,
         part,
+        _bound(state, codes, labels, blocks, part),
     )
     state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
@@ -348,7 +383,7 @@ def _alternating(
         for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
     ]
     lost = _squared_errors(errors[0], weights, len(state.variance), part)
-    n_rows = len(codes) if part is None else part.n_rows
+    n_rows = codes.shape[0] if part is None else part.n_rows
     outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
@@ -386,7 +421,7 @@ def _bilevel(
         support.weights,
         blocks,
         l1,
-        INNER_STEPS,
+        SUPPORT_STEPS,
         support.row_weights,
     )
     state.theta.copy_(moved)
@@ -422,7 +457,7 @@ def _bilevel(
             support.weights,
             blocks,
             error.T @ codes[n_support:],
-            damping=bound / INNER_STEPS,
+            damping=bound / SUPPORT_STEPS,
             max_iter=CONJUGATE_STEPS,
             tol=CONJUGATE_TOL,
         )
@@ -488,8 +523,8 @@ def _descend(optimizer: torch.optim.Optimizer) -> None:
     """
     group = optimizer.param_groups[0]
     moving = [p for p in group["params"] if p.grad is not None]
-    if all(p in optimizer.state for p in moving):
-        states = [optimizer.state[p] for p in moving]
+    states = [optimizer.state[p] for p in moving]
+    if all(states):
         with torch.no_grad():
             adam(
                 moving,

@@ -34,7 +34,7 @@ from .all_rows import (
     set_noise,
 )
 from .distributed import Part, Shard
-from .losses import LOSSES, block_scores, split_heads, split_labels
+from .losses import LOSSES, Block, block_scores, split_heads, split_labels
 from .noise import InputNoise
 from .penalties import output_weights, penalty_weights
 from .recording import RecordedSteps
@@ -47,7 +47,7 @@ from .rows import (
     gather,
     shuffled_batches,
 )
-from .solvers import pad_weights
+from .solvers import pad_weights, sum_tensors
 from .steps import TrainingOptions, TrainingState, step
 
 __all__ = ["History", "threads", "train", "train_pass"]
@@ -57,6 +57,10 @@ GATHERED_LABELS = 2**18
 
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
+
+#: Batches for which a bound on the curvature is kept. From batch to batch it changes by less
+#: than the factor of two at which steps of the heads would not converge.
+BOUND_EVERY = 8
 
 #: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
 #: chosen; where the fit settles.
@@ -105,7 +109,7 @@ def _pass(
     """Go through the batches once; return the mean loss over tasks and rows."""
     state.body.train()
     total = torch.zeros((), dtype=l1.dtype, device=l1.device)
-    n_rows = 0
+    n_values = 0
     here, sizes = batches, None
     if shard is not None:
         assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
@@ -121,15 +125,17 @@ def _pass(
             held = noise(held)
         size = len(held) if sizes is None else sizes[number]
         part = None if shard is None else Part(shard.ranks, size)
+        if number % BOUND_EVERY == 0:
+            state.bound_holds = False
         state.set_pace()
         if recorder is None:
             codes = step(state, held, batch, l1, options, generator, part)
         else:
             codes = recorder(held, batch, l1)
         if number % LOSS_EVERY == 0:
-            total += _loss(state, codes, batch, options, size) * size
-            n_rows += size
-    return float(options.ranks.sum(total)) / n_rows
+            total += _summed_loss(state, codes, batch, options.blocks)
+            n_values += size * batch.targets.shape[1]
+    return float(options.ranks.sum(total)) / n_values
 
 
 def _recorder(
@@ -141,24 +147,19 @@ def _recorder(
     return None
 
 
-def _loss(
-    state: TrainingState,
-    codes: Tensor,
-    labels: LabelTensors,
-    options: TrainingOptions,
-    n_rows: int,
+def _summed_loss(
+    state: TrainingState, codes: Tensor, labels: LabelTensors, blocks: Sequence[Block]
 ) -> Tensor:
-    """Loss of some rows in the mean over the rows of a batch and tasks."""
-    blocks, targets = options.blocks, labels.targets
-    known = split_labels(targets, labels.weights, blocks)
-    total = codes.new_zeros(())
+    """Loss of some rows, summed over them and the tasks."""
+    known = split_labels(labels.targets, labels.weights, blocks)
+    parts = []
     for block, own, (truth, weight) in zip(
         blocks, split_heads(state.theta, blocks), known, strict=True
     ):
         scores = block_scores(own, codes, block)
         values = LOSSES[block.type].value(scores, truth, block.n_classes)
-        total += (values if weight is None else values.mul_(weight)).sum()
-    return total / (n_rows * targets.shape[1])
+        parts.append((values if weight is None else values.mul_(weight)).sum())
+    return sum_tensors(parts)
 
 
 def _gathered(
