@@ -585,12 +585,10 @@ def _plain_state(
     values: dict[str, Any] = {}
     arrays = {}
     for field in fields(state):
-        if field.name in ("body", "optimizer", "bound", "bound_holds"):
-            continue
         value = getattr(state, field.name)
         if isinstance(value, Tensor):
             arrays[f"partial.{field.name}"] = as_numpy(value)
-        else:
+        elif field.name not in ("body", "optimizer"):
             values[field.name] = plain(value)
     for number, moments in state.optimizer.state_dict()["state"].items():
         for name, value in moments.items():

@@ -54,7 +54,6 @@ class _Recorded(NamedTuple):
     replay: Callable[[], None]
     inputs: list[Tensor]
     codes: Tensor
-    bound_holds: bool  # afterwards
 
 
 def _tensors(rows: Tensor, labels: LabelTensors, l1: Tensor) -> list[Tensor]:
@@ -64,10 +63,7 @@ def _tensors(rows: Tensor, labels: LabelTensors, l1: Tensor) -> list[Tensor]:
 
 
 class RecordedSteps:
-    """Steps as :func:`skdisentangle.steps.step` takes them.
-
-    There is a record for each size of a batch, and another for steps that take the bound on
-    the curvature anew.
+    """Steps as :func:`skdisentangle.steps.step` takes them, one record for each batch size.
 
     Parameters
     ----------
@@ -91,33 +87,28 @@ class RecordedSteps:
         state.hold_rates()
         self._state, self._options, self._generator = state, options, generator
         self._record = record
-        self._taken: Counter[tuple[int, bool]] = Counter()
-        self._recorded: dict[tuple[int, bool], _Recorded] = {}
+        self._taken: Counter[int] = Counter()
+        self._recorded: dict[int, _Recorded] = {}
 
     def _step(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
         return step(self._state, rows, labels, l1, self._options, self._generator)
 
     def __call__(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
-        """Take one; returns the codes, until the next of this kind."""
-        state = self._state
-        kind = len(rows), state.bound_holds
-        self._taken[kind] += 1
-        if self._taken[kind] <= FIRST_STEPS:
+        """Take one; returns the codes, until the next of this size."""
+        size = len(rows)
+        self._taken[size] += 1
+        if self._taken[size] <= FIRST_STEPS:
             return self._step(rows, labels, l1)
-        if kind not in self._recorded:
+        if size not in self._recorded:
             own = rows.clone(), labels.clone(), l1.clone()
-            n_steps = state.n_steps
+            n_steps = self._state.n_steps
             replay, codes = self._record(lambda: self._step(*own))
-            self._recorded[kind] = _Recorded(
-                replay, _tensors(*own), codes, state.bound_holds
-            )
-            # It was recorded, not taken.
-            state.n_steps, state.bound_holds = n_steps, kind[1]
-        recorded = self._recorded[kind]
+            self._state.n_steps = n_steps  # it was recorded, not taken
+            self._recorded[size] = _Recorded(replay, _tensors(*own), codes)
+        recorded = self._recorded[size]
         given = _tensors(rows, labels, l1)
         for place, values in zip(recorded.inputs, given, strict=True):
             place.copy_(values)
         recorded.replay()
-        state.n_steps += 1
-        state.bound_holds = recorded.bound_holds
+        self._state.n_steps += 1
         return recorded.codes

@@ -48,6 +48,7 @@ __all__ = [
     "augment",
     "curvature",
     "gradient",
+    "largest_eigenvalue",
     "objective",
     "optimality_gap",
     "pad_weights",
@@ -128,10 +129,7 @@ def curvature(
     tiny = torch.finfo(gram.dtype).tiny
     # Scaled by its trace, no power of it overflows.
     trace = gram.trace().clamp_min_(tiny)
-    square = gram / trace
-    square = square @ square
-    square = square @ square
-    largest = torch.linalg.vector_norm(square).pow_(0.25).mul_(trace / n_rows)
+    largest = largest_eigenvalue(gram / trace).mul_(trace / n_rows)
     if weights is None:
         bound: Tensor = largest.expand(blocks[-1].outputs.stop).clone()
     else:
@@ -144,6 +142,13 @@ def curvature(
         if LOSSES[block.type].curvature != 1:
             bound[block.outputs].mul_(LOSSES[block.type].curvature)
     return bound.clamp_min_(tiny).unsqueeze(1)
+
+
+def largest_eigenvalue(gram: Tensor, scale: float = 1.0) -> Tensor:
+    """Upper bound on that of a Gram matrix times a scale, see :func:`curvature`."""
+    square = torch.addmm(gram, gram, gram, beta=0, alpha=scale**2)
+    largest: Tensor = torch.linalg.vector_norm(square @ square).pow_(0.25)
+    return largest
 
 
 def gradient(
@@ -219,6 +224,7 @@ def proximal_steps(
     row_weights: Tensor | None = None,
     part: Part | None = None,
     bound: Tensor | None = None,
+    gram: Tensor | None = None,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
@@ -240,16 +246,16 @@ def proximal_steps(
     part : Part, optional
         As in :func:`curvature`.
     bound : Tensor of shape (n_outputs, 1), optional
-        That of :func:`curvature`, if it is known.
+        That of :func:`curvature` for these rows, if it is known.
+    gram : Tensor of shape (n_components + 1, n_components + 1), optional
+        As in :func:`curvature`.
 
     Returns
     -------
     Tensor of shape (n_outputs, n_components + 1)
     """
     ranks, n_rows = part or (ALONE, codes.shape[0])
-    gram = None
-    of_squares = weights is None and blocks[0].type == "regression"  # these come first
-    if row_weights is None and (of_squares or bound is None):
+    if gram is None and row_weights is None:
         gram = ranks.sum(codes.T @ codes)
     if bound is None:
         bound = curvature(codes, weights, blocks, row_weights, gram, part)

@@ -9,7 +9,7 @@ derivative at those heads.
 So it is with the alternating solver. The bilevel one splits the batch, once it is
 standardised: the heads move on the first part, the *support*, and the body follows the
 loss of the rest, the *query*, of which a part comes through the heads
-(:mod:`skdisentangle.bilevel`). All else is the same for both.
+(:mod:`skdisentangle.bilevel`). All else but the number of steps is the same for both.
 
 **Weights of tasks.** The body follows the mean over tasks of their losses read as
 negative log-likelihoods: the squared error of a regression task is divided by its
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from torch.optim.adam import adam
 from .bilevel import implicit_gradient
 from .distributed import ALONE, Part, Ranks
 from .losses import (
+    LOSSES,
     Block,
     block_residual,
     block_scores,
@@ -40,7 +42,7 @@ from .losses import (
     weighted,
 )
 from .rows import LabelTensors
-from .solvers import augment, curvature, proximal_steps
+from .solvers import augment, curvature, largest_eigenvalue, proximal_steps
 
 __all__ = [
     "Bilevel",
@@ -63,7 +65,7 @@ INNER_STEPS = 1
 SUPPORT_STEPS = 2
 
 #: Conjugate gradient steps at the most, and the share of the slope that may remain. The
-#: damping bounds the condition number by one more than the inner steps, so that about
+#: damping bounds the condition number by one more than the support's steps, so that about
 #: ten steps are enough.
 CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
 
@@ -112,6 +114,14 @@ class TrainingOptions:
     ranks: Ranks = ALONE
     recorded: bool = False
 
+    @cached_property
+    def curvatures(self) -> Tensor:
+        """Bound on the curvature of each loss in its scores, shape (n_outputs, 1)."""
+        found = torch.empty_like(self.spread).unsqueeze(1)
+        for block in self.blocks:
+            found[block.outputs] = LOSSES[block.type].curvature
+        return found
+
 
 Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
 
@@ -142,13 +152,9 @@ class TrainingState:
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
-    bound : Tensor of shape (n_outputs, 1)
-        Bound on the curvature of the tasks' losses, from one of the last batches.
-    bound_holds : bool
-        Whether the next step may do with that; else it takes the bound anew.
 
-    Training changes ``theta``, ``mean``, ``var``, ``variance`` and ``bound`` in place:
-    recorded steps go on where these are.
+    Training changes ``theta``, ``mean``, ``var`` and ``variance`` in place: recorded steps
+    go on where these are.
     """
 
     body: nn.Module
@@ -156,7 +162,6 @@ class TrainingState:
     mean: Tensor
     var: Tensor
     variance: Tensor
-    bound: Tensor
     optimizer: torch.optim.Optimizer
     n_steps: int = 0
     based: bool = False
@@ -164,7 +169,6 @@ class TrainingState:
     input_noise: float = 0.0
     pull: Tensor | None = None
     pace: float | Tensor = 1.0
-    bound_holds: bool = False
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""
@@ -210,7 +214,6 @@ class TrainingState:
             mean=theta.new_zeros(n_components),
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_regression),
-            bound=theta.new_ones(len(theta), 1),
             optimizer=optimizer,
             input_noise=options.input_noise or 0.0,
         )
@@ -332,24 +335,6 @@ def _outer_weights(
     return outer
 
 
-def _bound(
-    state: TrainingState,
-    codes: Tensor,
-    labels: LabelTensors,
-    blocks: Sequence[Block],
-    part: Part | None,
-) -> Tensor:
-    """Bound on the curvature: of these rows, or of others while that holds.
-
-    Where labels are missing it is of these in any case, as each batch has others.
-    """
-    if not state.bound_holds:
-        bound = curvature(codes, labels.weights, blocks, labels.row_weights, part=part)
-        state.bound.copy_(bound)
-        state.bound_holds = labels.weights is None and labels.row_weights is None
-    return state.bound
-
-
 def _alternating(
     state: TrainingState,
     codes: Tensor,
@@ -360,6 +345,13 @@ def _alternating(
 ) -> Tensor:
     """Move the heads; gradient in the codes, on the same rows."""
     targets, weights, blocks = labels.targets, labels.weights, options.blocks
+    ranks, n_rows = part or (ALONE, codes.shape[0])
+    gram = bound = None
+    if labels.row_weights is None:
+        gram = ranks.sum(codes.T @ codes)
+    if gram is not None and weights is None:
+        # As `curvature` has it; of standardised codes no power overflows.
+        bound = options.curvatures * largest_eigenvalue(gram, 1 / n_rows)
     moved = proximal_steps(
         state.theta,
         codes,
@@ -370,7 +362,8 @@ def _alternating(
         INNER_STEPS,
         labels.row_weights,
         part,
-        _bound(state, codes, labels, blocks, part),
+        bound,
+        gram,
     )
     state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
@@ -383,7 +376,6 @@ def _alternating(
         for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
     ]
     lost = _squared_errors(errors[0], weights, len(state.variance), part)
-    n_rows = codes.shape[0] if part is None else part.n_rows
     outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None

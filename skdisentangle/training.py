@@ -58,10 +58,6 @@ GATHERED_LABELS = 2**18
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
 
-#: Batches for which a bound on the curvature is kept. From batch to batch it changes by less
-#: than the factor of two at which steps of the heads would not converge.
-BOUND_EVERY = 8
-
 #: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
 #: chosen; where the fit settles.
 STAGES = (1 / 6, 1 / 3, 2 / 3)
@@ -125,8 +121,6 @@ def _pass(
             held = noise(held)
         size = len(held) if sizes is None else sizes[number]
         part = None if shard is None else Part(shard.ranks, size)
-        if number % BOUND_EVERY == 0:
-            state.bound_holds = False
         state.set_pace()
         if recorder is None:
             codes = step(state, held, batch, l1, options, generator, part)

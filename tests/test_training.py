@@ -5,12 +5,10 @@ from itertools import count
 import pytest
 import torch
 
-from skdisentangle import steps
 from skdisentangle.all_rows import finish
 from skdisentangle.rows import LabelTensors, split_batches
-from skdisentangle.solvers import curvature
 from skdisentangle.steps import TrainingState
-from skdisentangle.training import _gathered, _has_settled, threads, train_pass
+from skdisentangle.training import _gathered, _has_settled, threads
 
 from .small_fits import fit, make
 
@@ -34,27 +32,6 @@ def test_same_seed_same_bits():
         fit(rows, targets, options, state, batch_size=32, max_iter=20)
         heads.append(state.theta)
     assert torch.equal(*heads)
-
-
-@pytest.mark.parametrize(("missing", "expected"), [(False, 3 * 3), (True, 3 * 20)])
-def test_a_bound_on_the_curvature_holds_for_some_steps(missing, expected, monkeypatch):
-    """With complete labels, of one pass."""
-    rows, targets, options, state = make()
-    taken = []
-
-    def counted(*args, **kwargs):
-        taken.append(curvature(*args, **kwargs))
-        return taken[-1]
-
-    monkeypatch.setattr(steps, "curvature", counted)
-    known = torch.ones_like(targets)
-    known[::3, 1] = 0
-    labels = LabelTensors(targets, known if missing else None, None)
-    settings = {"batch_size": 10, "generator": torch.Generator().manual_seed(0)}
-    for _ in range(3):
-        train_pass(state, rows, labels, options, **settings)
-    assert len(taken) == expected
-    torch.testing.assert_close(state.bound, taken[-1])
 
 
 def test_plateaus_end_a_fit_early():
