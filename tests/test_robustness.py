@@ -25,6 +25,8 @@ from sklearn.exceptions import ConvergenceWarning
 import skdisentangle
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV, cli
 from skdisentangle.backbones import ImageEmbedder
+from skdisentangle.datasets import make_multitask_factors
+from skdisentangle.metrics import mcc_score
 from tests.conftest import make_problem, quick
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -207,6 +209,17 @@ def test_one_model_in_eight_threads(encoder):
         for done in pool.map(work, range(8)):
             for features in done:
                 np.testing.assert_array_equal(features, alone)
+
+
+@pytest.mark.parametrize("seed", [101, 102])
+def test_a_few_rows_far_out_do_no_harm(seed):
+    """A batch that has one bends the losses many times as much as the batch before."""
+    made = make_multitask_factors(5000, link="logistic", random_state=seed)
+    made.X[::1000] *= 1000  # five
+    dis = SparseSharedDisentangler(16, batch_size=256, random_state=0)
+    dis.fit(made.X[:4000], made.Y[:4000])
+    codes = dis.transform(made.X[4001:])[:, dis.active_components_]
+    assert mcc_score(made.factors[4001:], codes) > 0.99
 
 
 def test_a_callback_may_fit():

@@ -128,6 +128,27 @@ def test_row_weights_give_the_step_of_repeated_rows():
     torch.testing.assert_close(once, curvature(many, None, blocks))
 
 
+@pytest.mark.parametrize("kind", ["regression", "binary"])
+def test_steps_by_a_given_bound(kind):
+    rng = np.random.default_rng(4)
+    rows = augment(torch.from_numpy(make_codes(rng)))
+    blocks = [Block(kind, slice(0, 2), slice(0, 2))]
+    targets = torch.from_numpy(rng.integers(0, 2, size=(120, 2)).astype(float))
+    l1 = pad_weights(torch.full((2, 7), 0.05).double(), blocks)
+    given = (torch.zeros(2, 8).double(), rows, targets, None, blocks, l1)
+    bound = curvature(rows, None, blocks)
+    plain = proximal_steps(*given, 1)
+    for gram in (None, rows.T @ rows):
+        same = proximal_steps(*given, 1, bound=bound, gram=gram)
+        torch.testing.assert_close(same, plain)
+    # Half as long, with half of the penalty.
+    shorter = proximal_steps(*given, 1, bound=2 * bound)
+    slope = gradient(given[0], rows, targets, None, blocks)
+    torch.testing.assert_close(
+        shorter, soft_threshold(-slope / (2 * bound), l1 / (2 * bound))
+    )
+
+
 @pytest.mark.parametrize("how", ["missing", "both"])
 def test_steps_of_weighted_tasks_are_plain_ones(how):
     codes, targets, weights, row_weights = make_mixed(how)

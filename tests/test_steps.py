@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from skdisentangle import steps
 from skdisentangle.distributed import ALONE, Part
-from skdisentangle.losses import loss_values
+from skdisentangle.losses import Block, loss_values
 from skdisentangle.rows import LabelTensors
-from skdisentangle.solvers import augment
+from skdisentangle.solvers import augment, proximal_steps
 from skdisentangle.steps import (
     EPS,
     VARIANCE_FLOOR,
+    TrainingState,
     _descend,
     standardise,
     step,
@@ -84,6 +87,32 @@ def test_a_step_moves_the_body_down_the_loss_of_the_new_heads(missing, monkeypat
     expected = torch.autograd.grad((values.mean(0) * outer).sum(), parameters)
     for gradient_found, gradient_expected in zip(held, expected, strict=True):
         torch.testing.assert_close(gradient_found, gradient_expected)
+
+
+@pytest.mark.parametrize("part", [None, Part(ALONE, 200)])
+@pytest.mark.parametrize("tasks", ["mixed", "classes"])
+def test_the_heads_of_a_step_are_those_of_the_solver(tasks, part):
+    rows, targets, options, state = make()
+    if tasks == "classes":
+        blocks = (Block("binary", slice(0, 2), slice(0, 2)),)
+        options = replace(
+            options,
+            blocks=blocks,
+            spread=options.spread[2:],
+            task_weights=options.task_weights[2:],
+        )
+        theta = torch.zeros(2, 5, dtype=torch.float64)
+        targets, state = targets[:, 2:], TrainingState.start(state.body, theta, options)
+    l1 = torch.full_like(state.theta, 0.01)
+    with torch.no_grad():
+        codes, _ = standardise(state.body(rows), state, None)
+    known = LabelTensors(targets, None, None)
+    expected = proximal_steps(
+        state.theta, augment(codes), targets, None, options.blocks, l1, 1
+    )
+    step(state, rows, known, l1, options, torch.Generator(), part)
+    assert expected.abs().amax() > 0.05
+    torch.testing.assert_close(state.theta, expected)
 
 
 def test_descent_is_that_of_the_optimiser():
