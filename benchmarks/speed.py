@@ -686,8 +686,9 @@ python -m benchmarks.speed
 In each round ours and the other run one after the other on the same data; a ratio is taken
 within a round, and given as median and range over rounds. "Processor" is the time that
 the process had a processor, "wall" that on the clock: the machine (2 cores) is shared and
-had other work to do at times, so that the first is what to go by. One thread each. It was
-about half as fast as on other days when these were taken.
+had other work to do at times, so that the first is what to go by. One thread each. The ratios
+hang on the machine, too: of an earlier version the first one below was 1.22 on it as it is here,
+and 1.31 on days when it was half as fast.
 
 ### A fit, over a bare torch loop
 
