@@ -588,7 +588,7 @@ def _plain_state(
         value = getattr(state, field.name)
         if isinstance(value, Tensor):
             arrays[f"partial.{field.name}"] = as_numpy(value)
-        elif field.name not in ("body", "optimizer"):
+        elif field.name not in ("body", "optimizer", "inner_steps"):  # set by each pass
             values[field.name] = plain(value)
     for number, moments in state.optimizer.state_dict()["state"].items():
         for name, value in moments.items():

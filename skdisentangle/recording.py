@@ -23,7 +23,7 @@ __all__ = ["RecordedSteps", "cuda_graph"]
 
 _LOCK = threading.Lock()
 
-#: Steps of each shape that are taken one operation at a time before one is recorded, in
+#: Steps of each kind that are taken one operation at a time before one is recorded, in
 #: which libraries set themselves up.
 FIRST_STEPS = 3
 
@@ -63,7 +63,9 @@ def _tensors(rows: Tensor, labels: LabelTensors, l1: Tensor) -> list[Tensor]:
 
 
 class RecordedSteps:
-    """Steps as :func:`skdisentangle.steps.step` takes them, one record for each batch size.
+    """Steps as :func:`skdisentangle.steps.step` takes them.
+
+    There is one record for each batch size and number of steps of the heads.
 
     Parameters
     ----------
@@ -87,25 +89,25 @@ class RecordedSteps:
         state.hold_rates()
         self._state, self._options, self._generator = state, options, generator
         self._record = record
-        self._taken: Counter[int] = Counter()
-        self._recorded: dict[int, _Recorded] = {}
+        self._taken: Counter[tuple[int, int]] = Counter()
+        self._recorded: dict[tuple[int, int], _Recorded] = {}
 
     def _step(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
         return step(self._state, rows, labels, l1, self._options, self._generator)
 
     def __call__(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
-        """Take one; returns the codes, until the next of this size."""
-        size = len(rows)
-        self._taken[size] += 1
-        if self._taken[size] <= FIRST_STEPS:
+        """Take one; returns the codes, until the next of this kind."""
+        kind = len(rows), self._state.inner_steps
+        self._taken[kind] += 1
+        if self._taken[kind] <= FIRST_STEPS:
             return self._step(rows, labels, l1)
-        if size not in self._recorded:
+        if kind not in self._recorded:
             own = rows.clone(), labels.clone(), l1.clone()
             n_steps = self._state.n_steps
             replay, codes = self._record(lambda: self._step(*own))
             self._state.n_steps = n_steps  # it was recorded, not taken
-            self._recorded[size] = _Recorded(replay, _tensors(*own), codes)
-        recorded = self._recorded[size]
+            self._recorded[kind] = _Recorded(replay, _tensors(*own), codes)
+        recorded = self._recorded[kind]
         given = _tensors(rows, labels, l1)
         for place, values in zip(recorded.inputs, given, strict=True):
             place.copy_(values)

@@ -1,7 +1,7 @@
 """One step of a fit: heads, then encoder, on a batch.
 
-Each step takes a batch, standardises the raw components over it, moves the heads by a
-proximal gradient step (:mod:`skdisentangle.solvers`) and then the body by one Adam step.
+Each step takes a batch, standardises the raw components over it, moves the heads by one or
+two proximal gradient steps (:mod:`skdisentangle.solvers`) and then the body by one Adam step.
 As the heads, which go on from those of the last batch, nearly minimise the inner objective
 on the same rows, the envelope theorem makes the gradient in the body the plain partial
 derivative at those heads.
@@ -54,11 +54,14 @@ __all__ = [
 ]
 
 #: Proximal gradient steps of the heads for each step of the encoder, with the alternating
-#: solver. Of a second one, components do not profit; each costs a look at the rows, and with
-#: many the heads follow the noise of each batch. (Longer steps, by the slack of the bound on
-#: the curvature, lose correlated factors, and an encoder that follows the heads from before
-#: their step, for which one look would be enough, sees the factors less clearly.)
-INNER_STEPS = 1
+#: solver: while the encoder learns to see the factors, and later. A coefficient that starts
+#: near zero grows with its component, and the component with it; with one step factors that
+#: are hard to see are not found in time. Later components do not profit of a second one,
+#: which costs a look at the rows; with many the heads follow the noise of each batch. (Longer
+#: steps, by the slack of the bound on the curvature, lose correlated factors, and an encoder
+#: that follows the heads from before their step, for which one look would be enough, sees the
+#: factors less clearly.)
+FREE_STEPS, INNER_STEPS = 2, 1
 
 #: The same with the bilevel solver, on the support: with a single one, correlated factors of
 #: binary tasks are lost at times.
@@ -149,6 +152,8 @@ class TrainingState:
         Standard deviation of the noise on the rows.
     pull : Tensor of shape (n_outputs, n_components) or None
         See :func:`skdisentangle.exact_heads.pulls_at_zeros`; None before the end of a fit.
+    inner_steps : int
+        Steps of the heads for each step of the encoder, with the alternating solver.
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
@@ -168,6 +173,7 @@ class TrainingState:
     n_labels: Tensor | None = None
     input_noise: float = 0.0
     pull: Tensor | None = None
+    inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
 
     def set_pace(self) -> None:
@@ -359,7 +365,7 @@ def _alternating(
         weights,
         blocks,
         l1,
-        INNER_STEPS,
+        state.inner_steps,
         labels.row_weights,
         part,
         bound,

@@ -48,7 +48,7 @@ from .rows import (
     shuffled_batches,
 )
 from .solvers import pad_weights, sum_tensors
-from .steps import TrainingOptions, TrainingState, step
+from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
 __all__ = ["History", "threads", "train", "train_pass"]
 
@@ -192,6 +192,12 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
     return pad_weights(weights, options.blocks)
 
 
+def _enter(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
+    """Set the steps of the heads for a pass at so much of the fit; weights of its penalty."""
+    state.inner_steps = FREE_STEPS if progress < STAGES[0] else INNER_STEPS
+    return _l1(state, options, progress)
+
+
 def train_pass(
     state: TrainingState,
     rows: Rows,
@@ -215,7 +221,7 @@ def train_pass(
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
         change_basis(state, rows, labels, options, first=True)
-    l1 = _l1(state, options, progress)
+    l1 = _enter(state, options, progress)
     batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
     return _pass(state, rows, labels, batches, l1, options, generator)
 
@@ -305,7 +311,7 @@ def train(
                 batches = shuffled_batches(
                     rows, n_rows, batch_size, generator, state.theta
                 )
-            l1 = _l1(state, options, progress)
+            l1 = _enter(state, options, progress)
             loss = _pass(
                 state,
                 rows,

@@ -193,7 +193,8 @@ def test_recorded_steps_are_the_same(case, problem, monkeypatch):
         dis = quick(device="cpu", batch_size=45, max_iter=12, **options)
         fits.append(dis.fit(X, change(Y), sample_weight=weight))
     plain, other = fits
-    assert tapes[0].n_recorded == 2
+    # The shorter ones are too few to be recorded in the first sixth, of other steps.
+    assert tapes[0].n_recorded == 3
     assert tapes[0].n_played > 60
     # Rates are held in single precision, else in double.
     np.testing.assert_allclose(other.loss_curve_, plain.loss_curve_, rtol=1e-3)

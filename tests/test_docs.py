@@ -101,10 +101,10 @@ LONG = {
 QUOTED = """
 idea | New tasks from few labels | fit_task | 20 | 0.916
 idea | New tasks from few labels | ridge | 20 | 0.046
-objective | What each piece of the method does | defaults | rho 0.9 | 0.997
+objective | What each piece of the method does | defaults | rho 0.9 | 0.998
 objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.027
-objective | What each piece of the method does | defaults | 12 tasks | 0.987
-objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.943
+objective | What each piece of the method does | defaults | 12 tasks | 0.988
+objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.947
 missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998
 missing_labels | Recovery of known factors | 20 components | D m | 0.999
 missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.976

@@ -91,7 +91,8 @@ def test_a_step_moves_the_body_down_the_loss_of_the_new_heads(missing, monkeypat
 
 @pytest.mark.parametrize("part", [None, Part(ALONE, 200)])
 @pytest.mark.parametrize("tasks", ["mixed", "classes"])
-def test_the_heads_of_a_step_are_those_of_the_solver(tasks, part):
+@pytest.mark.parametrize("n_steps", [1, 2])
+def test_the_heads_of_a_step_are_those_of_the_solver(n_steps, tasks, part):
     rows, targets, options, state = make()
     if tasks == "classes":
         blocks = (Block("binary", slice(0, 2), slice(0, 2)),)
@@ -107,8 +108,9 @@ def test_the_heads_of_a_step_are_those_of_the_solver(tasks, part):
     with torch.no_grad():
         codes, _ = standardise(state.body(rows), state, None)
     known = LabelTensors(targets, None, None)
+    state.inner_steps = n_steps
     expected = proximal_steps(
-        state.theta, augment(codes), targets, None, options.blocks, l1, 1
+        state.theta, augment(codes), targets, None, options.blocks, l1, n_steps
     )
     step(state, rows, known, l1, options, torch.Generator(), part)
     assert expected.abs().amax() > 0.05

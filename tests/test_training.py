@@ -101,6 +101,18 @@ def test_no_penalty_before_the_encoder_has_seen_the_tasks():
     assert not state.theta[:, :-1].any()
 
 
+def test_heads_take_two_steps_until_penalties_set_in():
+    rows, targets, options, state = make()
+    seen = []
+
+    def on_epoch(epoch, loss, score):
+        seen.append(state.inner_steps)
+        return False
+
+    fit(rows, targets, options, state, max_iter=12, on_epoch=on_epoch)
+    assert seen == [2] * 2 + [1] * 10
+
+
 def test_on_epoch_can_end_the_fit():
     rows, targets, options, state = make()
     history = fit(rows, targets, options, state, on_epoch=lambda e, *_: e == 7)
