@@ -453,8 +453,8 @@ scored factors; "D with angles" counts their cosine and sine, at each shape's ow
 two more factors, although tasks see every direction of that plane and nothing sets these
 two apart from their rotations. Width is the number of columns that are not constant. Times
 are medians, of one thread; two runs shared the machine, so read them as orders of
-magnitude. Those of ours on synthetic factors and on sprites are of the processor, on
-sprites of a machine with other work to do, the others on the clock.
+magnitude. Those of ours on synthetic factors and on sprites are of the processor, on a day
+when the machine was about three times as fast as when the others were taken, on the clock.
 
 Rows of the tables: *ours* is `SparseSharedDisentangler` at its defaults
 (`encoder="conv"` for images); *L1* the same without reweighting, *sparsity only* without

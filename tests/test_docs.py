@@ -110,8 +110,8 @@ missing_labels | Recovery of known factors | 20 components | D m | 0.999
 missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.976
 model_selection | The method on hard problems | rho 0.9, binary tasks | D | 0.945
 model_selection | The method on hard problems | rho 0.9, binary tasks; bilevel | D | 0.978
-images | Sprites | ours | D | 0.998
-images | Sprites | ours, no penalty | D | 0.957
+images | Sprites | ours | D | 0.999
+images | Sprites | ours, no penalty | D | 0.948
 images | Sprites | PCA | D | 0.684
 images | DSprites | ours | D | 0.999
 images | Glyphs | ours | D | 0.843
