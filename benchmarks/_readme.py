@@ -46,10 +46,11 @@ factors but on images, were run "Recovery", the default solver in "The method on
 but for 50 factors, "What each piece of the method does", "Whether the factors can be believed",
 synthetic factors in "Known factors", "New tasks from few labels" and "Leakage". With two all
 along: 50 factors, ours on dSprites and glyphs in "Known factors", the sections on real data,
-"Extraction", "On a GPU", "Growth" and "Memory". Of these the sections on real data and 50
-factors are from before the last heads of classes carry a ridge, which changes predictions of
-classes, and `fit_task`, a little; ours on dSprites and glyphs from before noise on the inputs
-became a default (`input_noise="auto"`) and `sharing` no longer grows where labels are few.
+"Extraction", "On a GPU", "Memory", and of "Speed" growth and the peers. Of these the sections
+on real data and 50 factors are from before the last heads of classes carry a ridge, which
+changes predictions of classes, and `fit_task`, a little; ours on dSprites and glyphs from
+before noise on the inputs became a default (`input_noise="auto"`) and `sharing` no longer grows
+where labels are few.
 """
 
 
