@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.nn import functional as F
 
-from skdisentangle.encoders import build_body
+from skdisentangle.encoders.networks import build_body
 
 #: Method, the packages that it imports, and what to install.
 PEERS = {

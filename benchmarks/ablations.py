@@ -17,7 +17,8 @@ import torch
 
 from benchmarks import method
 from benchmarks._runs import load, main
-from skdisentangle import all_rows, basis, steps, training
+from skdisentangle.fitting import all_rows, steps, training
+from skdisentangle.solvers import basis
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5003)

@@ -24,7 +24,7 @@ import torch
 from benchmarks._readme import machine, write_readme
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.extraction import extract_features
-from skdisentangle.inputs import MAX_CHUNK_ROWS
+from skdisentangle.rows.inputs import MAX_CHUNK_ROWS
 
 RESULTS = Path(__file__).parent / "results" / "extraction.json"
 SEED, N_TIMES = 5000, 5

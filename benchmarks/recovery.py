@@ -25,7 +25,7 @@ from sklearn.ensemble import GradientBoostingRegressor
 from benchmarks._runs import load, main
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
-from skdisentangle.encoders import build_body
+from skdisentangle.encoders.networks import build_body
 
 N_TRAIN, N_TEST = 4000, 2000
 RESULTS = Path(__file__).parent / "results" / "recovery.jsonl"

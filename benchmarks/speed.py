@@ -36,7 +36,7 @@ import skdisentangle
 from benchmarks._readme import machine, write_readme
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
-from skdisentangle.encoders import build_body
+from skdisentangle.encoders.networks import build_body
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 HIDDEN, RATE = (128, 128), 0.005

@@ -204,10 +204,10 @@ def _demo(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     import joblib
 
-    from ._files import replacing
     from .disentangler import SparseSharedDisentangler
-    from .file_format import import_safetensors
-    from .sources import read_table
+    from .extraction.readers import read_table
+    from .files.file_format import import_safetensors
+    from .files.replacing import replacing
 
     folder = options.model.parent
     writable = os.access(folder, os.W_OK) and folder.is_dir()
@@ -264,7 +264,7 @@ def _task_types(
 
 
 def _extract(options: argparse.Namespace) -> None:
-    from .extraction import extract_features
+    from .extraction.extract import extract_features
 
     manifest = extract_features(
         options.model,
@@ -279,7 +279,7 @@ def _extract(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from .extraction import verify_features
+    from .extraction.extract import verify_features
 
     manifest = verify_features(options.output, model=options.model, input=options.input)
     print(f"{options.output}: {_summary(manifest)}, as they were written")

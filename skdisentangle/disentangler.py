@@ -35,24 +35,23 @@ from ._sklearn import (
     available_if,
     fit_context,
 )
-from .all_rows import finish, score_state
-from .array_api import follows_input
-from .blocks import LazyRows, lazy_if_large
-from .callbacks import CallbackSupportMixin, EpochCallbacks
-from .crossfit import out_of_fold
-from .dask_blocks import in_memory, is_dask, transform_blocks
 from .distributed import ALONE, Ranks, check_no_group, joined
-from .encoders import (
-    ComponentScaler,
-    Encoder,
-    InputScaler,
-    build_body,
-    check_can_join,
-    image_shape,
-    seeded,
-)
+from .encoders.networks import build_body, check_can_join, image_shape, seeded
+from .encoders.scalers import ComponentScaler, Encoder, InputScaler
+from .files.persistence import FileMixin, OnnxMixin
+from .fitting.all_rows import finish, score_state
+from .fitting.callbacks import CallbackSupportMixin, EpochCallbacks
+from .fitting.crossfit import out_of_fold
+from .fitting.path import choose_on_held_back_rows
+from .fitting.steps import EPS, Bilevel, TrainingOptions, TrainingState
+from .fitting.training import History, threads, train, train_pass
 from .heads import SparseTaskHead
-from .inputs import (
+from .inspection._notebook import task_table
+from .rows.array_api import follows_input
+from .rows.batches import LabelRows, Rows
+from .rows.blocks import LazyRows, lazy_if_large
+from .rows.dask_blocks import in_memory, is_dask, transform_blocks
+from .rows.inputs import (
     CompactLabels,
     EncodedLabels,
     InputMoments,
@@ -62,16 +61,10 @@ from .inputs import (
     standardised_rows,
     unscaled,
 )
-from .labels import Labels, pandas_index
-from .losses import task_scores, tasks_to_outputs
-from .notebook import task_table
-from .path import choose_on_held_back_rows
-from .penalties import PENALTIES, output_weights, usage
-from .persistence import FileMixin, OnnxMixin
-from .rows import LabelRows, Rows
-from .steps import EPS, Bilevel, TrainingOptions, TrainingState
-from .tasks import TaskSet
-from .training import History, threads, train, train_pass
+from .solvers.penalties import PENALTIES, output_weights, usage
+from .tasks.labels import Labels, pandas_index
+from .tasks.losses import task_scores, tasks_to_outputs
+from .tasks.task_set import TaskSet
 from .validation import (
     layer_sizes,
     learned_task_weights,
@@ -313,7 +306,7 @@ class SparseSharedDisentangler(
 
     Attributes
     ----------
-    encoder_ : skdisentangle.encoders.Encoder
+    encoder_ : skdisentangle.encoders.scalers.Encoder
         The fitted torch module, from raw rows to components.
     coef_ : ndarray of shape (n_outputs, n_components)
         Heads, in the units of the labels; zeros are exact. Predictions are

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._random import check_rng, draw_seed
 from .disentangler import SparseSharedDisentangler
-from .labels import Labels
-from .path import (
+from .fitting.path import (
     SPARSITIES,
     can_learn,
     check_strengths,
@@ -27,6 +26,7 @@ from .path import (
     sparsity_path,
     take_rows,
 )
+from .tasks.labels import Labels
 
 __all__ = ["SparseSharedDisentanglerCV", "sparsity_path"]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from .distributed import Ranks
-from .tasks import TaskSet, said_of_tasks
+from .tasks.task_set import TaskSet, said_of_tasks
 
 #: More threads than this are taken for a mistake: torch may end the process.
 MAX_THREADS = 1024

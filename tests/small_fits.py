@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from skdisentangle.losses import Block
-from skdisentangle.rows import LabelTensors
-from skdisentangle.steps import TrainingOptions, TrainingState
-from skdisentangle.training import train
+from skdisentangle.fitting.steps import TrainingOptions, TrainingState
+from skdisentangle.fitting.training import train
+from skdisentangle.rows.batches import LabelTensors
+from skdisentangle.tasks.losses import Block
 
 BLOCKS = (
     Block("regression", slice(0, 2), slice(0, 2)),

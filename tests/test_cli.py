@@ -7,9 +7,10 @@ import joblib
 import numpy as np
 import pytest
 
-from skdisentangle import SparseSharedDisentangler, __version__, training
+from skdisentangle import SparseSharedDisentangler, __version__
 from skdisentangle._demo import ATTRIBUTES, HELD_OUT, run_demo
 from skdisentangle.cli import main
+from skdisentangle.fitting import training
 
 
 def test_demo(tmp_path, capsys):

@@ -19,8 +19,10 @@ from scipy import sparse
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skdisentangle import SparseSharedDisentangler, all_rows, blocks, inputs, training
-from skdisentangle.recording import RecordedSteps
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.fitting import all_rows, training
+from skdisentangle.fitting.recording import RecordedSteps
+from skdisentangle.rows import blocks, inputs
 
 from .conftest import quick
 

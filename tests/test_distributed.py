@@ -23,9 +23,9 @@ from sklearn.decomposition import PCA
 
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.distributed import process_group
-from skdisentangle.encoders import check_can_join
-from skdisentangle.labels import Column
+from skdisentangle.encoders.networks import check_can_join
 from skdisentangle.model_selection import SparseSharedDisentanglerCV
+from skdisentangle.tasks.labels import Column
 from tests.conftest import make_problem
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "distributed_fit.py"

@@ -17,10 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
-from skdisentangle import SparseSharedDisentangler, supports
+from skdisentangle import SparseSharedDisentangler
 from skdisentangle.heads import SparseTaskHead
-from skdisentangle.labels import Labels
-from skdisentangle.supports import average_over_supports, head_prior
+from skdisentangle.solvers import supports
+from skdisentangle.solvers.supports import average_over_supports, head_prior
+from skdisentangle.tasks.labels import Labels
 
 N_FACTORS = 5
 

@@ -19,11 +19,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
-from skdisentangle import path as path_module
+from skdisentangle.fitting import path as path_module
+from skdisentangle.fitting.path import compare, fewest_nonzeros, row_losses
 from skdisentangle.inspection import SparsityPathDisplay
-from skdisentangle.labels import Labels
 from skdisentangle.model_selection import sparsity_path
-from skdisentangle.path import compare, fewest_nonzeros, row_losses
+from skdisentangle.tasks.labels import Labels
 
 from .conftest import make_problem
 

@@ -68,7 +68,7 @@ def test_layers_do_not_import_upwards():
         "import sys, types; package = types.ModuleType('skdisentangle');"
         f"package.__path__ = {list(skdisentangle.__path__)!r};"
         "sys.modules['skdisentangle'] = package;"
-        "import skdisentangle.training;"
+        "import skdisentangle.fitting.training;"
         "print([m for m in sys.modules if m.startswith('sklearn')])"
     )
     done = subprocess.run(

@@ -281,7 +281,8 @@ import os, signal, sys, threading, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 import torch
-from skdisentangle import SparseSharedDisentangler, encoders
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.encoders import networks as encoders
 
 torch.set_num_threads(2)
 square = torch.ones(700, 700)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._sklearn import BaseEstimator, TransformerMixin, fit_context
-from ..training import threads
+from ..fitting.training import threads
 from ..validation import thread_count
 
 __all__ = [

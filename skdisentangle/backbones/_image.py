@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import Tensor, nn
 
-from ..encoders import seeded
+from ..encoders.networks import seeded
 from ..validation import torch_device
 from ._embedder import (
     CACHE_VERSION,

@@ -18,7 +18,7 @@ import torch
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 
-from ..encoders import seeded
+from ..encoders.networks import seeded
 from ..validation import torch_device
 from ._embedder import (
     CACHE_VERSION,

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch, check_scalar
 
-from .._files import replacing
 from .._random import RandomState, check_rng
+from ..files.replacing import replacing
 from ._tasks import check_size
 
 __all__ = [

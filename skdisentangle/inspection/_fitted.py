@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..disentangler import SparseSharedDisentangler
-from ..tasks import Task
+from ..tasks.task_set import Task
 
 __all__ = [
     "active_codes",

@@ -44,10 +44,10 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_scalar
 
 from .._random import RandomState, check_rng, draw_seed
-from ..array_api import in_numpy, numpy_array
 from ..disentangler import SparseSharedDisentangler
-from ..labels import Labels
-from ..path import can_learn
+from ..fitting.path import can_learn
+from ..rows.array_api import in_numpy, numpy_array
+from ..tasks.labels import Labels
 from ._fitted import active_codes, fitted_parts, held_zeros, task_sizes
 from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..path import TOLERANCE, sparsity_path
+from ..fitting.path import TOLERANCE, sparsity_path
 from ._plots import BLUE, GREEN, GREY, ORANGE, pyplot
 
 __all__ = ["SparsityPathDisplay"]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skdisentangle.cli import main
-from skdisentangle.file_format import NO_CHECKSUM, checksum_place, pack, unpack
+from skdisentangle.files.file_format import NO_CHECKSUM, checksum_place, pack, unpack
 
 from .building import evaluate
 from .models import fitted_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skdisentangle.file_format import unpack
+from skdisentangle.files.file_format import unpack
 
 from .files import model_bytes
 

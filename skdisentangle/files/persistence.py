@@ -1,0 +1,642 @@
+"""Fitted estimators in files that run nothing when they are loaded.
+
+What a file may hold is listed here, name by name; :mod:`skdisentangle.files.file_format` has its
+bytes, values and arrays, :mod:`skdisentangle.files.task_files` the tasks.
+
+Here it is the estimator that is an argument: nothing in this module knows its class. The
+file of a head for a new task holds that of its disentangler.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import stat
+import warnings
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from .._version import __version__
+from ..encoders.networks import build_body
+from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
+from ..fitting.steps import TrainingState
+from ..rows.array_api import in_numpy
+from ..rows.inputs import InputMoments
+from ..tasks.task_set import TASK_TYPES
+from ..validation import layer_sizes, torch_device
+from .file_format import (
+    FORMAT,
+    Content,
+    as_numpy,
+    is_list_of,
+    is_number,
+    narrowed,
+    pack,
+    plain,
+    restored,
+    unpack,
+)
+from .onnx_export import export_onnx
+from .replacing import replacing
+from .task_files import plain_tasks, restored_tasks
+
+__all__ = [
+    "FileMixin",
+    "OnnxMixin",
+    "load_estimator",
+    "save_estimator",
+]
+
+#: Parameters that are not in a file as such: an encoder may be code, and where and with how
+#: many threads to compute is a matter of the machine.
+NOT_KEPT = ("encoder", "device", "n_jobs")
+
+#: Fitted attributes that are plain values. Those that an estimator lacks are left out.
+ATTRIBUTES = (
+    "sparsity_",
+    "sharing_",
+    "input_noise_",
+    "n_iter_",
+    "loss_curve_",
+    "validation_scores_",
+    "cv_results_",
+    "best_index_",
+    "n_splits_",
+)
+
+
+class FileMixin:
+    """``save`` and ``load`` of a disentangler, or of a head for a new task."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a file that holds no code.
+
+        The file is there whole or not at all, and has been read back before it gets its
+        name. It holds what was fitted and the parameters, no training data; the file of
+        a :class:`~skdisentangle.heads.SparseTaskHead` holds its disentangler. Not kept are
+        ``device`` and ``n_jobs``, which are matters of the machine, callbacks, metadata
+        requests, and the code of an encoder of the user's. Needs ``pip install
+        'skdisentangle[files]'``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, such as ``"model.safetensors"``. A file that is there is
+            replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to write yet.
+        ValueError
+            If parameters were changed since the fit such that they no longer describe the
+            encoder, or something cannot be kept in a file.
+        OSError
+            If the file cannot be written.
+        ImportError
+            If safetensors is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If parameters that are objects, such as a splitter or a RandomState, are
+            left out.
+
+        See Also
+        --------
+        load : The way back.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from pathlib import Path
+        >>> from skdisentangle import SparseSharedDisentangler
+        >>> X = np.random.default_rng(0).normal(size=(200, 5))
+        >>> dis = SparseSharedDisentangler(3, random_state=0).fit(X, X[:, :2])
+        >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+        >>> dis.save(path)
+        >>> again = SparseSharedDisentangler.load(path)
+        >>> bool((again.transform(X) == dis.transform(X)).all())
+        True
+        """
+        save_estimator(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: nn.Module | Any = None,
+        device: str | torch.device = "auto",
+    ) -> Self:
+        """Read a fitted estimator from a file that :meth:`save` has written.
+
+        Nothing that the file says is run, whoever wrote it. It does what it did where it
+        was saved: transforms and predicts the same, fits heads for new tasks, and goes on
+        fitting, by ``partial_fit`` or ``warm_start``.
+
+        Parameters
+        ----------
+        path : str or path-like
+        encoder : torch.nn.Module or callable, default=None
+            For an encoder that was not built in: a module of the same architecture, or the
+            callable that makes one, as for the constructor. A copy of it takes the
+            weights of the file.
+        device : str or torch.device, default="auto"
+            Becomes the parameter of that name of the disentangler, wherever the file was
+            written.
+
+        Returns
+        -------
+        estimator
+            Of the class that was saved, which must be this one or derived from it.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else, damaged, or written by a later version that
+            this one cannot read; or ``encoder`` is missing, not asked for, or of another
+            architecture.
+        OSError
+            If the file cannot be read.
+        ImportError
+            If safetensors, or the library of the data frame that labels came in, is not
+            installed.
+        """
+        estimator: Self = load_estimator(cls, path, encoder, device)
+        return estimator
+
+
+class OnnxMixin:
+    """``to_onnx`` of a disentangler."""
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write encoder and heads as an ONNX graph, for runtimes without Python or torch.
+
+        The graph takes ``X``, float32 of shape (n_samples, n_features), any number of
+        rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
+        ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
+        predictions of regression tasks, logits of binary tasks (above zero is the second
+        class) and of the classes of multiclass tasks. Its metadata has, under
+        ``"skdisentangle"``, a JSON document with the names of the features and with name,
+        type, classes and columns of the scores of each task. Needs ``pip install
+        'skdisentangle[onnx]'``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, such as ``"model.onnx"``, whole or not at all.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to write yet.
+        ValueError
+            If an encoder of the user's does what ONNX cannot, or does not take any number
+            of rows.
+        OSError
+            If the file cannot be written.
+        ImportError
+            If onnx or onnxscript is not installed.
+        """
+        export_onnx(in_numpy(self), _writable_path(path))
+
+
+def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator; see :meth:`FileMixin.save`."""
+    check_is_fitted(estimator)
+    estimator, path = in_numpy(estimator), _writable_path(path)
+    try:
+        document, arrays, left_out = _encode(estimator)
+        data = pack(document, arrays)
+        fitted = estimator.disentangler_ if _is_head(type(estimator)) else estimator
+        own = fitted.encoder_.body if _is_custom(fitted) else None
+        _decode(type(estimator), *unpack(data), own, torch.device("cpu"))
+    except ValueError as error:
+        raise ValueError(
+            f"This {type(estimator).__name__} cannot be kept in a file: {error}"
+        ) from error
+    with replacing(path) as file:
+        file.write(data)
+    if left_out:
+        warnings.warn(
+            f"Left out of {str(path)!r}, where they will be at their defaults: "
+            + ", ".join(left_out)
+            + ". Only numbers, strings, and lists, tuples, mappings and arrays of them "
+            "are kept.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def load_estimator(
+    kind: type,
+    path: str | os.PathLike[str],
+    encoder: Any = None,
+    device: str | torch.device = "auto",
+) -> Any:
+    """Read a fitted estimator of a class, or of one derived from it; see :meth:`FileMixin.load`."""
+    where = torch_device(device)
+    path = _checked_path(path)
+    # Looked at before it is opened: to open a pipe would wait for somebody to write.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise OSError(
+            errno.EINVAL, f"A file of save() is wanted, this is {what}", str(path)
+        )
+    data = path.read_bytes()
+    try:
+        estimator = _decode(kind, *unpack(data), encoder, where)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} cannot be loaded: {error}") from error
+    for each in (
+        (estimator.disentangler, estimator.disentangler_)
+        if _is_head(type(estimator))
+        else (estimator,)
+    ):
+        each.device = device
+    return estimator
+
+
+def _checked_path(path: Any) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path must be a str or path-like, the name of a file; got {path!r:.100}."
+        )
+    return Path(path)
+
+
+def _writable_path(path: Any) -> Path:
+    checked = _checked_path(path)
+    if not checked.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "The folder to write to does not exist", str(checked.parent)
+        )
+    return checked
+
+
+# -- the estimator, as plain values and arrays, and back -------------------------------
+
+
+def _is_custom(estimator: Any) -> bool:
+    return not isinstance(estimator.encoder, str)
+
+
+def _is_head(kind: Any) -> bool:
+    """Whether a class is that of heads, which have a disentangler inside."""
+    return "disentangler" in kind._get_param_names()
+
+
+def _encode(
+    estimator: Any,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], list[str]]:
+    """Document, arrays, and the parameters that are left out."""
+    if _is_head(type(estimator)):
+        return _encode_head(estimator)
+    parameters, left_out = {}, []
+    for name, value in estimator.get_params(deep=False).items():
+        if name in NOT_KEPT:
+            continue
+        try:
+            parameters[name] = plain(value)
+        except TypeError:
+            left_out.append(f"{name}={value!r:.100}")
+    encoder, components = estimator.encoder_, estimator.encoder_.components
+    moments = estimator._moments
+    arrays = {
+        "coef": estimator.coef_,
+        "intercept": estimator.intercept_,
+        "usage": estimator.usage_,
+        "spread": estimator._spread,
+        "inputs.mean": encoder.inputs.mean,
+        "inputs.scale": encoder.inputs.scale,
+        "moments.mean": moments.mean,
+        "moments.var": moments.var,
+        "components.mean": components.mean,
+        "components.scale": components.scale,
+        "components.order": components.order,
+        "components.sign": components.sign,
+    }
+    if estimator._pull is not None:
+        arrays["pull"] = estimator._pull
+    for name, value in encoder.body.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"its encoder has state that is no tensor, {name!r}, a "
+                f"{type(value).__name__}."
+            )
+        arrays[f"body.{name}"] = value
+    kept = {name: narrowed(as_numpy(array)) for name, array in arrays.items()}
+    document = {
+        "format": FORMAT,
+        "version": __version__,
+        "estimator": type(estimator).__name__,
+        "parameters": parameters,
+        "encoder": _encoder_name(estimator.encoder),
+        "attributes": {
+            name: plain(getattr(estimator, name))
+            for name in ATTRIBUTES
+            if hasattr(estimator, name)
+        },
+        "feature_names": plain(getattr(estimator, "feature_names_in_", None)),
+        "n_rows": int(estimator._n_rows),
+        "weight": float(moments.weight),
+        "tasks": plain_tasks(estimator._task_set),
+        "output": getattr(estimator, "_sklearn_output_config", {}).get("transform"),
+        "partial": None,
+    }
+    state = getattr(estimator, "_partial_state", None)
+    if state is not None:
+        document["partial"], more = _plain_state(state)
+        kept.update(more)
+    return document, kept, left_out
+
+
+def _encoder_name(encoder: Any) -> str | dict[str, str]:
+    """Kind of a built-in encoder, or a name that only tells the user which to bring."""
+    if isinstance(encoder, str):
+        return str(encoder)
+    named = encoder if hasattr(encoder, "__qualname__") else type(encoder)
+    return {"custom": f"{named.__module__}.{named.__qualname__}"}
+
+
+def _decode(
+    kind: type,
+    document: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+    encoder: Any,
+    device: torch.device,
+) -> Any:
+    """The estimator; raises ValueError for whatever is not as it should be."""
+    found = Content(document, arrays)
+    kind = _class_of(kind, found.get("estimator", str))
+    if _is_head(kind):
+        return _decode_head(kind, found, encoder, device)
+    known = kind._get_param_names()  # type: ignore[attr-defined]
+    parameters = {}
+    for name, value in found.get("parameters", dict).items():
+        if name not in known or name in NOT_KEPT:
+            raise ValueError(
+                f"it has a parameter {name!r:.50}, which skdisentangle {__version__} does "
+                f"not know; it was written by {document.get('version')!r:.50}."
+            )
+        parameters[name] = restored(value)
+    is_custom = isinstance(document.get("encoder"), dict)
+    if is_custom:
+        name = Content(document["encoder"], {}).get("custom", str)
+        if encoder is None:
+            raise ValueError(
+                f"its encoder is a module of the user's, {name!r:.200}, of which it holds "
+                "the weights only. Give load() a module of this architecture, or the "
+                "callable that makes one, as encoder=."
+            )
+        if isinstance(encoder, str):
+            raise ValueError(
+                f"its encoder is a module of the user's, {name!r:.200}; encoder= must be "
+                f"such a module, or a callable that makes one; got {encoder!r:.50}."
+            )
+    else:
+        name = found.get("encoder", str)
+        if encoder is not None:
+            raise ValueError(
+                f"its encoder is {name!r:.50}, which is built in; leave encoder= out."
+            )
+        encoder = name
+    estimator = kind(encoder=encoder, **parameters)
+    estimator._validate_params()
+    estimator._task_set = restored_tasks(found.part("tasks"))
+    estimator.tasks_ = estimator._task_set.tasks
+    n_outputs = estimator._task_set.n_outputs
+
+    raw = found.array("components.mean", (None,))
+    order = found.array("components.order", (None,), np.int64)
+    width = len(order)
+    if not ((order >= 0) & (order < len(raw))).all():
+        raise ValueError("'components.order' names components that are not there.")
+    components = ComponentScaler(len(raw))
+    components.mean = torch.from_numpy(raw)
+    components.scale = torch.from_numpy(found.array("components.scale", raw.shape))
+    components.order = torch.from_numpy(order)
+    sign = found.array("components.sign", (width,))
+    components.sign = torch.from_numpy(sign)
+
+    mean = found.array("inputs.mean", (None,))
+    n_features = len(mean)
+    inputs = InputScaler(
+        torch.from_numpy(mean),
+        torch.from_numpy(found.array("inputs.scale", mean.shape)),
+    )
+    body = _restored_body(estimator, found, n_features, len(raw))
+    estimator._inputs = inputs
+    estimator.encoder_ = Encoder(inputs, body, components).eval()
+    estimator.coef_ = found.array("coef", (n_outputs, width))
+    estimator.intercept_ = found.array("intercept", (n_outputs,))
+    estimator.usage_ = found.array("usage", (width,))
+    estimator.active_components_ = np.flatnonzero(sign)
+    estimator._spread = found.array("spread", (n_outputs,))
+    estimator._pull = None
+    if "pull" in found.arrays:
+        estimator._pull = found.array("pull", (n_outputs, width))
+    estimator._n_rows = found.get("n_rows", int)
+    moments = estimator._moments = InputMoments(0)
+    moments.weight = found.get("weight", float)
+    moments.mean = found.array("moments.mean", mean.shape)
+    moments.var = found.array("moments.var", mean.shape)
+
+    attributes = found.get("attributes", dict)
+    for name in ATTRIBUTES:
+        if name in attributes:
+            setattr(estimator, name, restored(attributes[name]))
+    for name in ("sparsity_", "sharing_", "input_noise_", "n_iter_"):
+        if not is_number(getattr(estimator, name, None)):
+            raise ValueError(f"{name!r} should be a number.")
+    estimator.n_features_in_ = n_features
+    names = document.get("feature_names")
+    if names is not None:
+        names = restored(names)
+        if not is_list_of(names, str) or len(names) != n_features:
+            raise ValueError(f"'feature_names' should be {n_features} strings.")
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    output = document.get("output")
+    if output is not None:
+        if output not in ("default", "pandas", "polars"):
+            raise ValueError(f"'output' should name a container; got {output!r:.50}.")
+        estimator.set_output(transform=output)
+    if document.get("partial") is not None:
+        estimator._partial_state = _restored_state(estimator, found, device)
+    return estimator
+
+
+def _encode_head(
+    head: Any,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], list[str]]:
+    """The same of a head for a new task, whose disentangler is a part of it."""
+    whole, arrays, left_out = _encode(in_numpy(head.disentangler_))
+    for name in ("coef", "intercept", "inclusion", "support"):
+        arrays[f"head.{name}"] = getattr(head, f"{name}_")
+    document = {
+        "format": whole.pop("format"),
+        "version": whole.pop("version"),
+        "estimator": type(head).__name__,
+        "parameters": {"task_type": head.task_type},
+        "tasks": plain_tasks(head._task_set),
+        "disentangler": whole,
+    }
+    return document, arrays, left_out
+
+
+def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device) -> Any:
+    whole = found.get("disentangler", dict)
+    fitted = _decode(FileMixin, whole, found.arrays, encoder, device)
+    if _is_head(type(fitted)):
+        raise ValueError("the head should be on a disentangler, not on another head.")
+    task_type = found.part("parameters").document.get("task_type")
+    if task_type not in (None, *TASK_TYPES):
+        raise ValueError(f"'task_type' should not be {task_type!r:.50}.")
+    task_set = restored_tasks(found.part("tasks"))
+    if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:
+        raise ValueError("the head of a new task should be of one task.")
+    n_outputs, width = task_set.n_outputs, len(fitted.usage_)
+    support = found.array("head.support", (None,), np.int64)
+    if not ((support >= 0) & (support < width)).all():
+        raise ValueError("'head.support' names components that are not there.")
+    head = kind(fitted, task_type=task_type)
+    head._set_fitted(
+        copy.copy(fitted),
+        task_set,
+        coef=found.array("head.coef", (n_outputs, width)),
+        intercept=found.array("head.intercept", (n_outputs,)),
+        inclusion=found.array("head.inclusion", (width,)),
+        support=support,
+    )
+    return head
+
+
+def _class_of(kind: type, name: str) -> type:
+    """The class of this name, among one and those derived from it."""
+    kinds = [kind]
+    for each in kinds:
+        if each.__name__ == name:
+            return each
+        kinds += each.__subclasses__()
+    raise ValueError(
+        f"it holds a {name!r:.100}; {kind.__name__}.load() takes a {kind.__name__} or what "
+        "is derived from it. Call load() of the class that was saved."
+    )
+
+
+def _restored_body(
+    estimator: Any, found: Content, n_features: int, n_components: int
+) -> nn.Module:
+    """Body with the weights of the file."""
+    weights = {
+        name.removeprefix("body."): torch.from_numpy(np.array(array))
+        for name, array in found.arrays.items()
+        if name.startswith("body.")
+    }
+    weights = {
+        k: v.double() if v.is_floating_point() else v for k, v in weights.items()
+    }
+    hidden = layer_sizes(estimator.hidden_layer_sizes)
+    shape = estimator.input_shape
+    if shape is not None and not all(
+        isinstance(n, int | np.integer) and n > 0 for n in shape
+    ):
+        raise ValueError(
+            f"'input_shape' should be positive integers; got {shape!r:.80}."
+        )
+    n_weights = sum(array.size for array in found.arrays.values())
+    if not _is_custom(estimator) and max(hidden, default=0) > n_weights:
+        raise ValueError(f"'hidden_layer_sizes' {hidden!r:.80} are not those it holds.")
+    # Nothing is allocated for a built-in body but what the file brings, whatever sizes it
+    # claims. A module of the user's stays where it is, and is copied.
+    with torch.device("cpu" if _is_custom(estimator) else "meta"):
+        body = build_body(
+            estimator.encoder,
+            n_features=n_features,
+            n_components=n_components,
+            hidden_layer_sizes=hidden,
+            input_shape=shape,
+            seed=0,
+        )
+    if _is_custom(estimator):
+        body = body.cpu().double()
+    try:
+        body.load_state_dict(weights, assign=not _is_custom(estimator))
+    except RuntimeError as error:
+        raise ValueError(
+            f"its weights are not those of the encoder {estimator.encoder!r:.200} as its "
+            f"parameters describe it: {error}"
+        ) from error
+    return body.eval()
+
+
+def _plain_state(
+    state: TrainingState,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What ``partial_fit`` goes on from, less the body, which the encoder has."""
+    values: dict[str, Any] = {}
+    arrays = {}
+    for field in fields(state):
+        value = getattr(state, field.name)
+        if isinstance(value, Tensor):
+            arrays[f"partial.{field.name}"] = as_numpy(value)
+        elif field.name not in ("body", "optimizer", "inner_steps"):  # set by each pass
+            values[field.name] = plain(value)
+    for number, moments in state.optimizer.state_dict()["state"].items():
+        for name, value in moments.items():
+            arrays[f"partial.optimizer.{number}.{name}"] = as_numpy(value)
+    return values, arrays
+
+
+def _restored_state(
+    estimator: Any, found: Content, device: torch.device
+) -> TrainingState:
+    like = torch.empty(0, dtype=torch.float32, device=device)
+
+    def put(name: str, shape: tuple[int | None, ...]) -> Tensor:
+        values = found.array(f"partial.{name}", shape, np.float32)
+        return torch.from_numpy(values).to(device)
+
+    part, document = found.part("partial"), found.document["partial"]
+    n_outputs = estimator._task_set.n_outputs
+    theta = put("theta", (n_outputs, len(estimator.encoder_.components.mean) + 1))
+    state = TrainingState.start(
+        copy.deepcopy(estimator.encoder_.body).to(like),
+        theta,
+        estimator._options(like, estimator.input_noise_),
+    )
+    for field in fields(state):
+        if f"partial.{field.name}" in found.arrays:
+            default = getattr(state, field.name)
+            shape = (
+                (len(estimator._task_set.learned),)
+                if default is None
+                else tuple(default.shape)
+            )
+            setattr(state, field.name, put(field.name, shape))
+        elif field.name in document:
+            default = getattr(state, field.name)
+            kind = int if default is None else type(default)
+            if document[field.name] is not None:
+                setattr(state, field.name, part.get(field.name, kind))
+    memory: dict[int, dict[str, Tensor]] = {}
+    for number, parameter in enumerate(state.optimizer.param_groups[0]["params"]):
+        start = f"optimizer.{number}."
+        if f"partial.{start}exp_avg" in found.arrays:
+            memory[number] = {
+                "step": put(f"{start}step", ()),
+                "exp_avg": put(f"{start}exp_avg", tuple(parameter.shape)),
+                "exp_avg_sq": put(f"{start}exp_avg_sq", tuple(parameter.shape)),
+            }
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+    return state

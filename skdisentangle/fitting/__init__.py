@@ -1,0 +1,1 @@
+"""How a disentangler is fitted."""

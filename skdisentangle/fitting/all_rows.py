@@ -1,0 +1,457 @@
+"""What a fit does on all rows, or a sample of them, between and after the steps.
+
+Labels are counted, the noise on the rows is chosen, a basis of the components is chosen,
+and at the end heads are solved and statistics taken on all rows. When each is done is
+said in :mod:`skdisentangle.fitting.training`, how a basis is found in
+:mod:`skdisentangle.solvers.basis`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import Part, Ranks
+from ..encoders.scalers import last_linear
+from ..rows.batches import LabelRows, Rows, RowsInBlocks
+from ..solvers.basis import (
+    Basis,
+    change_outputs,
+    has_few_outputs,
+    settled_basis,
+    simplest_basis,
+    uncorrelated_basis,
+)
+from ..solvers.exact_heads import pulls_at_zeros, solve_penalized_heads
+from ..solvers.penalties import few_labels_factor, output_weights, ridge_weights
+from ..solvers.proximal import augment, standard_errors, sum_tensors
+from ..tasks.losses import task_scores, tasks_to_outputs
+from .regularisation import MAX_ROWS, choose_input_noise
+from .steps import EPS, TrainingOptions, TrainingState
+
+__all__ = [
+    "change_basis",
+    "check_finite",
+    "chunk_rows",
+    "count_different",
+    "count_labels",
+    "few_labels",
+    "finish",
+    "score_state",
+    "set_noise",
+]
+
+#: Rows that go through the body at a time when the whole of X is looked at.
+CHUNK_ROWS = 4096
+
+#: And values of standardised rows, at the most, where they are not in memory.
+CHUNK_VALUES = 2**25
+
+#: Labels that are counted at a time.
+LABELS_AT_ONCE = 2**21
+
+#: Rows that labels are counted on, and a basis is chosen on, at the most.
+BASIS_ROWS = 8192
+
+#: Values of raw components in the statistics at the end of a fit.
+PART_VALUES = 2**19
+
+
+def few_labels(state: TrainingState, options: TrainingOptions) -> Tensor | None:
+    """By how much more each output is penalised because its task has few labels."""
+    if state.n_labels is None:
+        return None
+    return tasks_to_outputs(few_labels_factor(state.n_labels), options.blocks)
+
+
+def check_finite(*values: Tensor | float) -> None:
+    """Raise ValueError if what a fit works with has left the range of numbers."""
+    if not all(torch.as_tensor(value).isfinite().all() for value in values):
+        raise ValueError(
+            "The fit diverged, its numbers are not finite any more. Lower "
+            "learning_rate_init or input_noise; if the encoder is a module, or "
+            "scale_inputs is off, bring the columns of X to about the same scale."
+        )
+
+
+def chunk_rows(rows: Rows | RowsInBlocks) -> int:
+    """Rows to look at together."""
+    if isinstance(rows, RowsInBlocks):
+        return rows.chunk_rows
+    return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
+
+
+def _raw_components(
+    body: nn.Module,
+    rows: Rows,
+    which: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Raw components of all rows, or of those given, in evaluation mode."""
+    body.eval()
+    which = torch.arange(len(rows)) if which is None else which
+    start = 0
+    with torch.no_grad():
+        for index in which.split(chunk_rows(rows)):
+            part = body(rows[index])
+            if out is None:
+                out = part.new_empty(len(which), part.shape[1])
+            out[start : start + len(part)] = part
+            start += len(part)
+    assert out is not None
+    return out
+
+
+def _sample(labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS) -> Tensor:
+    """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
+    shard = ranks.shard(len(labels))
+    n_rows = len(labels) if shard is None else shard.n_rows
+    step = math.ceil(n_rows / most)
+    some = torch.arange(0, n_rows, step, device=labels.targets.device)
+    return some if shard is None else shard.here(some)
+
+
+def count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
+    """Labels of each task; those of equal rows count once, like one of a larger weight."""
+    return count_different(rows, labels, ranks)[1:]
+
+
+def count_different(
+    rows: Rows, labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS
+) -> Tensor:
+    """Different rows, then those among them with a label of each task.
+
+    Those of all ranks are counted. Rows are taken for equal if one random projection of
+    theirs is. Of more than ``most`` rows, a sample is counted, and stands for all.
+    """
+    some = _sample(labels, ranks, most)
+    parts = []
+    for index in some.split(max(1, chunk_rows(rows) // 4)):
+        held = rows[index]
+        generator = torch.Generator().manual_seed(0)
+        axis = torch.randn(held.shape[1], generator=generator, dtype=torch.float64)
+        parts.append((held.double() * axis.to(held.device)).sum(1))
+    projected = ranks.rows(torch.cat(parts))
+    decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
+    groups, group = decimals.unique(return_inverse=True)
+    n_rows, n_tasks = len(projected), labels.targets.shape[1]
+    if labels.weights is None:
+        count = projected.new_full((1 + n_tasks,), len(groups))
+    else:
+        known = ranks.rows(labels.weights[some])
+        counts = [projected.new_full((1,), len(groups))]
+        for part in known.split(max(1, LABELS_AT_ONCE // n_rows), dim=1):
+            there = (part != 0).to(part)
+            seen = part.new_zeros(len(groups), part.shape[1])
+            counts.append((seen.index_add_(0, group, there) > 0).sum(0))
+        count = torch.cat([part.to(projected) for part in counts])
+    count = count.clamp_min_(1).to(held.dtype)
+    return count * ranks.count(len(labels)) / n_rows
+
+
+def set_noise(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    counts: Tensor,
+) -> None:
+    """Choose the noise on the rows, where it is not given."""
+    if options.input_noise is not None:
+        state.input_noise = options.input_noise
+        return
+    ranks = options.ranks
+    # Of wide rows fewer: they are made dense, and held together.
+    most = min(MAX_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
+    some = _sample(labels, ranks, most)
+    known = labels[some].of_all(ranks)
+    sampled = len(known) / ranks.count(len(labels))
+    # Counted in this sample: where rows are repeated, a smaller one has more different
+    # rows than its share.
+    n_labels = count_different(rows, labels, ranks, most)[1:] * sampled
+    held = ranks.rows(rows[some])
+    state.input_noise = ranks.first(
+        lambda: choose_input_noise(
+            held, known, options.blocks, n_rows=float(counts[0]), n_labels=n_labels
+        )
+    )
+
+
+def change_basis(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    first: bool,
+) -> bool:
+    """Change the components to a basis in which the heads are sparser, if there is one.
+
+    Only where the body ends in a linear layer, in which the change can be made.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows, labels, options
+        As in :func:`skdisentangle.fitting.training.train`.
+    first : bool
+        Whether this is the choice among all bases, at the end of the time without
+        penalties, in which components that no task needs are switched off for good;
+        else pairs of the components in use are looked at once more.
+
+    Returns
+    -------
+    bool
+        Whether the basis was changed.
+    """
+    layer = last_linear(state.body)
+    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+        return False
+    ranks = options.ranks
+    some = _sample(labels, ranks)
+    # From here on each rank has the sample of all.
+    raw = ranks.rows(_raw_components(state.body, rows, some)).double()
+    check_finite(raw)
+    known = labels[some].of_all(ranks)
+    share = known.row_weights
+    share = raw.new_ones(len(raw)) if share is None else share.double()
+    share = share / share.sum()
+    mean = share @ raw
+    centred = raw - mean
+    std = (share @ centred.square() + EPS).sqrt()
+    codes = centred / std
+    correlation = (codes.T * share) @ codes
+    if first or options.bilevel is not None:
+        # The heads of the last batches, or of one small support, are ten times noisier.
+        codes = codes.to(state.theta)
+        _solve_all(state, codes, known, options, penalised=not first)
+    coef = state.theta[:, :-1]
+    if first:
+        n_labels = count_labels(rows, labels, ranks)
+        errors = standard_errors(
+            augment(codes) @ state.theta.T,
+            known.targets,
+            known.weights,
+            options.blocks,
+            n_labels * len(known) / ranks.count(len(labels)),
+            coef.shape[1],
+        )
+
+    def choose() -> Basis | None:
+        if not first:
+            return settled_basis(coef.cpu(), correlation)
+        weights = output_weights(options.blocks, coef)
+        return simplest_basis(coef.cpu(), correlation, weights, options.spread, errors)
+
+    basis = ranks.first(choose)
+    if basis is None:
+        return False
+    transform, new = basis.transform.to(coef), basis.coef.to(coef)
+    change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), transform)
+    state.theta[:, :-1] = new
+    state.mean.zero_()
+    state.var.fill_(1.0)
+    state.based = True
+    return True
+
+
+def score_state(
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+) -> float:
+    """Mean over tasks of R2 or accuracy, with the running statistics."""
+    raw = _raw_components(state.body, rows)
+    codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
+    known = labels[:]
+    scores = task_scores(
+        codes @ state.theta.T,
+        known.targets,
+        known.weights,
+        options.blocks,
+        options.ranks,
+    )
+    return float(scores.nanmean())
+
+
+def finish(
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+) -> None:
+    """Replace running statistics and moving heads by those of all rows.
+
+    Afterwards the components have mean zero and variance one over the rows, and the
+    heads are optimal for them, those of classes with a little ridge. No head is on a
+    component that does not vary. Where outputs are few for the components in use, these are
+    made uncorrelated if that leaves the heads about as sparse. Last it is noted how far the
+    data pull at each zero.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows, labels, options
+        As in :func:`skdisentangle.fitting.training.train`.
+    """
+    codes = _exact_heads(state, rows, labels, options)
+    coef = state.theta[:, :-1]
+
+    def is_worth_it() -> bool:
+        return has_few_outputs(int(coef.any(1).sum()), int(coef.any(0).sum()))
+
+    if options.ranks.first(is_worth_it):
+        codes = _try_uncorrelated(state, codes, rows, labels, options)
+    state.pull = pulls_at_zeros(
+        *(state.theta, codes, labels.targets, labels.weights, options.blocks),
+        part=_part(labels, options.ranks),
+    )
+    state.copy_first(options.ranks)
+
+
+def _standardised_components(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Set statistics to those of all rows; return the components, in ``out`` if it is there.
+
+    At the end of a fit they are, next to the labels, what takes most memory.
+    """
+    ranks = options.ranks
+    raw = _raw_components(state.body, rows, out=out)
+    share = labels.row_weights
+    share = raw.new_ones(len(raw)) if share is None else share
+    share = (share / ranks.sum(share.sum())).double()
+    # In parts, and in place: all rows in double precision would be more than the rest.
+    size = max(1, PART_VALUES // raw.shape[1])
+    parts = list(zip(share.split(size), raw.split(size), strict=True))
+    mean = ranks.sum(sum_tensors(weight @ part.double() for weight, part in parts))
+    var = sum_tensors(
+        weight @ (part.double() - mean).square() for weight, part in parts
+    )
+    state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
+    check_finite(state.var)
+    codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
+    # Nothing moves the coefficients of what does not vary but for rounding: they would stay.
+    eps = max(torch.finfo(raw.dtype).eps, 1e-12)
+    least = (eps * mean).square() + torch.finfo(torch.float32).tiny
+    varies = (state.var > least).to(raw)
+    codes.mul_(varies)
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
+    state.theta = torch.cat([coef * varies, intercept], dim=1)
+    return codes
+
+
+def _exact_heads(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Set statistics and heads to those of all rows; return the standardised components."""
+    codes = _standardised_components(state, rows, labels, options, out)
+    part, ridge = _part(labels, options.ranks), None
+    if state.n_labels is not None:
+        ridge = ridge_weights(options.blocks, state.n_labels)
+    _solve_all(state, codes, labels, options, penalised=True, part=part, ridge=ridge)
+    check_finite(state.theta)
+    return codes
+
+
+def _try_uncorrelated(
+    state: TrainingState,
+    codes: Tensor,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+) -> Tensor:
+    """Change to a basis of uncorrelated components, if exact heads are as sparse in it.
+
+    They may have no more nonzeros in excess than there are components: the choice of the
+    basis is by heads without penalties, whose errors can make any basis look as good as
+    another. ``codes`` are standardised, and the heads exact for them; those of the basis
+    that is taken in the end are returned, in their place.
+    """
+    layer = last_linear(state.body)
+    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+        return codes
+    ranks, kept = options.ranks, state.snapshot()
+    used = state.theta[:, :-1] != 0
+    correlation = _correlation(codes, labels, ranks)
+    codes.mul_(used.any(0))
+    part = _part(labels, ranks)
+    _solve_all(state, codes, labels, options, penalised=False, part=part)
+    coef = state.theta[:, :-1] * used.any(1, keepdim=True)
+    basis = ranks.first(lambda: uncorrelated_basis(coef.cpu(), correlation))
+    state.restore(kept)
+    if basis is None:
+        return codes
+    std = (state.var + EPS).sqrt()
+    change_outputs(layer, state.optimizer, state.mean, std, basis.transform.to(coef))
+    # From the heads with penalties: without, those of classes that can be told apart are
+    # large, and would stay so.
+    back = torch.linalg.inv(basis.transform.double()).T.to(coef)
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1:]
+    state.theta = torch.cat([coef @ back, intercept], dim=1)
+    codes = _exact_heads(state, rows, labels, options, out=codes)
+
+    def is_as_sparse() -> bool:
+        excess = int((state.theta[:, :-1] != 0).sum()) - int(used.sum())
+        return excess <= int(used.any(0).sum())
+
+    if not ranks.first(is_as_sparse):
+        state.restore(kept)
+        codes = _standardised_components(state, rows, labels, options, out=codes)
+        codes.mul_(used.any(0))
+    return codes
+
+
+def _part(labels: LabelRows, ranks: Ranks) -> Part | None:
+    """Of which rows those here are a part; None if they are all."""
+    shard = ranks.shard(len(labels))
+    return None if shard is None else Part(ranks, shard.n_rows)
+
+
+def _correlation(codes: Tensor, labels: LabelRows, ranks: Ranks) -> Tensor:
+    """Correlation of standardised components over all rows, on the CPU."""
+    weights = labels.row_weights
+    total = len(codes) if weights is None else weights.sum()
+    rows = codes.T if weights is None else codes.T * weights
+    count = ranks.sum(codes.new_full((), float(total)))
+    return (ranks.sum(rows @ codes) / count).double().cpu()
+
+
+def _solve_all(
+    state: TrainingState,
+    codes: Tensor,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    penalised: bool,
+    part: Part | None = None,
+    ridge: Tensor | None = None,
+) -> None:
+    """Solve for the heads on the codes of all rows, from the heads there are."""
+    coef = state.theta[:, :-1]
+    solution = solve_penalized_heads(
+        codes,
+        labels.targets,
+        labels.weights,
+        options.blocks,
+        output_weights(options.blocks, coef),
+        sparsity=options.sparsity if penalised else 0.0,
+        sharing=options.sharing if penalised else 0.0,
+        reweighted=options.reweighted and penalised,
+        coef=coef,
+        intercept=state.theta[:, -1],
+        row_weights=labels.row_weights,
+        part=part,
+        spread=options.spread,
+        factor=few_labels(state, options),
+        ridge=ridge,
+    )
+    state.theta[:, :-1] = solution.coef
+    state.theta[:, -1] = solution.intercept

@@ -1,0 +1,475 @@
+"""How sparse: models over a range of strengths, and the choice among them.
+
+A path begins with one fit at the weakest strengths, which finds the factors. From there
+each pair of strengths takes the last part of a fit once more: heads and encoder settle at
+strengths of their own, while the learning rate goes to zero. All begin at the same model,
+not at their neighbour, so that none is trained longer than another, and a component that
+one of them loses is not lost to the next. Towards stronger ones, since a component that
+no task uses gets no gradient and does not come back.
+
+Models are compared on rows that were held back, by squared error (:func:`row_losses`):
+the prediction hardly changes while a stronger penalty takes away what no task needs, and
+gets worse as soon as it takes away a factor. So we take the model of the fewest nonzero
+coefficients among those whose loss is at most a hundredth above the least, by which
+models differ that were merely trained anew. The rule of one standard error (Breiman,
+Friedman, Olshen & Stone, "Classification and Regression Trees", 1984, section 3.4.3) is
+the same with that error in the place of the hundredth; where rows are few the error is so
+large that it lets factors go.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import product
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import clone
+from sklearn.utils import Bunch
+
+from .._random import check_rng, draw_seed
+from ..rows.array_api import numpy_array
+from ..rows.inputs import label_weights
+from ..tasks.labels import Labels
+from ..tasks.losses import Block
+from ..tasks.task_set import TaskSet
+from ..validation import learned_task_weights, split_rows
+
+__all__ = [
+    "SHARINGS",
+    "SPARSITIES",
+    "can_learn",
+    "check_strengths",
+    "compare",
+    "choose_on_held_back_rows",
+    "count_nonzeros",
+    "fewest_nonzeros",
+    "fit_path",
+    "resolved_task_types",
+    "row_losses",
+    "sparsity_path",
+    "take_rows",
+]
+
+FloatArray = NDArray[np.float64]
+
+#: What ``"auto"`` chooses from. At 0.3 a fit, which is under the penalty for longer than
+#: a model of the path, may lose factors that the path keeps.
+SPARSITIES = (0.01, 0.03, 0.1, 0.2)
+SHARINGS = (0.03, 0.1, 0.3)
+
+#: Where a model of the path joins the fit: the share of it that is taken for done.
+REFIT_START = 0.85
+
+#: Share of the least loss by which another is let pass as no worse.
+TOLERANCE = 0.01
+
+
+def squared_errors(
+    scores: FloatArray, targets: FloatArray, blocks: Sequence[Block]
+) -> FloatArray:
+    """Half the squared error of each row and task.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows, n_outputs)
+    targets : ndarray of shape (n_rows, n_tasks)
+        See :mod:`skdisentangle.tasks.losses`.
+    blocks : sequence of Block
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_tasks)
+        Of a regression task, for its standardised target; else half the Brier score,
+        ``sum_c (p_c - [class is c])^2 / 2`` (Brier, "Verification of forecasts expressed
+        in terms of probability", Monthly Weather Review 78, 1950).
+    """
+    errors = np.empty(targets.shape)
+    for block in blocks:
+        truth, score = targets[:, block.tasks], scores[:, block.outputs]
+        if block.type == "regression":
+            error = (score - truth) ** 2 / 2
+        elif block.type == "binary":
+            error = (expit(score) - truth) ** 2
+        else:
+            proba = softmax(score.reshape(*truth.shape, block.n_classes), axis=2)
+            is_class = np.arange(block.n_classes) == truth[:, :, np.newaxis]
+            error = ((proba - is_class) ** 2).sum(2) / 2
+        errors[:, block.tasks] = error
+    return errors
+
+
+def row_losses(
+    estimator: Any, X: Any, labels: Labels, weight: FloatArray | None
+) -> FloatArray:
+    """What each row adds to the mean over tasks of their mean squared errors.
+
+    Not the loss of the fit: the cross-entropy of rows that were held back hangs, where
+    rows are few, on how sure a model is of its errors, and prefers strengths that lose
+    factors and with them confidence.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+        Fitted.
+    X : {ndarray, CSR matrix} of shape (n_rows, n_features)
+        Validated.
+    labels : Labels
+        A class that the fit has not seen counts as no label.
+    weight : ndarray of shape (n_rows,) or None
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        Their mean is the loss; NaN if no task has a label here.
+    """
+    task_set = estimator._task_set
+    targets, labelled = task_set.encode(labels, unseen_ok=True)
+    n_classes = task_set.n_classes()
+    labelled &= (targets >= 0) | (n_classes == 0)
+    targets = np.where(labelled, targets, 0.0)
+    balance = n_classes if estimator.class_weight == "balanced" else None
+    weights = label_weights(labelled, weight, targets, balance)
+    errors = squared_errors(estimator._raw_scores(X), targets, task_set.blocks)
+    if weights is not None:
+        errors *= weights
+    share = learned_task_weights(estimator.task_weight, task_set)
+    share = np.where(labelled.any(0), share, 0.0)
+    with np.errstate(invalid="ignore"):
+        losses: FloatArray = errors @ (share / share.sum())
+    return losses
+
+
+def compare(losses: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Loss of each model, and the standard error of its difference to the least.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (n_models, n_rows)
+        Loss of each model on each row that was held back.
+
+    Returns
+    -------
+    loss, error : ndarray of shape (n_models,)
+        The error is zero for the model of the least loss, and with a single row.
+    """
+    loss = losses.mean(1)
+    more = losses - losses[loss.argmin()]
+    n_rows = losses.shape[1]
+    return loss, more.std(1, ddof=min(1, n_rows - 1)) / np.sqrt(n_rows)
+
+
+def fewest_nonzeros(
+    loss: FloatArray,
+    n_nonzero: NDArray[np.number],
+    strengths: Sequence[tuple[float, float]],
+) -> int:
+    """Number of the model of the fewest nonzeros among those as good as the best.
+
+    Parameters
+    ----------
+    loss : ndarray of shape (n_models,)
+    n_nonzero : ndarray of shape (n_models,)
+        Nonzero coefficients.
+    strengths : sequence of (sparsity, sharing), of length n_models
+
+    Returns
+    -------
+    int
+        Of those with as few nonzeros, the one of the weakest sparsity, then sharing.
+    """
+    near = np.flatnonzero(loss <= (1 + TOLERANCE) * loss.min())
+    sparsity, sharing = np.transpose(strengths)
+    order = np.lexsort((sharing[near], sparsity[near], n_nonzero[near]))
+    return int(near[order[0]])
+
+
+def resolved_task_types(estimator: Any, labels: Labels) -> list[str]:
+    """Type of each task as seen on all rows: on some, integers may look like classes."""
+    task_set = TaskSet.build(
+        labels,
+        task_types=estimator.task_types,
+        sample_weight=np.ones(labels.n_rows),
+        stacklevel=0,
+    )
+    return [task.type for task in task_set.tasks]
+
+
+def can_learn(labels: Labels) -> bool:
+    """Whether some task has two different labels."""
+    return any(
+        len(np.unique(column.values[~column.missing])) > 1 for column in labels.columns
+    )
+
+
+def take_rows(
+    rows: NDArray[np.intp], X: Any, labels: Labels, weight: FloatArray | None
+) -> tuple[Any, Labels, FloatArray | None]:
+    """Some of the rows, with their labels and weights."""
+    return X[rows], labels.take(rows), None if weight is None else weight[rows]
+
+
+def fit_path(
+    estimator: Any,
+    X: Any,
+    labels: Labels,
+    weight: FloatArray | None,
+    strengths: Sequence[tuple[float, float]],
+    seed: int,
+) -> list[Any]:
+    """Fit a model at each pair of strengths, sparsity and sharing.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+        Not fitted, and not changed.
+    X, labels, weight
+        Validated rows to fit on, their labels and weights.
+    strengths : sequence of (sparsity, sharing)
+    seed : int
+        Stands in for the estimator's ``random_state``.
+
+    Returns
+    -------
+    list of SparseSharedDisentangler
+        In the order of the strengths.
+    """
+    rows = X, labels, weight, seed
+
+    def put(model: Any, sparsity: float, sharing: float) -> Any:
+        model.set_params(sparsity=sparsity, sharing=sharing)
+        model.sparsity_, model.sharing_ = sparsity, sharing
+        return model
+
+    base = put(copy.copy(estimator), *np.min(strengths, axis=0).tolist())
+    base._fit(*rows, again=False, quiet=True)
+    models = []
+    for pair in strengths:
+        model = put(copy.copy(base), *pair)
+        model._fit(*rows, again=True, start=REFIT_START, quiet=True)
+        models.append(model)
+    return models
+
+
+def count_nonzeros(models: Sequence[Any]) -> NDArray[np.intp]:
+    """Nonzero coefficients of each model."""
+    return np.array([np.count_nonzero(model.coef_) for model in models])
+
+
+def hold_back(
+    estimator: Any,
+    X: Any,
+    labels: Labels,
+    weight: FloatArray | None,
+    strengths: Sequence[tuple[float, float]],
+    seed: int,
+) -> tuple[list[Any], FloatArray, NDArray[np.intp]]:
+    """Path on most rows; losses on, and numbers of, the rows held back."""
+    fraction = float(estimator.validation_fraction)
+    fitted_on, held_back = split_rows(X.shape[0], fraction, seed)
+    rows = take_rows(fitted_on, X, labels, weight)
+    if not can_learn(rows[1]):
+        raise ValueError(
+            f"validation_fraction={fraction} leaves {len(fitted_on)} rows to fit on, "
+            "from which no task can be learned; lower it, or give sparsity and sharing "
+            "as numbers."
+        )
+    models = fit_path(estimator, *rows, strengths, seed)
+    held_rows = take_rows(held_back, X, labels, weight)
+    losses = np.array([row_losses(model, *held_rows) for model in models])
+    if np.isnan(losses).any():
+        raise ValueError(
+            f"validation_fraction={fraction} holds back {len(held_back)} rows, on which "
+            "no task that can be learned from the others has a label; raise it, or give "
+            "sparsity and sharing as numbers."
+        )
+    return models, losses, held_back
+
+
+def choose_on_held_back_rows(
+    estimator: Any,
+    X: Any,
+    labels: Labels,
+    weight: FloatArray | None,
+    seed: int,
+) -> tuple[float, float]:
+    """Choose the strengths that are ``"auto"``.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+        Its parameters say what to choose; it is not changed.
+    X, labels, weight, seed
+        As in :func:`fit_path`; a share ``validation_fraction`` of the rows is held back.
+
+    Returns
+    -------
+    sparsity, sharing : float
+    """
+
+    def range_of(given: Any, candidates: tuple[float, ...]) -> tuple[float, ...]:
+        return candidates if given == "auto" else (float(given),)
+
+    strengths = list(
+        product(
+            range_of(estimator.sparsity, SPARSITIES),
+            range_of(estimator.sharing, SHARINGS),
+        )
+    )
+    # Not a clone: callbacks are for the fit that follows.
+    trial = type(estimator)(**estimator.get_params(deep=False))
+    trial.set_params(task_types=resolved_task_types(estimator, labels), verbose=False)
+    models, losses, _ = hold_back(trial, X, labels, weight, strengths, seed)
+    loss = losses.mean(1)
+    counts = count_nonzeros(models)
+    if estimator.verbose:
+        for (sparsity, sharing), mean, count in zip(
+            strengths, loss, counts, strict=True
+        ):
+            print(
+                f"sparsity {sparsity:.4g}  sharing {sharing:.4g}  held-out loss "
+                f"{mean:.4f}  nonzeros {count}",
+                flush=True,
+            )
+    return strengths[fewest_nonzeros(loss, counts, strengths)]
+
+
+def check_strengths(name: str, values: Any, *, zero: bool = False) -> list[float]:
+    """Sorted strengths, from strong to weak.
+
+    Raises
+    ------
+    ValueError
+        If they are not numbers above zero (or not negative, if `zero`), or none.
+    """
+    given = np.asarray(values, dtype=object).ravel().tolist()
+    valid = all(
+        isinstance(value, Real)
+        and np.isfinite(float(value))
+        and (float(value) > 0 or (zero and float(value) == 0))
+        for value in given
+    )
+    if not given or not valid:
+        raise ValueError(
+            f"{name} must hold numbers {'of at least' if zero else 'above'} 0; got "
+            f"{values!r}."
+        )
+    return sorted({float(value) for value in given}, reverse=True)
+
+
+def sparsity_path(
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    Y_tasks: Any = None,
+    sample_weight: ArrayLike | None = None,
+    sparsities: int | ArrayLike = 10,
+) -> Bunch:
+    """Models from strong to weak sparsity, at about two and a half times the cost of one.
+
+    One fit at the weakest sparsity is shared; from there each model takes the last part
+    of a fit once more, at a sparsity of its own.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+        Not changed. A share ``validation_fraction`` of the rows is held back, on which
+        the models are compared.
+    X, y, Y_tasks, sample_weight
+        As in :meth:`~skdisentangle.SparseSharedDisentangler.fit`.
+    sparsities : int or array-like, default=10
+        The strengths, above zero, or how many: then they are spaced evenly in the
+        logarithm, from 0.5 to 0.003.
+
+    Returns
+    -------
+    Bunch
+        With attributes, each of length n_sparsities but the last three,
+
+        - **sparsities**: ndarray, from strong to weak.
+        - **estimators**: list of fitted estimators.
+        - **losses**, **errors**: ndarrays, the mean squared error (half the squared error
+          of standardised regression targets, half the Brier score of classes, mean over
+          tasks) on the rows held back, and the standard error of its difference to the
+          least.
+        - **scores**: ndarray, the estimators' scores (R2 and accuracy) on these rows.
+        - **n_nonzero**: ndarray of int, coefficients that are not zero.
+        - **n_active**: ndarray of int, active components.
+        - **held_back**: ndarray of int, the rows held back.
+        - **best_index**: int, the model of the fewest nonzeros whose loss is at most a
+          hundredth above the least; the rule of ``sparsity="auto"``.
+        - **best_sparsity**: float, its sparsity.
+
+    Raises
+    ------
+    ValueError
+        If the estimator's sharing is ``"auto"``, if sparsities are not as described,
+        or as in :meth:`~skdisentangle.SparseSharedDisentangler.fit`.
+
+    See Also
+    --------
+    skdisentangle.inspection.SparsityPathDisplay : The same as a picture.
+    sklearn.linear_model.lasso_path : For a single linear task.
+
+    Examples
+    --------
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> from skdisentangle.datasets import make_multitask_factors
+    >>> from skdisentangle.model_selection import sparsity_path
+    >>> made = make_multitask_factors(500, mixing="linear", random_state=0)
+    >>> dis = SparseSharedDisentangler(8, encoder="linear", random_state=0)
+    >>> path = sparsity_path(dis, made.X, made.Y, sparsities=[1.0, 0.1, 0.01])
+    >>> bool((path.n_nonzero[0] < path.n_nonzero[1:]).all())
+    True
+    >>> path.estimators[path.best_index].transform(made.X).shape
+    (500, 8)
+    """
+    X, y, Y_tasks, sample_weight = map(numpy_array, (X, y, Y_tasks, sample_weight))
+    if isinstance(sparsities, int | np.integer):
+        if sparsities < 1:
+            raise ValueError(f"sparsities must be at least 1; got {sparsities}.")
+        sparsities = np.geomspace(0.5, 0.003, int(sparsities))
+    values = check_strengths("sparsities", sparsities)
+    if "sparsity" not in getattr(estimator, "get_params", dict)():
+        raise TypeError(
+            "estimator must be a SparseSharedDisentangler, whose sparsity is to be varied; "
+            f"got {type(estimator).__name__}."
+        )
+    model = clone(estimator).set_params(sparsity=values[0])
+    model._validate_params()
+    if model.sharing == "auto":
+        raise ValueError(
+            "sharing of the estimator must be a number on a path over sparsities; got "
+            "'auto'."
+        )
+    X, labels, weight = model._read(X, y, Y_tasks, sample_weight, reset=True)
+    types = model.task_types
+    model.set_params(task_types=resolved_task_types(model, labels))
+    seed = draw_seed(check_rng(model.random_state))
+    strengths = [(value, float(model.sharing)) for value in values]
+    models, losses, held_back = hold_back(model, X, labels, weight, strengths, seed)
+    for fitted in models:
+        fitted.set_params(task_types=types)
+    loss, error = compare(losses)
+    counts = count_nonzeros(models)
+    best = fewest_nonzeros(loss, counts, strengths)
+    held_rows = take_rows(held_back, X, labels, weight)
+    if weight is not None:  # rows of weight zero were dropped
+        held_back = np.flatnonzero(np.asarray(sample_weight))[held_back]
+    return Bunch(
+        sparsities=np.array(values),
+        estimators=models,
+        losses=loss,
+        errors=error,
+        scores=np.array([np.nanmean(m._score_tasks(*held_rows)) for m in models]),
+        n_nonzero=counts,
+        n_active=np.array([len(fitted.active_components_) for fitted in models]),
+        held_back=held_back,
+        best_index=best,
+        best_sparsity=values[best],
+    )

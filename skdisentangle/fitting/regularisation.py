@@ -1,0 +1,204 @@
+"""Noise on the inputs while fitting, which keeps an encoder from learning rows by heart.
+
+Gaussian noise of variance s^2 on the inputs of a linear model is a ridge penalty of s^2
+a row, and for other models nearly so (Bishop, "Training with noise is equivalent to
+Tikhonov regularization", Neural Computation 7, 1995). So a ridge regression of the labels
+on the rows, whose strength has a closed-form choice, says how much noise there should be:
+next to none where rows are many and the labels follow from them, and much where they are
+few, or tell little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..rows.batches import LabelTensors
+from ..tasks.losses import Block
+
+__all__ = ["InputNoise", "choose_input_noise"]
+
+#: Vectors of noise for a pass, at the most and at the least, and values of all of them.
+MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
+
+#: Steps of a projection of a row in which noise tells rows apart, and values that are
+#: projected at a time.
+PER_UNIT, PART_VALUES = 1e6, 2**22
+
+#: Rows that the ridge regression is fitted on, at the most, and columns that are held in
+#: double precision at a time.
+MAX_ROWS, PART_COLUMNS = 1000, 4096
+
+#: Tasks with missing labels that have a say in it, each by a regression of its own, and
+#: labels that one of them must have.
+MAX_INCOMPLETE, MIN_LABELS = 8, 20
+
+#: Strengths that are tried, for one row.
+STRENGTHS = torch.logspace(-1, 5, 49, dtype=torch.float64)
+
+#: An encoder is freer than the ridge regression: so many times its noise did well on held
+#: back rows of real sets. Less than the least (as a standard deviation) makes no
+#: difference, and is left out; more than the most hides what the rows say.
+TIMES, LEAST, MOST = 1.5, 0.15, 0.5
+
+
+class InputNoise:
+    """Gaussian noise on standardised rows, for one pass over them.
+
+    Equal rows get equal noise, wherever they stand, so that a row of weight 2 stays two
+    rows, the order of rows means as little as it does without noise, and ranks need not
+    agree on more than the generator. The noise of a row is one of a bank of vectors drawn
+    anew for each pass, chosen by a projection of the row.
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
+    n_features : int
+    generator : torch.Generator
+    like : Tensor
+        Gives type and device of the rows.
+    """
+
+    def __init__(
+        self, std: float, n_features: int, generator: torch.Generator, like: Tensor
+    ) -> None:
+        n_vectors = min(MAX_VECTORS, max(MIN_VECTORS, MAX_VALUES // max(1, n_features)))
+        bank = torch.randn(n_vectors, n_features, generator=generator) * std
+        axis = torch.randn(n_features, generator=generator, dtype=torch.float64)
+        self._bank, self._axis = bank.to(like), axis.to(like.device)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows, with noise."""
+        # In parts, as wide rows in double precision would be more than all the rest.
+        size = max(1, PART_VALUES // max(1, rows.shape[1]))
+        parts = [part.double() @ self._axis for part in rows.split(size)]
+        # Rounded, as the last bits of a projection depend on where a row stands.
+        whole = torch.cat(parts).mul_(PER_UNIT).round_().long()
+        chosen = whole.remainder(len(self._bank))
+        return self._bank.index_select(0, chosen).add_(rows)
+
+
+def choose_input_noise(
+    rows: Tensor,
+    labels: LabelTensors,
+    blocks: Sequence[Block],
+    n_rows: float,
+    n_labels: Tensor,
+) -> float:
+    """Standard deviation of the noise that stands for the best ridge penalty.
+
+    The penalty is that of the least generalized cross-validation (Golub, Heath & Wahba,
+    Technometrics 21, 1979), summed over tasks, each as a share of its variance. Classes
+    are regressed on as indicators, with the weights of rows, not those of classes.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_sample, n_features)
+        Rows as the body gets them, or a sample.
+    labels : LabelTensors
+        Their labels.
+    blocks : sequence of Block
+    n_rows : float
+        Different rows of the fit, of which these are a sample.
+    n_labels : Tensor of shape (n_tasks,)
+        Labels of each task in the sample, those of equal rows counted once.
+
+    Returns
+    -------
+    float
+        In the units of the rows; zero for too little to matter, and at the most 0.5.
+    """
+    there = torch.ones_like(labels.targets, dtype=torch.bool)
+    if labels.weights is not None:
+        there = labels.weights > 0
+    share = labels.row_weights
+    if share is None:
+        share = torch.ones_like(labels.targets[:, 0])
+    own = [(block, task) for block in blocks for task in range(*_span(block))]
+    complete = there.all(0).tolist()
+    together = [task for task in own if complete[task[1]]]
+    apart = [t for t in own if not complete[t[1]] and n_labels[t[1]] >= MIN_LABELS]
+    step = max(1, -(-len(apart) // MAX_INCOMPLETE))
+    groups = [together] if together else []
+    groups += [[task] for task in apart[::step]]
+    curves = []
+    for group in groups:
+        first = group[0][1]
+        known = torch.nonzero(there[:, first]).squeeze(1)
+        curves.append(
+            _cross_validation(
+                rows if complete[first] else rows.index_select(0, known),
+                labels.targets.index_select(0, known),
+                share.index_select(0, known),
+                group,
+                float(n_labels[first]),
+            )
+        )
+    if not curves:
+        return 0.0
+    strength = float(STRENGTHS[torch.stack(curves).sum(0).argmin()])
+    std = min(MOST, TIMES * (strength / n_rows) ** 0.5)
+    return std if std >= LEAST else 0.0
+
+
+def _span(block: Block) -> tuple[int, int]:
+    return block.tasks.start, block.tasks.stop
+
+
+def _cross_validation(
+    rows: Tensor,
+    targets: Tensor,
+    share: Tensor,
+    tasks: Sequence[tuple[Block, int]],
+    n_different: float,
+) -> Tensor:
+    """Generalized cross-validation at each strength, of tasks labelled on these rows.
+
+    With X = U S V', the share of a row as its weight and h = s^2 / (s^2 + strength / n),
+    the residual of a target is what lies outside of U, and (1 - h) of what lies on it.
+    """
+    share = share.double() / share.double().sum()
+    root = share.sqrt().unsqueeze(1)
+
+    def centred(values: Tensor) -> Tensor:
+        values = values.double()
+        return (values - share @ values).mul_(root)
+
+    indicators = [_indicators(targets[:, task], block) for block, task in tasks]
+    y = torch.cat([centred(columns) for columns in indicators], 1)
+    say = torch.cat([y.new_full((c.shape[1],), 1 / c.shape[1]) for c in indicators])
+    total = y.square().sum(0)
+    # The smaller of the two products has the same eigenvalues, and is all that is needed.
+    if rows.shape[0] <= rows.shape[1]:
+        product = y.new_zeros(len(rows), len(rows))
+        for part in rows.split(PART_COLUMNS, dim=1):
+            X = centred(part)
+            product.addmm_(X, X.T)
+        values, vectors = torch.linalg.eigh(product)
+        along = (vectors.T @ y).square()
+        outside = torch.zeros_like(total)
+    else:
+        X = centred(rows)
+        values, vectors = torch.linalg.eigh(X.T @ X)
+        values = values.clamp_min(0)
+        projected = (vectors.T @ (X.T @ y)).square()
+        along = projected / values.clamp_min(1e-12 * values.max() + 1e-300).unsqueeze(1)
+        outside = (total - along.sum(0)).clamp_min(0)
+    values = values.clamp_min(0)
+    ridge = STRENGTHS.to(values).unsqueeze(1) / n_different
+    lost = ridge / (values + ridge)  # 1 - h, which may be near zero
+    error = (outside + lost.square() @ along) @ (say / total.clamp_min(1e-12))
+    freedom = (((1 - lost).sum(1) + 1) / n_different).clamp_max(1 - 1e-9)
+    mean_square: Tensor = error / (1 - freedom).square()
+    return mean_square
+
+
+def _indicators(target: Tensor, block: Block) -> Tensor:
+    """Columns to regress on: the target, or whether the class is so."""
+    if block.type != "multiclass":
+        return target.unsqueeze(1)
+    classes = torch.arange(block.n_classes, device=target.device)
+    return (target.unsqueeze(1) == classes).double()

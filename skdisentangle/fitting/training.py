@@ -1,0 +1,375 @@
+"""The outer loop: batches, stages, choice of the basis, stopping.
+
+What is done on a batch is in :mod:`skdisentangle.fitting.steps`, what is done on all rows in
+:mod:`skdisentangle.fitting.all_rows`.
+
+**Stages.** The first sixth of a fit is free of penalties: a component that no task uses
+gets no gradient, and a penalty that is there before an encoder has learned to see a
+factor switches off the components that would have become it. Then the basis is chosen in
+which the heads are sparsest (:mod:`skdisentangle.solvers.basis`), and the penalty asked for
+refines the supports; after two thirds all of it settles while the learning rate, a half
+cosine over the whole fit, goes to zero. Where no basis can be chosen, plain L1 finds the
+components up to a third of the fit. A plateau of the loss ends a stage early. At the very
+end heads are solved on all rows, and where outputs are few a basis of uncorrelated
+components is tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..distributed import Part, Shard
+from ..rows.batches import (
+    Batches,
+    BatchesInParts,
+    LabelRows,
+    LabelTensors,
+    Rows,
+    gather,
+    shuffled_batches,
+)
+from ..solvers.penalties import output_weights, penalty_weights
+from ..solvers.proximal import pad_weights, sum_tensors
+from ..tasks.losses import LOSSES, Block, block_scores, split_heads, split_labels
+from .all_rows import (
+    change_basis,
+    check_finite,
+    chunk_rows,
+    count_different,
+    count_labels,
+    few_labels,
+    set_noise,
+)
+from .recording import RecordedSteps
+from .regularisation import InputNoise
+from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
+
+__all__ = ["History", "threads", "train", "train_pass"]
+
+#: Labels that are gathered for the next few batches at a time.
+GATHERED_LABELS = 2**18
+
+#: The loss curve is the mean over every so many batches, which are drawn at random.
+LOSS_EVERY = 4
+
+#: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
+#: chosen; where the fit settles.
+STAGES = (1 / 6, 1 / 3, 2 / 3)
+
+#: A fit of fewer epochs is never said to have converged.
+MIN_EPOCHS_TO_SETTLE = 5
+
+#: When to look for a basis of the components that makes the heads sparser.
+BASIS_TIMES = (*STAGES[:2], 1 / 2)
+
+#: Rows for each component that ``partial_fit`` chooses a basis on, at the least.
+ROWS_PER_COMPONENT = 10
+
+#: A penalty that no loss pays.
+NEVER = 1e6
+
+#: ``partial_fit`` does not know how long it will go on: steps until the last stage but
+#: one. It stays there.
+PARTIAL_FIT_STEPS = 1000
+
+
+@contextmanager
+def threads(n_threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while, then put the setting back."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _pass(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    batches: Batches,
+    l1: Tensor,
+    options: TrainingOptions,
+    generator: torch.Generator,
+    set_rate: Callable[[float], None] | None = None,
+    shard: Shard | None = None,
+    recorder: RecordedSteps | None = None,
+) -> float:
+    """Go through the batches once; return the mean loss over tasks and rows."""
+    state.body.train()
+    total = torch.zeros((), dtype=l1.dtype, device=l1.device)
+    n_values = 0
+    here, sizes = batches, None
+    if shard is not None:
+        assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
+        here = [shard.here(index) for index in batches]
+        sizes = [len(index) for index in batches]
+    noise = None
+    if state.input_noise > 0:
+        noise = InputNoise(state.input_noise, rows.shape[1], generator, l1)
+    for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
+        if set_rate is not None:
+            set_rate(number / len(batches))
+        if noise is not None:
+            held = noise(held)
+        size = len(held) if sizes is None else sizes[number]
+        part = None if shard is None else Part(shard.ranks, size)
+        state.set_pace()
+        if recorder is None:
+            codes = step(state, held, batch, l1, options, generator, part)
+        else:
+            codes = recorder(held, batch, l1)
+        if number % LOSS_EVERY == 0:
+            total += _summed_loss(state, codes, batch, options.blocks)
+            n_values += size * batch.targets.shape[1]
+    return float(options.ranks.sum(total)) / n_values
+
+
+def _recorder(
+    state: TrainingState, options: TrainingOptions, generator: torch.Generator
+) -> RecordedSteps | None:
+    """What takes the steps on a GPU, if they may be recorded."""
+    if options.recorded and state.theta.is_cuda:
+        return RecordedSteps(state, options, generator)
+    return None
+
+
+def _summed_loss(
+    state: TrainingState, codes: Tensor, labels: LabelTensors, blocks: Sequence[Block]
+) -> Tensor:
+    """Loss of some rows, summed over them and the tasks."""
+    known = split_labels(labels.targets, labels.weights, blocks)
+    parts = []
+    for block, own, (truth, weight) in zip(
+        blocks, split_heads(state.theta, blocks), known, strict=True
+    ):
+        scores = block_scores(own, codes, block)
+        values = LOSSES[block.type].value(scores, truth, block.n_classes)
+        parts.append((values if weight is None else values.mul_(weight)).sum())
+    return sum_tensors(parts)
+
+
+def _gathered(
+    rows: Rows, labels: LabelRows, batches: Batches
+) -> Iterator[tuple[Tensor, LabelTensors]]:
+    """Rows and labels of each batch, gathered for a few batches at a time."""
+    n_rows = min(chunk_rows(rows), GATHERED_LABELS // labels.targets.shape[1])
+    parts = batches.parts() if isinstance(batches, BatchesInParts) else [batches]
+    for part in parts:
+        at_once = max(1, n_rows // max(1, *map(len, part)))
+        for first in range(0, len(part), at_once):
+            some = part[first : first + at_once]
+            sizes = [len(index) for index in some]
+            index = torch.cat(list(some))
+            held = gather(rows, index) if isinstance(rows, Tensor) else rows[index]
+            yield from zip(held.split(sizes), labels[index].split(sizes), strict=True)
+
+
+def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
+    """Weights of the L1 penalty at the last heads, at so much of the fit."""
+    coef = state.theta[:, :-1]
+    free = progress < STAGES[0]
+    weights = penalty_weights(
+        coef,
+        output_weights(options.blocks, coef),
+        sparsity=0.0 if free else options.sparsity,
+        sharing=0.0 if free else options.sharing,
+        reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
+        spread=options.spread,
+        factor=few_labels(state, options),
+    )
+    if state.based:
+        # Else a task with few labels, of which a batch has one or two, wakes components
+        # that have been switched off.
+        weights = weights + NEVER * (coef == 0).all(0)
+    return pad_weights(weights, options.blocks)
+
+
+def _enter(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:
+    """Set the steps of the heads for a pass at so much of the fit; weights of its penalty."""
+    state.inner_steps = FREE_STEPS if progress < STAGES[0] else INNER_STEPS
+    return _l1(state, options, progress)
+
+
+def train_pass(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    batch_size: int,
+    generator: torch.Generator,
+) -> float:
+    """One pass over the rows at a constant rate, for ``partial_fit``.
+
+    Returns
+    -------
+    float
+        Mean loss over tasks and rows.
+    """
+    progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
+    state.input_noise = options.input_noise or 0.0
+    seen = count_labels(rows, labels, options.ranks)
+    state.n_labels = seen if state.n_labels is None else state.n_labels + seen
+    enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
+    if progress >= STAGES[0] and enough and not state.based:
+        change_basis(state, rows, labels, options, first=True)
+    l1 = _enter(state, options, progress)
+    batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
+    return _pass(state, rows, labels, batches, l1, options, generator)
+
+
+@dataclass
+class History:
+    """What a fit has been through."""
+
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    converged: bool = True
+    interrupted: bool = False
+
+
+def train(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    batch_size: int,
+    max_iter: int,
+    tol: float,
+    n_iter_no_change: int,
+    generator: torch.Generator,
+    start: float = 0.0,
+    validate: Callable[[TrainingState], float] | None = None,
+    on_epoch: Callable[[int, float, float | None], bool] | None = None,
+) -> History:
+    """Fit body and heads.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    rows : Rows
+        Standardised inputs.
+    labels : LabelTensors
+    options : TrainingOptions
+    batch_size, max_iter : int
+        Rows a batch, and epochs at the most.
+    tol : float
+        A loss (or validation score) that is not better by this does not count as
+        improvement.
+    n_iter_no_change : int
+        Epochs without improvement that make a plateau.
+    generator : torch.Generator
+        Source of the order of rows.
+    start : float, default=0.0
+        Share of the fit that is taken for done, of the epochs, the stages and the fall
+        of the learning rate.
+    validate : callable, optional
+        Score of the state on rows held back, higher is better. With it, a plateau of
+        the score, in the last stage, ends the fit, and the best state is restored.
+    on_epoch : callable, optional
+        Called with the number of the epoch (from 1), the loss and the score; ends the
+        fit by returning True.
+
+    Returns
+    -------
+    History
+    """
+    history = History()
+    progress, best, stale = start, math.inf, 0
+    n_epochs = max(1, round((1 - start) * max_iter))
+    best_score, kept = -math.inf, None
+    shard = options.ranks.shard(len(labels))
+    n_rows = len(labels) if shard is None else shard.n_rows
+    # Where all rows go into each step their order means nothing, but for the split.
+    in_order = batch_size >= n_rows and options.bilevel is None
+    every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
+    counts = count_different(rows, labels, options.ranks)
+    state.n_labels = counts[1:]
+    set_noise(state, rows, labels, options, counts)
+
+    recorder = _recorder(state, options, generator)
+
+    def set_rate(share: float) -> None:
+        angle = math.pi * min(1.0, progress + share / max_iter)
+        rate = options.learning_rate * (1 + math.cos(angle)) / 2
+        state.set_learning_rate(rate)
+
+    try:
+        for epoch in range(1, n_epochs + 1):
+            batches: Batches = [every_row]
+            if not in_order:
+                batches = shuffled_batches(
+                    rows, n_rows, batch_size, generator, state.theta
+                )
+            l1 = _enter(state, options, progress)
+            loss = _pass(
+                state,
+                rows,
+                labels,
+                batches,
+                l1,
+                options,
+                generator,
+                set_rate,
+                shard,
+                recorder,
+            )
+            check_finite(state.theta, loss)
+            history.losses.append(loss)
+            score = None if validate is None else validate(state)
+            if score is not None:
+                history.scores.append(score)
+                # Supports are final only in the last stage: the best state is one of it.
+                if progress >= STAGES[-1] or epoch == n_epochs:
+                    stale = 0 if score > best_score + tol else stale + 1
+                    if score > best_score or kept is None:
+                        best_score, kept = score, state.snapshot()
+            if score is None or progress < STAGES[-1]:
+                stale = 0 if loss < best - tol else stale + 1
+                best = min(best, loss)
+            if on_epoch is not None and on_epoch(epoch, loss, score):
+                break
+            before = progress
+            progress += 1 / max_iter
+            if stale >= n_iter_no_change:
+                ahead = [stage for stage in STAGES if stage > progress]
+                if not ahead:
+                    break
+                progress, stale, best = ahead[0], 0, math.inf
+            for time in BASIS_TIMES:
+                if before < time <= progress:
+                    first = time == BASIS_TIMES[0]
+                    change_basis(state, rows, labels, options, first=first)
+        else:
+            history.converged = _has_settled(history.losses, tol, n_iter_no_change)
+    except KeyboardInterrupt:
+        if shard is not None:
+            raise  # the others go on, and cannot finish without this one
+        history.interrupted = True
+    if kept is not None:
+        state.restore(kept)
+    state.body.eval()
+    return history
+
+
+def _has_settled(losses: Sequence[float], tol: float, n_iter_no_change: int) -> bool:
+    """Whether the last tenth of the epochs improved no more than a little.
+
+    The learning rate has gone to zero by then, and some improvement comes of that
+    alone: a hundred times ``tol``, relative to the first loss, is let pass.
+    """
+    if len(losses) < MIN_EPOCHS_TO_SETTLE:
+        return False
+    window = min(n_iter_no_change, max(1, len(losses) // 10))
+    before = min(losses[:-window])
+    return before - min(losses[-window:]) <= 100 * tol * abs(losses[0])

@@ -1,0 +1,1 @@
+"""Rows of X, on their way into torch."""

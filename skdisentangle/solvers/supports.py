@@ -1,0 +1,364 @@
+"""Which components a new task uses, and its head, from few labels. On tensors.
+
+With few labels the support of a task (the set of components that it uses) is not known.
+So every support that the labels leave in play gets a probability, and the head is the
+mean of the heads of all supports, weighted by it. With the codes ``z`` as given::
+
+    probability(support)  ~  evidence(labels | support) * prior(support)
+    prior(support)        =  mean_d prod_(m in support) p_dm prod_(m not in it) (1 - p_dm)
+    coefficients          ~  N(0, scale^2)  on the support, zero elsewhere
+
+``p_0m`` is the share of tasks that use component m, and ``scale`` the size of a
+coefficient. Both come from tasks whose heads are known. As a new task may use more
+components than those, the prior is half that share, and half one whose odds are
+``DENSER`` times as large. This is the spike-and-slab prior
+(Mitchell & Beauchamp, "Bayesian variable selection in linear regression", JASA 83,
+1988) with its hyperparameters fitted to other tasks, and the mean over supports is
+Bayesian model averaging (Hoeting et al., "Bayesian model averaging: a tutorial",
+Statistical Science 14, 1999). Seen as a penalty, each component costs
+about ``log((1 - p_m) / p_m)``, the less the more tasks use it, and no strength has to
+be chosen: what labels say for a component grows with their number, its cost does not.
+
+The evidence of a regression task is exact, with a flat prior on the intercept and on the
+logarithm of the target's scale, averaged over ``NOISE_LEVELS``. That of a task with
+classes is Laplace's approximation (MacKay, "The evidence framework applied to
+classification networks", Neural Computation 4, 1992), averaged over ``SCALES``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..tasks.losses import LOSSES
+
+__all__ = ["SupportAverage", "average_over_supports", "head_prior"]
+
+#: Odds of a component for a new task that is denser than the known ones.
+DENSER = math.exp(2)
+
+#: Variances of the noise, where that of a regression target is about one.
+NOISE_LEVELS = (1e-3, 1e-2, 1e-1, 1.0)
+
+#: Sizes of a logit's coefficients, in units of those of the known heads: a new task may
+#: be sharper, or noisier.
+SCALES = (0.5, 1.0, 2.0)
+
+#: Spread of the logits where no known task has classes.
+LOGIT_SCALE = 3.0
+
+#: Standard deviation of the prior on a logit's intercept.
+INTERCEPT_SCALE = 3.0
+
+#: The neighbours of so many best supports are looked at, in any case; and of more, up
+#: to ``MAX_KEPT``, if they are within ``WINDOW`` of the best in log probability.
+MIN_KEPT, MAX_KEPT, WINDOW = 5, 30, 10.0
+
+#: More rows than this count as so many. Components are the factors only nearly, and
+#: enough rows would find a trace of every factor in each component.
+EFFECTIVE_ROWS = 500
+
+#: Newton steps at most, and the gain in log posterior below which they end.
+MAX_NEWTON, NEWTON_TOL = 50, 1e-6
+
+#: Values that a batch of supports holds at the most.
+CHUNK_VALUES = 2**21
+
+Support = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SupportAverage:
+    """Heads averaged over supports.
+
+    Attributes
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+    intercept : Tensor of shape (n_outputs,)
+    inclusion : Tensor of shape (n_components,)
+        Probability that the task uses each component.
+    support : tuple of int
+        The most probable support.
+    """
+
+    coef: Tensor
+    intercept: Tensor
+    inclusion: Tensor
+    support: Support
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Codes (n_rows, n_components), targets and weights (n_rows,) of one task."""
+
+    codes: Tensor
+    targets: Tensor
+    weights: Tensor
+    type: str
+    n_outputs: int
+    scale: float
+
+
+def average_over_supports(
+    codes: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    *,
+    task_type: str,
+    n_outputs: int,
+    log_odds: Tensor,
+    scale: float,
+) -> SupportAverage:
+    """Average the heads of one task over its supports.
+
+    The supports are searched from the empty one: all that differ in one component from
+    the best ones found, until the best ones stay the same. With few components that is
+    all supports.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n_rows, n_components)
+        In double precision.
+    targets : Tensor of shape (n_rows,)
+        See :mod:`skdisentangle.tasks.losses`.
+    weights : Tensor of shape (n_rows,)
+        Positive, of mean one; a row of weight two counts as two.
+    task_type : {"regression", "binary", "multiclass"}
+    n_outputs : int
+        Number of classes of a multiclass task, else one.
+    log_odds : Tensor of shape (n_components,)
+        Logarithm of the odds that a task uses each component.
+    scale : float
+        Size (root mean square) of the coefficients on a support.
+
+    Returns
+    -------
+    SupportAverage
+    """
+    weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
+    data = _Data(codes, targets, weights, task_type, n_outputs, scale)
+    fits = _search(data, log_odds)
+    supports = sorted(fits, key=lambda support: (-fits[support][0], support))
+    n_components = codes.shape[1]
+    probability = torch.tensor([fits[s][0] for s in supports], dtype=codes.dtype)
+    probability = probability.softmax(0)
+    coef = codes.new_zeros(n_outputs, n_components)
+    intercept = codes.new_zeros(n_outputs)
+    inclusion = codes.new_zeros(n_components)
+    for share, support in zip(probability.tolist(), supports, strict=True):
+        theta, where = fits[support][1], list(support)
+        coef[:, where] += share * theta[:, :-1]
+        intercept += share * theta[:, -1]
+        inclusion[where] += share
+    return SupportAverage(coef, intercept, inclusion, supports[0])
+
+
+def _search(data: _Data, log_odds: Tensor) -> dict[Support, tuple[float, Tensor]]:
+    """Log posterior, up to a constant, and head of all supports looked at."""
+    n_rows, n_components = data.codes.shape
+    shifts = torch.tensor([0.0, math.log(DENSER)], dtype=log_odds.dtype)
+    rest = F.softplus(log_odds + shifts.unsqueeze(1)).sum(1)
+    sizes = torch.arange(n_components + 1).unsqueeze(1)
+    size_prior = (sizes * shifts - rest).logsumexp(1)
+    fits: dict[Support, tuple[float, Tensor]] = {}
+    expanded: set[Support] = set()
+    new: set[Support] = {()}
+    while new:
+        by_size: dict[int, list[Support]] = {}
+        for support in sorted(new):
+            by_size.setdefault(len(support), []).append(support)
+        for size, group in by_size.items():
+            width = n_rows * data.n_outputs**2 * (size + 1)
+            step = max(1, CHUNK_VALUES // width)
+            for start in range(0, len(group), step):
+                part = group[start : start + step]
+                index = torch.tensor(part, dtype=torch.long).reshape(len(part), size)
+                log_evidence, theta = _evidence(data, index)
+                value = log_evidence + log_odds[index].sum(1) + size_prior[size]
+                fits.update(
+                    zip(part, zip(value.tolist(), theta, strict=True), strict=True)
+                )
+        best = sorted(fits, key=lambda support: (-fits[support][0], support))
+        least = fits[best[0]][0] - WINDOW
+        new = set()
+        for rank, support in enumerate(best[:MAX_KEPT]):
+            kept = rank < MIN_KEPT or fits[support][0] >= least
+            if kept and support not in expanded:
+                expanded.add(support)
+                new |= _neighbours(support, n_components)
+        new -= fits.keys()
+    return fits
+
+
+def _neighbours(support: Support, n_components: int) -> set[Support]:
+    """Supports with one component more or less."""
+    return {
+        tuple(sorted(set(support) ^ {component})) for component in range(n_components)
+    }
+
+
+def _evidence(data: _Data, supports: Tensor) -> tuple[Tensor, Tensor]:
+    """Log evidence of supports of one size, and their heads.
+
+    Parameters
+    ----------
+    data : _Data
+    supports : Tensor of int, shape (n_supports, size)
+
+    Returns
+    -------
+    log_evidence : Tensor of shape (n_supports,)
+        Up to a constant that all supports share.
+    theta : Tensor of shape (n_supports, n_outputs, size + 1)
+        Posterior means, averaged over the noise levels or scales; the last is the
+        intercept.
+    """
+    if data.type == "regression":
+        parts = [_regression(data, supports, noise) for noise in NOISE_LEVELS]
+    else:
+        parts = []
+        start = None
+        for scale in SCALES:
+            parts.append(_logistic(data, supports, scale * data.scale, start))
+            start = parts[-1][1]
+    values = torch.stack([value for value, _ in parts])
+    thetas = torch.stack([theta for _, theta in parts])
+    shares = values.softmax(0)[:, :, None, None]
+    return values.logsumexp(0), (shares * thetas).sum(0)
+
+
+def _regression(data: _Data, supports: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+    """Closed form, with the intercept and the target's scale integrated out.
+
+    With centred codes ``Z`` and targets ``y``, ``r = noise / scale^2`` and ``k`` the
+    size of the support, the targets have covariance ``noise I + scale^2 Z Z^T`` up to
+    their squared scale, and
+
+        2 log evidence = -log det(I + Z^T Z / r) - (n - 1) log(y^T y - b^T H^-1 b)
+
+    with ``H = Z^T Z + r I`` and ``b = Z^T y``, up to a constant.
+    """
+    total = data.weights.sum()
+    code_mean = data.weights @ data.codes / total
+    target_mean = data.weights @ data.targets / total
+    codes, targets = data.codes - code_mean, data.targets - target_mean
+    weighted = codes * data.weights.unsqueeze(1)
+    gram, cross = weighted.T @ codes, weighted.T @ targets
+    size = supports.shape[1]
+    ratio = noise / data.scale**2
+    hessian = gram[supports.unsqueeze(2), supports.unsqueeze(1)] + ratio * torch.eye(
+        size, dtype=gram.dtype
+    )
+    slope = cross[supports]
+    factor = torch.linalg.cholesky(hessian)
+    coef = torch.cholesky_solve(slope.unsqueeze(2), factor).squeeze(2)
+    left = data.weights @ targets.square() - (slope * coef).sum(1)
+    log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1) - size * math.log(ratio)
+    left = left.clamp_min(torch.finfo(left.dtype).tiny)
+    log_evidence = -(log_det + (total - 1) * left.log()) / 2
+    intercept = target_mean - (code_mean[supports] * coef).sum(1, keepdim=True)
+    return log_evidence, torch.cat([coef, intercept], 1).unsqueeze(1)
+
+
+def _logistic(
+    data: _Data, supports: Tensor, scale: float, start: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Laplace's approximation at the mode, found by damped Newton steps."""
+    n_supports, size = supports.shape
+    n_outputs, loss = data.n_outputs, LOSSES[data.type]
+    rows = F.pad(data.codes[:, supports].transpose(0, 1), (0, 1), value=1.0)
+    precision = rows.new_full((size + 1,), scale**-2)
+    precision[-1] = INTERCEPT_SCALE**-2
+    targets = data.targets.unsqueeze(1).expand(-1, n_supports)
+    weights = data.weights.unsqueeze(1)
+
+    def scores(theta: Tensor) -> Tensor:
+        logits = rows @ theta.transpose(1, 2)
+        return logits.transpose(0, 1).reshape(len(data.codes), -1)
+
+    def log_joint(theta: Tensor) -> Tensor:
+        values = loss.value(scores(theta), targets, n_outputs)
+        prior = (precision * theta.square()).sum((1, 2)) / 2
+        return -(weights * values).sum(0) - prior
+
+    def derivatives(theta: Tensor) -> tuple[Tensor, Tensor]:
+        residual = scores(theta)
+        loss.residual_(residual, targets, n_outputs)
+        error = residual.unflatten(1, (n_supports, n_outputs)).permute(1, 0, 2)
+        truth = data.targets.unsqueeze(1)
+        if data.type == "multiclass":
+            truth = F.one_hot(data.targets.long(), n_outputs).to(truth)
+        chance = error + truth
+        slope = (weights * error).transpose(1, 2) @ rows + precision * theta
+        width = size + 1
+        hessian = rows.new_empty(n_supports, n_outputs * width, n_outputs * width)
+        for k in range(n_outputs):
+            for j in range(k + 1):
+                share = chance[..., k] * (float(k == j) - chance[..., j])
+                weighted = rows * (share * data.weights).unsqueeze(2)
+                block = weighted.transpose(1, 2) @ rows
+                here, there = (slice(i * width, (i + 1) * width) for i in (k, j))
+                hessian[:, here, there] = hessian[:, there, here] = block
+        hessian.diagonal(dim1=1, dim2=2).add_(precision.repeat(n_outputs))
+        return slope, hessian
+
+    theta = rows.new_zeros(n_supports, n_outputs, size + 1) if start is None else start
+    value = log_joint(theta)
+    for _ in range(MAX_NEWTON):
+        slope, hessian = derivatives(theta)
+        step = torch.linalg.solve(hessian, slope.flatten(1)).view_as(theta)
+        length = value.new_ones(n_supports)
+        new, new_value = theta, value
+        while True:
+            new = theta - length[:, None, None] * step
+            new_value = log_joint(new)
+            downhill = (new_value < value - NEWTON_TOL) & (length > NEWTON_TOL)
+            if not downhill.any():
+                break
+            length = torch.where(downhill, length / 2, length)
+        gain = (new_value - value).max()
+        theta, value = new, new_value
+        if gain < NEWTON_TOL:
+            break
+    _, hessian = derivatives(theta)
+    log_det = torch.linalg.slogdet(hessian).logabsdet
+    prior = n_outputs * precision.log().sum()
+    return value + (prior - log_det) / 2, theta
+
+
+def head_prior(
+    heads: Sequence[tuple[str, Tensor]], task_type: str
+) -> tuple[Tensor, float]:
+    """What the heads of known tasks say of the head of a new one.
+
+    Parameters
+    ----------
+    heads : sequence of (str, Tensor of shape (n_outputs, n_components))
+        Type and coefficients of each known task, for targets of variance one.
+    task_type : {"regression", "binary", "multiclass"}
+        Of the new task.
+
+    Returns
+    -------
+    log_odds : Tensor of shape (n_components,)
+        Logarithm of the odds that a task uses each component; half a task is added on
+        either side, so that nothing is certain.
+    scale : float
+        Root mean square of the coefficients on the supports of the tasks of that type.
+        Where there is none, as if they made a target of variance one, and logits
+        ``LOGIT_SCALE`` times as large.
+    """
+    used = torch.stack([(coef != 0).any(0) for _, coef in heads])
+    count = used.double().sum(0)
+    log_odds = ((count + 0.5) / (len(used) - count + 0.5)).log()
+    sizes = [coef[:, (coef != 0).any(0)] for kind, coef in heads if kind == task_type]
+    values = torch.cat([part.flatten() for part in sizes]) if sizes else count[:0]
+    if len(values):
+        return log_odds, float(values.square().mean().sqrt())
+    size = max(1.0, float(count.sum()) / len(used))
+    return log_odds, (1.0 if task_type == "regression" else LOGIT_SCALE) / size**0.5

@@ -1,0 +1,610 @@
+"""From columns of labels to typed tasks, encoded targets and weights.
+
+One column of labels is one task. Each has a type, found from its labels or said by the
+user, and an encoding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..distributed import ALONE, Ranks
+from .labels import ARGUMENT, Column, Labels
+from .losses import Block
+
+__all__ = ["TASK_TYPES", "Task", "TaskSet", "said_of_tasks"]
+
+Said = TypeVar("Said")
+
+TASK_TYPES = ("regression", "binary", "multiclass")
+
+
+#: Regression labels beyond it are refused: what is predicted would leave the range.
+LARGEST_LABEL = 1e300
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, as found in a column of ``Y_tasks``.
+
+    Attributes
+    ----------
+    name : str
+        The column's name, or ``"task0"``, ``"task1"``, ... if it has none.
+    index : int
+        The column's number.
+    type : {"regression", "binary", "multiclass"}
+    classes : ndarray of shape (n_classes,) or None
+        Sorted class labels, None for a regression task.
+    outputs : slice
+        The task's rows of ``coef_``; empty if the task was left out.
+    mean, scale : float
+        Mean and standard deviation of a regression target over its labelled rows.
+    left_out : str or None
+        Why the task could not be learned, None if it was.
+    """
+
+    name: str
+    index: int
+    type: str
+    classes: NDArray[Any] | None
+    outputs: slice
+    mean: float = 0.0
+    scale: float = 1.0
+    left_out: str | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        return int(self.outputs.stop - self.outputs.start)
+
+    def constant_prediction(self, n_rows: int) -> NDArray[Any]:
+        """What is predicted for a task that was left out: its only value, or none."""
+        if self.classes is None or len(self.classes) == 0:
+            return np.full(n_rows, self.mean if self.classes is None else np.nan)
+        return np.repeat(self.classes[:1], n_rows)
+
+
+def said_of_tasks(
+    said: Mapping[Any, Said],
+    names: Sequence[str],
+    keys: Sequence[Any],
+    argument: str,
+    default: Said,
+) -> list[Said]:
+    """What a mapping says of each task.
+
+    Parameters
+    ----------
+    said : mapping
+        By the names of tasks, or by their keys.
+    names : sequence of str
+        Names of all tasks.
+    keys : sequence
+        Names of the columns as the user gave them, such as numbers; empty for arrays.
+    argument : str
+        Name of the mapping, for errors.
+    default
+        What holds for a task of which nothing is said.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    ValueError
+        If something is said of what is not a task.
+    """
+    known = {*names, *keys}
+    unknown = [name for name in said if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{argument} names {unknown[0]!r}, which is not a task; the tasks are "
+            f"{', '.join(map(repr, names[:10]))}."
+        )
+    return [
+        said.get(key, said.get(name, default))
+        for key, name in zip(keys or names, names, strict=True)
+    ]
+
+
+def _resolve_types(
+    task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
+    labels: Labels,
+) -> list[str | None]:
+    """Type of each task as said by the user, None where it is to be inferred."""
+    names = labels.names
+    allowed = f"one of {', '.join(map(repr, TASK_TYPES))}"
+    if task_types is None or isinstance(task_types, str):
+        types: list[str | None] = [task_types] * len(names)
+    elif isinstance(task_types, Mapping):
+        types = said_of_tasks(task_types, names, labels.keys, "task_types", None)
+    else:
+        types = list(task_types)
+        if len(types) != len(names):
+            raise ValueError(
+                f"task_types must name a type for each of the {len(names)} tasks; got "
+                f"{len(types)}."
+            )
+    for name, kind in zip(names, types, strict=True):
+        if kind is not None and kind not in TASK_TYPES:
+            raise ValueError(
+                f"task_types: the type of task {name!r} must be {allowed}, or None to "
+                f"infer it; got {kind!r}."
+            )
+    return types
+
+
+def _make_task(
+    column: Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
+) -> Task:
+    """Type a column and look at its labels; its outputs are numbered later."""
+    present = column.values[~column.missing]
+    if kind is None:
+        kind = column.infer_type()
+    none = slice(0, 0)
+    if kind == "regression":
+        if column.categorical and len(present):
+            raise ValueError(
+                f"task_types: task {column.name!r} cannot be 'regression', its labels "
+                f"are classes such as {present.tolist()[0]!r}."
+            )
+        if len(present) == 0:
+            return Task(
+                column.name, index, kind, None, none, np.nan, 1.0, "has no label"
+            )
+        values = present.astype(np.float64)
+        weight = row_weight[~column.missing]
+        # Scaled first, so that no square of a huge or tiny target leaves the range.
+        unit = float(np.abs(values).max()) or 1.0
+        if unit > LARGEST_LABEL:
+            raise ValueError(
+                f"{column.argument}: task {column.name!r} has labels too large to be "
+                f"predicted, of {unit:.3g}. Divide them by a number."
+            )
+        mean = float(np.average(values / unit, weights=weight)) * unit
+        spread = np.average(((values - mean) / unit) ** 2, weights=weight)
+        scale = float(np.sqrt(spread)) * unit
+        if scale <= 1e-12 * unit:
+            reason = "has one value only"
+            if np.ptp(values) > 0:
+                reason = "varies too little for its size"
+            return Task(column.name, index, kind, None, none, mean, 1.0, reason)
+        return Task(column.name, index, kind, None, none, mean, scale)
+    if not column.categorical and np.any(present % 1 != 0):
+        raise ValueError(
+            f"task_types: task {column.name!r} cannot be {kind!r}, it has labels that "
+            f"are not whole numbers, such as {present[present % 1 != 0][0].item()!r}."
+        )
+    classes = np.unique(present)
+    if kind == "binary" and len(classes) > 2:
+        raise ValueError(
+            f"task_types: task {column.name!r} cannot be 'binary', it has "
+            f"{len(classes)} classes."
+        )
+    lacks = {0: "has no label", 1: "has one class only"}.get(len(classes))
+    return Task(column.name, index, kind, classes, none, left_out=lacks)
+
+
+def _declared_classes(classes: Any) -> NDArray[Any]:
+    """Sorted classes as said by the user; dates as objects, as they are read."""
+    values = np.asarray(classes)
+    return np.unique(
+        np.asarray(classes, dtype=object) if values.dtype.kind in "mM" else values
+    )
+
+
+def _rescaled(
+    tasks: list[Task], labels: Labels, row_weight: NDArray[np.float64], ranks: Ranks
+) -> list[Task]:
+    """Regression tasks with the means and scales of the labels of all ranks."""
+    numbers = [t for t in tasks if t.type == "regression" and t.left_out is None]
+    there = [~labels.columns[task.index].missing for task in numbers]
+    values = [
+        labels.columns[task.index].values[here].astype(np.float64)
+        for task, here in zip(numbers, there, strict=True)
+    ]
+    weights = [row_weight[here] for here in there]
+
+    def total(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        out: NDArray[np.float64] = ranks.sum(
+            np.array([w @ part for w, part in zip(weights, parts, strict=True)])
+        )
+        return out
+
+    # In units of the largest value, as above.
+    units = ranks.largest(np.array([np.abs(v).max(initial=0.0) for v in values]))
+    values = [v / unit for v, unit in zip(values, units, strict=True)]
+    weight = total([np.ones_like(v) for v in values])
+    means = total(values) / weight
+    spread = total([(v - m) ** 2 for v, m in zip(values, means, strict=True)]) / weight
+    out = list(tasks)
+    for task, mean, scale in zip(
+        numbers, means * units, np.sqrt(spread) * units, strict=True
+    ):
+        out[task.index] = replace(task, mean=float(mean), scale=float(scale))
+    return out
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """The tasks of a fit, and their order inside the solvers.
+
+    The solvers want tasks of one type side by side; ``coef_`` has them in the order of
+    the columns of ``Y_tasks``.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        All tasks, in the order of the columns.
+    learned : ndarray of int
+        Columns of the tasks that are learned, in the order of the solvers.
+    blocks : tuple of Block
+    output_order : ndarray of int
+        For each row of ``coef_`` the solver's output.
+    container, dtypes, keys
+        As in :class:`Labels`.
+    """
+
+    tasks: list[Task]
+    learned: NDArray[np.intp]
+    blocks: tuple[Block, ...]
+    output_order: NDArray[np.intp]
+    container: str
+    dtypes: list[Any]
+    keys: list[Any]
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.output_order)
+
+    def n_classes(self) -> NDArray[np.intp]:
+        """Classes of each learned task, in the order of the solvers, or zero."""
+        found = [self.tasks[index].classes for index in self.learned]
+        return np.array([0 if c is None else len(c) for c in found], dtype=np.intp)
+
+    def multiclass(self) -> NDArray[np.bool_]:
+        """Whether each learned task has an output for each of its classes."""
+        return np.array([self.tasks[i].type == "multiclass" for i in self.learned])
+
+    def output_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and scale of each row of ``coef_``; zero and one for classes."""
+        mean, scale = np.zeros(self.n_outputs), np.ones(self.n_outputs)
+        for task in self.tasks:
+            if task.classes is None:
+                mean[task.outputs], scale[task.outputs] = task.mean, task.scale
+        return mean, scale
+
+    @classmethod
+    def build(
+        cls,
+        labels: Labels,
+        *,
+        task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
+        sample_weight: NDArray[np.float64],
+        classes: Sequence[Any] | None = None,
+        stacklevel: int = 3,
+        ranks: Ranks = ALONE,
+    ) -> TaskSet:
+        """Type the tasks and lay out their outputs.
+
+        Parameters
+        ----------
+        labels : Labels
+        task_types : str, sequence, mapping or None
+            As in the estimator.
+        sample_weight : ndarray of shape (n_samples,)
+            Weights in the means and variances of regression targets.
+        classes : sequence of (array-like or None), optional
+            All classes of each task, None for regression tasks.
+        stacklevel : int, default=3
+            From the warning to the line that it is to name; 0 for no warning.
+        ranks : Ranks, optional
+            Processes that have the other labels.
+
+        Returns
+        -------
+        TaskSet
+
+        Raises
+        ------
+        ValueError
+            If a type does not fit its labels, or no task can be learned.
+
+        Warns
+        -----
+        UserWarning
+            Once, naming the tasks that are left out.
+        """
+        types = _resolve_types(task_types, labels)
+        here = labels
+        if ranks.size > 1:
+            labels = here.of_all(ranks)
+        tasks = []
+        for j, column in enumerate(labels.columns):
+            declared = None if classes is None else classes[j]
+            if declared is None:
+                weight = sample_weight
+                if ranks.size > 1:
+                    weight = np.ones(len(column.values))  # of no account
+                tasks.append(_make_task(column, j, types[j], weight))
+            else:
+                found = _declared_classes(declared)
+                kind = types[j] or ("binary" if len(found) <= 2 else "multiclass")
+                if kind == "regression" or (kind == "binary" and len(found) > 2):
+                    raise ValueError(
+                        f"classes declares {len(found)} classes for task {column.name!r}, "
+                        f"which task_types says is {kind!r}."
+                    )
+                reason = "has one class only" if len(found) < 2 else None
+                tasks.append(
+                    Task(column.name, j, kind, found, slice(0, 0), left_out=reason)
+                )
+        if ranks.size > 1:
+            tasks = _rescaled(tasks, here, sample_weight, ranks)
+        return cls.lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
+
+    @classmethod
+    def lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:
+        """Number the outputs of typed tasks; of the labels only the container matters."""
+        left_out = [task for task in tasks if task.left_out is not None]
+        if len(left_out) == len(tasks):
+            reasons = sorted({f"{task.name!r} {task.left_out}" for task in left_out})
+            raise ValueError(
+                f"{labels.argument}: no task can be learned: "
+                + "; ".join(reasons[:5])
+                + ". At least one task needs labels of two classes, or two values."
+            )
+        if left_out and stacklevel > 0:
+            names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
+            more = f" and {len(left_out) - 20} more" if len(left_out) > 20 else ""
+            warnings.warn(
+                f"Tasks left out, since they cannot be learned: {names}{more}.",
+                UserWarning,
+                stacklevel=stacklevel,
+            )
+        start = 0
+        numbered = []
+        for task in tasks:
+            width = 0
+            if task.left_out is None:
+                width = 1
+                if task.type == "multiclass" and task.classes is not None:
+                    width = len(task.classes)
+            numbered.append(replace(task, outputs=slice(start, start + width)))
+            start += width
+        learned = [task for task in numbered if task.left_out is None]
+        learned.sort(key=lambda t: (TASK_TYPES.index(t.type), t.n_outputs, t.index))
+        blocks: list[Block] = []
+        position = 0
+        for number, task in enumerate(learned):
+            end = slice(number, number + 1), slice(position, position + task.n_outputs)
+            last = blocks[-1] if blocks else None
+            if last and (last.type, last.n_classes) == (task.type, task.n_outputs):
+                blocks[-1] = Block(
+                    last.type,
+                    slice(last.tasks.start, end[0].stop),
+                    slice(last.outputs.start, end[1].stop),
+                    last.n_classes,
+                )
+            else:
+                blocks.append(Block(task.type, *end, task.n_outputs))
+            position += task.n_outputs
+        solver_outputs = np.concatenate(
+            [np.arange(t.outputs.start, t.outputs.stop) for t in learned]
+        )
+        return cls(
+            tasks=numbered,
+            learned=np.array([task.index for task in learned]),
+            blocks=tuple(blocks),
+            output_order=np.argsort(solver_outputs),
+            container=labels.container,
+            dtypes=labels.dtypes,
+            keys=labels.keys,
+        )
+
+    def check(self, labels: Labels) -> None:
+        """Raise ValueError unless the labels have this set's number of tasks.
+
+        Those of data frames must also have its names, in its order. Labels without names
+        go by position.
+        """
+        if len(labels.columns) != len(self.tasks):
+            raise ValueError(
+                f"{labels.argument} has {len(labels.columns)} tasks, but the estimator "
+                f"was fitted on {len(self.tasks)}."
+            )
+        if _is_frame(self) and _is_frame(labels):
+            names = [task.name for task in self.tasks]
+            _check_names(labels.names, names, labels.argument)
+
+    def encode(
+        self, labels: Labels, *, unseen_ok: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Targets of the learned tasks, in the order of the solvers.
+
+        Parameters
+        ----------
+        labels : Labels
+        unseen_ok : bool, default=False
+            Whether a label that is none of its task's classes becomes -1.
+
+        Returns
+        -------
+        targets : ndarray of shape (n_samples, n_learned)
+            See :mod:`skdisentangle.tasks.losses`; zero where not labelled.
+        labelled : ndarray of bool, shape (n_samples, n_learned)
+
+        Raises
+        ------
+        ValueError
+            If a label is none of its task's classes.
+        """
+        self.check(labels)
+        targets = np.empty((labels.n_rows, len(self.learned)))
+        labelled = np.empty(targets.shape, dtype=bool)
+        for number in range(len(self.learned)):
+            targets[:, number], labelled[:, number] = self.encode_task(
+                number, labels, unseen_ok=unseen_ok
+            )
+        return targets, labelled
+
+    def encode_task(
+        self, number: int, labels: Labels, *, unseen_ok: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The same for one learned task, by its number in the order of the solvers."""
+        index = self.learned[number]
+        task, column = self.tasks[index], labels.columns[index]
+        labelled = ~column.missing
+        present = column.values[labelled]
+        targets = np.zeros(labels.n_rows)
+        if task.classes is not None:
+            targets[labelled] = _class_indices(
+                task, present, unseen_ok, column.argument
+            )
+            return targets, labelled
+        if column.categorical and len(present):
+            raise ValueError(
+                f"{column.argument}: task {task.name!r} is a regression task; got the "
+                f"label {present.tolist()[0]!r}."
+            )
+        with np.errstate(over="ignore"):
+            targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
+        if not np.isfinite(targets).all():
+            raise ValueError(
+                f"{column.argument}: task {task.name!r} has labels too large for those "
+                f"of the fit, which vary by {task.scale:.3g}."
+            )
+        return targets, labelled
+
+    def decode(self, columns: Sequence[NDArray[Any]], index: Any = None) -> Any:
+        """Predictions in the labels' own container and types.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of shape (n_rows,)
+            Predictions of each task.
+        index : pandas.Index, default=None
+            Of the rows, for a series or data frame of pandas; None numbers them.
+
+        Returns
+        -------
+        ndarray, series or data frame
+        """
+        if self.container == "1d":
+            return columns[0]
+        if self.container == "2d":
+            dtype = np.result_type(*columns) if _all_numeric(columns) else object
+            return np.column_stack([column.astype(dtype) for column in columns])
+        library = self.container.split("-")[0]
+        series = [
+            _to_series(library, key, column, dtype, task)
+            for key, column, dtype, task in zip(
+                self.keys, columns, self.dtypes, self.tasks, strict=True
+            )
+        ]
+        single = self.container.endswith("series")
+        if library == "pandas":
+            import pandas as pd
+
+            out = series[0] if single else pd.concat(series, axis=1)
+            return out if index is None else out.set_axis(index)
+        import polars as pl
+
+        return series[0] if single else pl.DataFrame(series)
+
+
+def _is_frame(labels: Labels | TaskSet) -> bool:
+    return labels.container in ("pandas", "polars")
+
+
+def _check_names(names: list[str], fitted: list[str], argument: str) -> None:
+    """Raise ValueError unless names are those of the fit, in its order."""
+    if names == fitted:
+        return
+    missing = set(fitted) - set(names)
+    if missing and (_are_numbers(names) or _are_numbers(fitted)):
+        return
+    place = next(j for j, name in enumerate(fitted) if names[j] != name)
+    raise ValueError(
+        f"{argument} must have the columns of the fit, in their order; column {place} is "
+        f"{names[place]!r}, and was {fitted[place]!r}. "
+        + (
+            f"There is no column {min(missing)!r}."
+            if missing
+            else "The names are the same, in another order."
+        )
+    )
+
+
+def _are_numbers(names: list[str]) -> bool:
+    """Whether names are those that pandas or polars give to columns without any."""
+    return any(
+        names == [f"{prefix}{j}" for j in range(len(names))]
+        for prefix in ("", "column_")
+    )
+
+
+def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
+    return all(column.dtype.kind in "biuf" for column in columns) or all(
+        column.dtype.kind in "US" for column in columns
+    )
+
+
+def _class_indices(
+    task: Task, present: NDArray[Any], unseen_ok: bool, argument: str = ARGUMENT
+) -> NDArray[np.intp]:
+    classes = task.classes
+    assert classes is not None
+    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
+        number = {label: place for place, label in enumerate(classes.tolist())}
+        index = np.array([number.get(label, -1) for label in present.tolist()], int)
+    elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        index = np.full(len(present), -1)
+    else:
+        index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
+        index = np.where(classes[index] == present, index, -1)
+    unseen = present[index < 0]
+    if len(unseen) and not unseen_ok:
+        raise ValueError(
+            f"{argument}: task {task.name!r} has the label {unseen.tolist()[0]!r}, which "
+            f"is none of its {len(classes)} classes {classes[:10].tolist()}. They are those "
+            "of the first fit: for others fit anew, without warm_start, or give all classes "
+            "to the first call of partial_fit, as classes=."
+        )
+    return index
+
+
+def _to_series(
+    library: str, name: Any, values: NDArray[Any], dtype: Any, task: Task
+) -> Any:
+    """Series of predictions in the label's own data type, where it can hold them."""
+    # Whole numbers among which some are missing are read as floats.
+    whole = task.classes is not None and _are_whole(values)
+    if library == "pandas":
+        import pandas as pd
+
+        series = pd.Series(values, name=name)
+        if (
+            dtype.name == "category"
+            or values.dtype.kind != "f"
+            or (whole and dtype.kind in "iu")
+        ):
+            return series.astype(dtype)
+        return series
+    import polars as pl
+
+    if values.dtype.kind == "f":
+        series = pl.Series(name, values)
+        return series.cast(dtype) if whole and dtype.is_integer() else series
+    return pl.Series(name, values.tolist(), dtype=dtype)
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind == "f" and bool(np.all(values % 1 == 0))

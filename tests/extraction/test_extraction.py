@@ -1,0 +1,596 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from skdisentangle import SparseSharedDisentangler, extraction
+from skdisentangle.extraction import extract_features, verify_features
+from skdisentangle.extraction import readers as sources
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+
+NAMES = ["a", "b", "c", "d"]
+SETTINGS = {"batch_size": 8, "rows_per_shard": 20}
+
+
+class Unnamed(TransformerMixin, BaseEstimator):
+    """Gives what it gets, and keeps no names."""
+
+    def fit(self, X, y=None):
+        self.is_fitted_ = True
+        return self
+
+    def transform(self, X):
+        return X
+
+
+class Twice(Unnamed):
+    """Gives two columns the same name."""
+
+    def get_feature_names_out(self, input_features=None):
+        return np.array(["f", "g", "f", "h"], dtype=object)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    X = np.random.default_rng(0).normal(size=(90, 4))
+    return pd.DataFrame(X, columns=NAMES)
+
+
+@pytest.fixture(scope="module")
+def dis(frame):
+    """Fitted on a data frame, so that it knows the names of its columns."""
+    dis = SparseSharedDisentangler(3, max_iter=20, tol=0, random_state=0)
+    with pytest.warns(UserWarning, match="still improving"):
+        return dis.fit(frame, frame[["a", "b"]])
+
+
+@pytest.fixture
+def job(tmp_path, frame, dis):
+    """A model and an input in files; what the features should be."""
+    joblib.dump(dis, tmp_path / "model.joblib")
+    np.save(tmp_path / "X.npy", frame.to_numpy())
+    return tmp_path / "model.joblib", tmp_path / "X.npy", tmp_path / "features"
+
+
+READERS = {
+    "npy": np.load,
+    "csv": lambda path: pd.read_csv(path).to_numpy(),
+    "parquet": lambda path: pd.read_parquet(path).to_numpy(),
+    "arrow": lambda path: pd.read_feather(path).to_numpy(),
+}
+
+
+def read(folder):
+    manifest = json.loads((folder / "_manifest.json").read_text())
+    reader = READERS[manifest["settings"]["format"]]
+    return np.concatenate([reader(folder / s["file"]) for s in manifest["shards"]])
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def write(frame, path):
+    if path.suffix == ".npy":
+        np.save(path, frame.to_numpy())
+    elif path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        frame.to_parquet(path, row_group_size=17)
+    else:
+        frame.to_feather(path, chunksize=17)
+
+
+@pytest.mark.parametrize("n_files", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [("npy", "csv"), ("csv", "parquet"), ("parquet", "arrow"), ("arrow", "npy")],
+)
+def test_every_kind_of_file(job, frame, dis, kind, output, n_files):
+    model, _, features = job
+    source = features.parent / f"rows.{kind}"
+    if n_files == 1:
+        write(frame, source)
+    else:
+        source.mkdir()
+        for number, rows in enumerate(np.array_split(np.arange(90), n_files)):
+            write(frame.iloc[rows], source / f"{number}.{kind}")
+    manifest = extract_features(model, source, features, format=output, **SETTINGS)
+    assert [shard["rows"] for shard in manifest["shards"]] == [20, 20, 20, 20, 10]
+    assert manifest["features"]["names"] == list(dis.get_feature_names_out())
+    np.testing.assert_allclose(read(features), dis.transform(frame), rtol=1e-12)
+    assert verify_features(features, model=model, input=source) == manifest
+
+
+def test_output_is_an_input_and_defaults_do(job, frame, dis):
+    model, source, features = job
+    extract_features(model, source, features, format="parquet")
+    pca = PCA(2).fit(dis.transform(frame))
+    joblib.dump(pca, model)
+    extract_features(model, features, features / ".." / "again")
+    expected = pca.transform(dis.transform(frame))
+    np.testing.assert_allclose(read(features.parent / "again"), expected, atol=1e-12)
+    names = sorted(path.name for path in (features.parent / "again").iterdir())
+    assert names == ["_manifest.json", "part-000000.npy"]
+
+
+def test_columns_of_a_table_are_found_by_name(job, frame, dis):
+    model, _, features = job
+    other = frame[NAMES[::-1]].assign(a=np.float32(1), id="x")
+    other.to_csv(features.parent / "rows.csv", index=False)
+    extract_features(model, features.parent / "rows.csv", features)
+    expected = dis.transform(frame.assign(a=1.0))
+    np.testing.assert_allclose(read(features), expected, rtol=1e-12)
+    other.drop(columns=["b", "c"]).to_parquet(features.parent / "few.parquet")
+    with pytest.raises(ValueError, match=r"lacks the columns 'b', 'c'; it has 'd', "):
+        extract_features(model, features.parent / "few.parquet", features)
+
+
+def test_columns_are_found_by_the_names_of_a_later_step(job, frame, dis):
+    model, _, output = job
+    joblib.dump(make_pipeline("passthrough", dis), model)
+    path = output.with_name("other.csv")
+    frame[NAMES[::-1]].to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+
+
+def test_a_step_that_knows_no_names_does_not_hide_those_of_the_next(job, frame, dis):
+    model, _, output = job
+    joblib.dump(make_pipeline(Unnamed(), dis), model)
+    path = output.with_name("other.csv")
+    frame.to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+    frame[NAMES[::-1]].to_csv(path, index=False)
+    with pytest.raises(ValueError, match="feature names should match"):
+        extract_features(model, path, output.with_name("again"), **SETTINGS)
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "arrow"])
+def test_names_of_features_that_come_twice(job, frame, format):
+    model, path, output = job
+    joblib.dump(Twice().fit(frame.to_numpy()), model)
+    manifest = extract_features(model, path, output, format=format, **SETTINGS)
+    assert manifest["features"]["names"] == [f"feature{j}" for j in range(4)]
+    np.testing.assert_allclose(read(output), frame)
+
+
+def test_line_breaks_in_a_csv_file_of_several_blocks(job, frame, dis, monkeypatch):
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    model, _, output = job
+    path = output.with_name("notes.csv")
+    frame.assign(note="two\nlines").to_csv(path, index=False)
+    extract_features(model, path, output, **SETTINGS)
+    np.testing.assert_allclose(read(output), dis.transform(frame))
+
+
+def test_rows_of_dates_are_said(job, frame):
+    model, _, output = job
+    path = output.with_name("dates.parquet")
+    frame.assign(d=pd.Timestamp("2020-01-01")).to_parquet(path)
+    with pytest.raises(ValueError, match="the model cannot take its rows"):
+        extract_features(model, path, output, **SETTINGS)
+
+
+def test_a_shard_too_many_and_too_few_are_said(job):
+    model, path, output = job
+    manifest = extract_features(model, path, output, **SETTINGS)
+    (output / "README.txt").write_text("of no account")
+    verify_features(output)
+    stray = output / "part-000099.npy"
+    shutil.copy(output / "part-000000.npy", stray)
+    with pytest.raises(ValueError, match=r"part-000099\.npy is none of its shards"):
+        verify_features(output)
+    stray.unlink()
+    last = manifest["shards"].pop()
+    (output / last["file"]).unlink()
+    (output / "_manifest.json").write_text(json.dumps(manifest))
+    verify_features(output)
+    with pytest.raises(ValueError, match="has more rows than these 80"):
+        verify_features(output, input=path)
+
+
+def test_a_later_file_lacks_a_column(job, frame):
+    model, _, features = job
+    folder = features.parent / "rows"
+    folder.mkdir()
+    frame.to_csv(folder / "1.csv", index=False)
+    frame[["a", "b", "c"]].to_csv(folder / "2.csv", index=False)
+    with pytest.raises(ValueError, match=r"2\.csv' lacks the columns 'd'"):
+        extract_features(model, folder, features)
+
+
+def test_whole_numbers_and_gaps_in_the_first_block_of_a_csv(job, monkeypatch):
+    """The types of the first block are not those of the file."""
+    model, _, features = job
+    monkeypatch.setattr("skdisentangle.extraction.readers.BLOCK_BYTES", 64)
+    rows = pd.DataFrame({"a": [1.0] * 30, "b": 2.0, "c": np.arange(30.0), "d": 3.5})
+    text = rows.to_csv(index=False, float_format="%g")
+    assert "\n1,2,0,3.5\n" in text
+    text = text.replace("1,2,29,3.5", "1.5,2,29,3.5")
+    (features.parent / "rows.csv").write_text(text)
+    extract_features(model, features.parent / "rows.csv", features)
+    rows.loc[29, "a"] = 1.5
+    expected = joblib.load(model).transform(rows)
+    np.testing.assert_allclose(read(features), expected, rtol=1e-12)
+
+
+def test_pipeline_on_a_table_of_words_and_numbers(job, frame):
+    model, _, features = job
+    rows = frame.assign(city=np.resize(["Rome", "Oslo", "Lima"], 90))
+    pipe = make_pipeline(
+        make_column_transformer(
+            (OneHotEncoder(), ["city"]), remainder=StandardScaler()
+        ),
+        PCA(2),
+    ).fit(rows)
+    joblib.dump(pipe, model)
+    rows.to_parquet(features.parent / "rows.parquet")
+    extract_features(model, features.parent / "rows.parquet", features, **SETTINGS)
+    np.testing.assert_allclose(read(features), pipe.transform(rows), atol=1e-12)
+
+
+def test_a_model_without_names_takes_the_columns_as_they_stand(job, frame):
+    model, _, features = job
+    pca = PCA(2).fit(frame.to_numpy(np.float32))
+    joblib.dump(pca, model)
+    source = features.parent / "rows.parquet"
+    frame.astype(np.float32).set_index(np.arange(5, 95)).to_parquet(source)
+    manifest = extract_features(model, source, features)
+    assert manifest["features"]["dtype"] == "float32"
+    frame.assign(b="x").to_parquet(source)
+    with pytest.raises(ValueError, match="'b' must hold numbers"):
+        extract_features(model, source, features.parent / "other")
+    assert not (features.parent / "other").exists()
+
+
+# -- killed, and gone on with ----------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_random_instants_it_ends_in_the_same_bits(job):
+    model = job[0]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kill_and_resume", model.parent, "--kills", "60"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["kills"] >= 60
+    assert report["shards"] == 5
+
+
+class FullDisk:
+    """Stands in for os.fsync: the disk is full from the n-th file on."""
+
+    def __init__(self, n_left):
+        self.n_left, self.fsync = n_left, os.fsync
+
+    def __call__(self, descriptor):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.fsync(descriptor)
+
+
+@pytest.mark.parametrize("n_left", range(0, 24, 3))
+def test_full_disk(job, monkeypatch, n_left):
+    model, source, features = job
+    extract_features(model, source, features.parent / "whole", **SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", FullDisk(n_left))
+        with pytest.raises(OSError, match=r"No space left on device.*features"):
+            extract_features(model, source, features, **SETTINGS)
+    assert not [name for name in contents(features) if name.endswith(".tmp")]
+    extract_features(model, source, features, **SETTINGS)
+    assert contents(features) == contents(features.parent / "whole")
+
+
+@pytest.mark.parametrize(
+    ("kind", "output"), [("csv", "parquet"), ("parquet", "arrow"), ("arrow", "csv")]
+)
+def test_tables_go_on_in_the_same_bits(job, frame, monkeypatch, kind, output):
+    model, _, features = job
+    options = {"format": output, **SETTINGS}
+    source = features.parent / f"rows.{kind}"
+    write(frame, source)
+    extract_features(model, source, features.parent / "whole", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", FullDisk(11))
+        with pytest.raises(OSError, match="No space"):
+            extract_features(model, source, features, **options)
+    extract_features(model, source, features, **options)
+    assert contents(features) == contents(features.parent / "whole")
+
+
+def test_a_write_that_the_system_cuts_short(job):
+    resource = pytest.importorskip("resource")
+    model, source, features = job
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*part-000000.npy"):
+            extract_features(model, source, features)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(contents(features)) == ["_manifest.json"]
+    with pytest.raises(ValueError, match="not complete: 0 shards"):
+        verify_features(features)
+    with pytest.raises(ValueError, match="has not ended"):
+        extract_features(model, features, features.parent / "again")
+    assert extract_features(model, source, features)["complete"]
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def alter(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (truncate, "part-000002.npy has 607 bytes in place of 608"),
+        (alter, "part-000002.npy has been altered"),
+        (Path.unlink, "part-000002.npy is missing"),
+    ],
+)
+def test_damaged_shard_is_said_and_made_anew(job, damage, said):
+    model, source, features = job
+    extract_features(model, source, features, **SETTINGS)
+    before = contents(features)
+    damage(features / "part-000002.npy")
+    with pytest.raises(ValueError, match=said):
+        verify_features(features)
+    with pytest.warns(UserWarning, match=said):
+        extract_features(model, source, features, **SETTINGS)
+    assert contents(features) == before
+
+
+def test_damaged_manifest_is_said(job):
+    model, source, features = job
+    extract_features(model, source, features)
+    manifest = features / "_manifest.json"
+    truncate(manifest)
+    manifest.write_text(manifest.read_text()[:-1])
+    for call in (
+        lambda: verify_features(features),
+        lambda: extract_features(model, source, features),
+    ):
+        with pytest.raises(ValueError, match=r"_manifest\.json' is damaged"):
+            call()
+
+
+def stopped_early(model, source, features, monkeypatch):
+    """Begin an extraction; the disk is full after two shards."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", FullDisk(11))
+        with pytest.raises(OSError, match="No space"):
+            extract_features(model, source, features, **SETTINGS)
+    assert len(json.loads((features / "_manifest.json").read_text())["shards"]) == 2
+
+
+def test_changed_model_is_said(job, dis, monkeypatch):
+    model, source, features = job
+    stopped_early(*job, monkeypatch)
+    kept = model.read_bytes()
+    joblib.dump(PCA(3).fit(np.load(source)), model)
+    with pytest.raises(ValueError, match="begun with another model: class was 'Sparse"):
+        extract_features(model, source, features, **SETTINGS)
+    model.write_bytes(kept)
+    extract_features(model, source, features, **SETTINGS)
+    other = model.with_name("other.joblib")
+    joblib.dump(PCA(3), other)
+    with pytest.raises(ValueError, match=r"other\.joblib' is not the model"):
+        verify_features(features, model=other)
+
+
+def test_changed_input_is_said(job, frame, monkeypatch):
+    model, source, features = job
+    stopped_early(*job, monkeypatch)
+    X = frame.to_numpy(copy=True)
+    np.save(source, X[:-1])
+    with pytest.raises(ValueError, match=r"another input: files was .*'bytes': 3008"):
+        extract_features(model, source, features, **SETTINGS)
+    with pytest.raises(ValueError, match=r"X2\.npy' is another input: files was"):
+        np.save(source.with_name("X2.npy"), X)
+        verify_features(features, input=source.with_name("X2.npy"))
+    X[25, 1] += 1  # of the same size, in rows that were done
+    np.save(source, X)
+    rows = r"rows 20 to 39 are others than those that part-000001\.npy"
+    with pytest.raises(ValueError, match=rows):
+        extract_features(model, source, features, **SETTINGS)
+    np.save(source, frame.to_numpy())
+    extract_features(model, source, features, **SETTINGS)
+    np.save(source, X)
+    with pytest.raises(ValueError, match=rows):
+        verify_features(features, input=source)
+
+
+def test_other_settings_and_versions_are_said(job, monkeypatch):
+    model, source, features = job
+    extract_features(model, source, features, **SETTINGS)
+    with pytest.raises(ValueError, match="another setting: batch_size was 8, and is 9"):
+        extract_features(model, source, features, batch_size=9, rows_per_shard=20)
+    monkeypatch.setattr(extraction, "__version__", "99")
+    with pytest.raises(ValueError, match="another version: skdisentangle was '"):
+        extract_features(model, source, features, **SETTINGS)
+
+
+def test_two_at_a_time_are_refused(job):
+    pytest.importorskip("fcntl")
+    model, source, features = job
+    features.mkdir()
+    with extraction._locked(features), pytest.raises(OSError, match="another process"):
+        extract_features(model, source, features)
+    extract_features(model, source, features)
+
+
+# -- memory and progress ---------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_input(tmp_path):
+    """400 MB under a limit of the system that the whole does not fit in."""
+    import resource
+
+    X = np.random.default_rng(0).normal(size=(100, 1000)).astype(np.float32)
+    joblib.dump(PCA(2).fit(X), tmp_path / "model.joblib")
+    rows = np.lib.format.open_memmap(
+        tmp_path / "X.npy", mode="w+", dtype=np.float32, shape=(100_000, 1000)
+    )
+    del rows  # a file of zeros that takes no room on the disk
+    status = Path("/proc/self/status").read_text()
+    data = int(status.split("VmData:")[1].split()[0]) * 1024
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (data + 2**28, limits[1]))
+    try:
+        with pytest.raises(MemoryError):
+            np.load(tmp_path / "X.npy")
+        extract_features(tmp_path / "model.joblib", tmp_path / "X.npy", tmp_path / "Z")
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+    assert len(read(tmp_path / "Z")) == 100_000
+
+
+def test_progress(job, capsys, monkeypatch):
+    model, source, features = job
+    monkeypatch.setattr(extraction, "PROGRESS_SECONDS", {False: 0.0})
+    extract_features(model, source, features, verbose=True, **SETTINGS)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("8 rows, ")
+    assert all("rows/s" in line and "left" in line for line in lines[:-1])
+    assert lines[-1].startswith("all 90 rows, ")
+    extract_features(model, source, features, verbose=True, **SETTINGS)
+    assert "90 rows were there already" in capsys.readouterr().err
+    extract_features(model, source, features, **SETTINGS)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_row_that_cannot_be_transformed_is_found(job, frame):
+    model, source, features = job
+    X = frame.to_numpy(copy=True)
+    X[45, 2] = np.nan
+    np.save(source, X)
+    with pytest.raises(ValueError, match=r"rows 40 to 47: Input X contains NaN"):
+        extract_features(model, source, features, **SETTINGS)
+
+
+def test_features_of_another_kind_later_on_are_said(job):
+    """A shard has one dtype; a model that changes it must not spoil one."""
+    model, source, features = job
+    joblib.dump(FunctionTransformer(_float32_where_small), model)
+    with pytest.raises(
+        ValueError, match="gives 4 features of float32, where it gave 4"
+    ):
+        extract_features(model, source, features, **SETTINGS)
+
+
+def _float32_where_small(X):
+    return X.astype(np.float32) if len(X) < 8 else X
+
+
+# -- wrong arguments -------------------------------------------------------------------
+
+
+def test_wrong_models_are_said_before_anything_is_written(job, dis, frame):
+    model, source, features = job
+    with pytest.raises(TypeError, match=r"path of a file.*got SparseShared.*joblib"):
+        extract_features(dis, source, features)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        extract_features(model.with_name("missing"), source, features)
+    for content in (b"", b"no pickle", model.read_bytes()[:1000]):
+        bad = model.with_name("bad.joblib")
+        bad.write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.joblib' must be a file written by"):
+            extract_features(bad, source, features)
+    y = np.resize([0, 1], 90)
+    joblib.dump(make_pipeline(PCA(2), LogisticRegression()).fit(frame, y), model)
+    with pytest.raises(ValueError, match=r"no transform; save pipeline\[:-1\]"):
+        extract_features(model, source, features)
+    joblib.dump(OneHotEncoder().fit(frame.to_numpy()), model)
+    with pytest.raises(ValueError, match="sparse"):
+        extract_features(model, source, features)
+    joblib.dump(PCA(2).fit(frame.to_numpy()[:, :3]), model)
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        extract_features(model, source, features)
+    assert not features.exists()
+
+
+def test_wrong_inputs_are_said_before_anything_is_written(job, tmp_path):
+    model, source, features = job
+
+    def refused(path, error, match):
+        with pytest.raises(error, match=match):
+            extract_features(model, path, features)
+
+    refused(tmp_path / "no.npy", FileNotFoundError, r"no file or folder .*no\.npy")
+    refused(model, ValueError, r"ends in one of \.npy, \.csv")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    refused(folder, ValueError, "files of one kind .* got none")
+    shutil.copy(source, folder / "1.npy")
+    (folder / "2.csv").write_text("a\n1\n")
+    refused(folder, ValueError, "got csv and npy")
+    (folder / "2.csv").unlink()
+    np.save(folder / "2.npy", np.zeros((3, 4), dtype=np.float32))
+    refused(folder, ValueError, "4 of float64, '2.npy' 4 of float32")
+    np.save(tmp_path / "words.npy", np.array([["x"]]))
+    refused(tmp_path / "words.npy", ValueError, "must hold numbers, of shape")
+    np.save(tmp_path / "none.npy", np.zeros((0, 4)))
+    refused(tmp_path / "none.npy", ValueError, "at least one row")
+    truncate(source)
+    refused(source, ValueError, r"X\.npy' is no whole \.npy file")
+    for name in ("bad.csv", "bad.parquet", "bad.arrow"):
+        (tmp_path / name).write_text("")
+        refused(tmp_path / name, ValueError, f"{name}' cannot be read")
+    (tmp_path / "bare.csv").write_text("1,2,3,4\n5,6,7,8\n")
+    refused(tmp_path / "bare.csv", ValueError, "first line .* names of the columns")
+    assert not features.exists()
+
+
+def test_other_wrong_arguments(job):
+    model, source, features = job
+    with pytest.raises(ValueError, match=r"format must be one of 'npy'.*got 'zip'"):
+        extract_features(model, source, features, format="zip")
+    for wrong in (0, 1.5, "many"):
+        with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+            extract_features(model, source, features, batch_size=wrong)
+    with pytest.raises(ValueError, match="must be new, empty, or an output begun"):
+        extract_features(model, source, features.parent)
+    with pytest.raises(FileNotFoundError, match=r"has no _manifest\.json"):
+        verify_features(features.parent)
+
+
+def test_without_pyarrow(job, monkeypatch):
+    model, source, features = job
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'skdisentangle\[parquet\]'"):
+        extract_features(model, source, features, format="csv")
+    assert extract_features(model, source, features)["complete"]
