@@ -46,7 +46,6 @@ from .fitting.path import choose_on_held_back_rows
 from .fitting.steps import EPS, Bilevel, TrainingOptions, TrainingState
 from .fitting.training import History, threads, train, train_pass
 from .heads import SparseTaskHead
-from .inspection._notebook import task_table
 from .rows.array_api import follows_input
 from .rows.batches import LabelRows, Rows
 from .rows.blocks import LazyRows, lazy_if_large
@@ -504,12 +503,16 @@ class SparseSharedDisentangler(
         return tags
 
     def _repr_html_inner(self) -> str:
+        from .inspection._notebook import task_table
+
         html: str = super()._repr_html_inner()
         return html + task_table(self)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
         if "text/html" in bundle:
+            from .inspection._notebook import task_table
+
             bundle["text/html"] += task_table(self)
         return bundle
 

@@ -22,7 +22,7 @@ from .solvers.supports import average_over_supports, head_prior
 from .tasks.labels import Labels, pandas_index
 from .tasks.losses import task_scores
 from .tasks.task_set import TASK_TYPES, Task, TaskSet
-from .validation import row_weights, thread_count
+from .validation import is_disentangler, row_weights, thread_count
 
 __all__ = ["SparseTaskHead"]
 
@@ -324,7 +324,7 @@ def _unfrozen(disentangler: Any) -> Any:
     """The disentangler in a FrozenEstimator, or itself; TypeError if it is none."""
     if isinstance(disentangler, FrozenEstimator):
         disentangler = disentangler.estimator
-    if not hasattr(disentangler, "fit_task"):  # which only a disentangler has
+    if not is_disentangler(disentangler):
         raise TypeError(
             "disentangler must be a SparseSharedDisentangler, or a FrozenEstimator of one; "
             f"got {type(disentangler).__name__}."

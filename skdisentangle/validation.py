@@ -19,6 +19,7 @@ from .tasks.task_set import TaskSet, said_of_tasks
 MAX_THREADS = 1024
 
 __all__ = [
+    "is_disentangler",
     "layer_sizes",
     "learned_task_weights",
     "row_weights",
@@ -27,6 +28,11 @@ __all__ = [
     "thread_count",
     "torch_device",
 ]
+
+
+def is_disentangler(estimator: Any) -> bool:
+    """Whether this is a disentangler, of which modules below its own must not import it."""
+    return hasattr(estimator, "fit_task")
 
 
 def torch_device(name: str | torch.device) -> torch.device:

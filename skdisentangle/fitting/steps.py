@@ -2,9 +2,9 @@
 
 Each step takes a batch, standardises the raw components over it, moves the heads by one or
 two proximal gradient steps (:mod:`skdisentangle.solvers.proximal`) and then the body by one
-Adam step. As the heads, which go on from those of the last batch, nearly minimise the inner objective
-on the same rows, the envelope theorem makes the gradient in the body the plain partial
-derivative at those heads.
+Adam step. As the heads, which go on from those of the last batch, nearly minimise the inner
+objective on the same rows, the envelope theorem makes the gradient in the body the plain
+partial derivative at those heads.
 
 So it is with the alternating solver. The bilevel one splits the batch, once it is
 standardised: the heads move on the first part, the *support*, and the body follows the

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ..disentangler import SparseSharedDisentangler
 from ..tasks.task_set import Task
+from ..validation import is_disentangler
+
+if TYPE_CHECKING:
+    from ..disentangler import SparseSharedDisentangler
 
 __all__ = [
     "active_codes",
@@ -52,12 +55,12 @@ def fitted_parts(estimator: Any) -> tuple[SparseSharedDisentangler, Pipeline | N
         places = [
             place
             for place, (_, step) in enumerate(found.steps)
-            if isinstance(step, SparseSharedDisentangler)
+            if is_disentangler(step)
         ]
         if places:
             before = found[: places[-1]] if places[-1] > 0 else None
             found = found[places[-1]]
-    if not isinstance(found, SparseSharedDisentangler):
+    if not is_disentangler(found):
         raise TypeError(
             "estimator must be a fitted SparseSharedDisentangler, or a pipeline with "
             f"one; got {type(estimator).__name__}."

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -44,12 +44,14 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_scalar
 
 from .._random import RandomState, check_rng, draw_seed
-from ..disentangler import SparseSharedDisentangler
 from ..fitting.path import can_learn
 from ..rows.array_api import in_numpy, numpy_array
 from ..tasks.labels import Labels
 from ._fitted import active_codes, fitted_parts, held_zeros, task_sizes
 from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
+
+if TYPE_CHECKING:
+    from ..disentangler import SparseSharedDisentangler
 
 __all__ = [
     "IdentifiabilityDisplay",

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -32,9 +32,11 @@ from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from .._random import RandomState, generator
-from ..disentangler import SparseSharedDisentangler
 from ._fitted import active_codes, column_names, fitted_parts
 from ._plots import STRENGTH, label_ticks, mosaic, new_axes, write_signs
+
+if TYPE_CHECKING:
+    from ..disentangler import SparseSharedDisentangler
 
 __all__ = ["InputEffectDisplay", "InputEffects", "input_effects"]
 
