@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal, Self, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
@@ -61,9 +60,10 @@ from .rows.inputs import (
     unscaled,
 )
 from .solvers.penalties import PENALTIES, output_weights, usage
+from .tasks.blocks import task_scores, tasks_to_outputs
 from .tasks.labels import Labels, pandas_index
-from .tasks.losses import task_scores, tasks_to_outputs
 from .tasks.task_set import TaskSet
+from .tasks.types import TYPES
 from .validation import (
     layer_sizes,
     learned_task_weights,
@@ -95,9 +95,9 @@ WARN_LEVEL = 6
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
     """Whether ``predict_proba`` is there: some task must have classes."""
     task_set = getattr(estimator, "_task_set", None)
-    if task_set is None or any(task.type != "regression" for task in task_set.tasks):
+    if task_set is None or any(TYPES[t.type].has_classes for t in task_set.tasks):
         return True
-    raise AttributeError("predict_proba is not available for a regression task.")
+    raise AttributeError("predict_proba is not available: no task has classes.")
 
 
 def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
@@ -981,15 +981,11 @@ class SparseSharedDisentangler(
         scores = self._scores(X)
         columns = []
         for task in self.tasks_:
-            part = scores[:, task.outputs]
             if task.left_out is not None:
                 columns.append(task.constant_prediction(len(scores)))
-            elif task.classes is None:
-                columns.append(part[:, 0])
-            elif task.type == "binary":
-                columns.append(task.classes[(part[:, 0] > 0).astype(np.intp)])
             else:
-                columns.append(task.classes[part.argmax(1)])
+                part = scores[:, task.outputs]
+                columns.append(TYPES[task.type].predict(task, part))
         return self._task_set.decode(columns, pandas_index(X))
 
     @property
@@ -1018,13 +1014,8 @@ class SparseSharedDisentangler(
         out: list[NDArray[Any] | None] = []
         for task in self.tasks_:
             part = scores[:, task.outputs]
-            if task.classes is None or task.left_out is not None:
-                out.append(None)
-            elif task.type == "binary":
-                positive = expit(part[:, 0])
-                out.append(np.column_stack([1 - positive, positive]))
-            else:
-                out.append(softmax(part, axis=1))
+            known = task.left_out is None
+            out.append(TYPES[task.type].predict_proba(task, part) if known else None)
         return self._one_or_all(out)
 
     def _one_or_all(self, values: list[Any]) -> Any:

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags, RegressorTags
@@ -19,9 +18,11 @@ from .files.persistence import FileMixin
 from .fitting.training import threads
 from .rows.array_api import follows_input, in_numpy
 from .solvers.supports import average_over_supports, head_prior
+from .tasks import Task
+from .tasks.blocks import task_scores
 from .tasks.labels import Labels, pandas_index
-from .tasks.losses import task_scores
-from .tasks.task_set import TASK_TYPES, Task, TaskSet
+from .tasks.task_set import TaskSet
+from .tasks.types import TYPES, check_type
 from .validation import is_disentangler, row_weights, thread_count
 
 __all__ = ["SparseTaskHead"]
@@ -32,8 +33,9 @@ MIN_INCLUSION = 0.1
 
 def _has_classes(head: SparseTaskHead) -> bool:
     """Whether ``predict_proba`` is there: the task must have classes."""
-    if head._type() == "regression":
-        raise AttributeError("predict_proba is not available for a regression task.")
+    kind = head._type()
+    if kind is not None and not TYPES[kind].has_classes:
+        raise AttributeError(f"predict_proba is not available for a {kind} task.")
     return True
 
 
@@ -104,14 +106,13 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        if self._type() == "regression":
+        kind = TYPES.get(self._type() or "")
+        if kind is not None and kind.has_classes:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_class=kind.most_classes is None)
+        elif kind is not None:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
-        elif self._type() is not None:
-            tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(
-                multi_class=self._type() == "multiclass"
-            )
         tags.input_tags = self.disentangler.__sklearn_tags__().input_tags
         return tags
 
@@ -149,11 +150,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             If X, y or weights are not as described, ``y`` has fewer than two classes or
             values, or ``task_type`` does not fit its labels.
         """
-        if self.task_type is not None and self.task_type not in TASK_TYPES:
-            raise ValueError(
-                f"task_type must be one of {', '.join(map(repr, TASK_TYPES))}, or None "
-                f"to infer it; got {self.task_type!r}."
-            )
+        check_type(self.task_type, "task_type")
         fitted = _unfrozen(self.disentangler)
         try:
             check_is_fitted(fitted)
@@ -255,13 +252,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             if that is a data frame of pandas.
         """
         scores = self._scores(X)
-        classes = self.task_.classes
-        if classes is None:
-            labels = scores[:, 0]
-        elif self.task_.type == "binary":
-            labels = classes[(scores[:, 0] > 0).astype(np.intp)]
-        else:
-            labels = classes[scores.argmax(1)]
+        labels = TYPES[self.task_.type].predict(self.task_, scores)
         return self._task_set.decode([labels], pandas_index(X))
 
     @available_if(_has_classes)
@@ -277,11 +268,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        scores = self._scores(X)
-        if self.task_.type == "binary":
-            positive = expit(scores[:, 0])
-            return np.column_stack([1 - positive, positive])
-        return np.asarray(softmax(scores, axis=1))
+        chances = TYPES[self.task_.type].predict_proba(self.task_, self._scores(X))
+        return np.asarray(chances)
 
     @follows_input
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 
 TYPES = {
     "regression": Block("regression", slice(0, 1), slice(0, 1)),

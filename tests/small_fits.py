@@ -7,7 +7,7 @@ import torch
 from skdisentangle.fitting.steps import TrainingOptions, TrainingState
 from skdisentangle.fitting.training import train
 from skdisentangle.rows.batches import LabelTensors
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 
 BLOCKS = (
     Block("regression", slice(0, 2), slice(0, 2)),

@@ -19,13 +19,8 @@ __all__ = ["expand_factors", "tasks_from_classes", "tasks_from_factors"]
 FloatArray = NDArray[np.float64]
 TaskTypes = str | Sequence[str] | Mapping[str, float]
 
-TASK_TYPES = ("regression", "binary", "multiclass")
-
 #: Shares of ``task_types="mixed"``.
 MIXED = {"binary": 0.5, "regression": 0.5}
-
-#: Binary labels of ``link="logistic"``: log-odds a standard deviation of the value.
-LOG_ODDS = 4.0
 
 #: A range below this share of the largest magnitude is rounding.
 CONSTANT = 1e-10
@@ -240,12 +235,15 @@ def _type_of_each(
 ) -> list[str]:
     if isinstance(task_types, str) and task_types == "mixed":
         task_types = MIXED
+    from ..tasks.types import TYPES  # which loads torch
+
     names = [task_types] if isinstance(task_types, str) else task_types
+    known = tuple(TYPES)
     if not isinstance(names, Iterable):
-        raise TypeError(f"task_types must be among {TASK_TYPES}; got {task_types!r}.")
-    unknown = [name for name in names if name not in TASK_TYPES]
+        raise TypeError(f"task_types must be among {known}; got {task_types!r}.")
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"task_types must be among {TASK_TYPES}; got {unknown}.")
+        raise ValueError(f"task_types must be among {known}; got {unknown}.")
     if isinstance(task_types, str):
         return [task_types] * n_tasks
     if not isinstance(task_types, Mapping):
@@ -288,17 +286,6 @@ def _support_bounds(support_size: Any, n_factors: int) -> tuple[int, int]:
     return low, high
 
 
-def _disturb(
-    rng: np.random.Generator, labels: FloatArray, kind: str, flip_y: float
-) -> None:
-    """Flip or swap a share of the labels of a task, in place."""
-    rows = np.flatnonzero(rng.random(len(labels)) < flip_y)
-    if kind == "binary":
-        labels[rows] = 1 - labels[rows]
-    else:
-        labels[rows] = labels[rng.permutation(rows)]
-
-
 def draw_tasks(
     rng: np.random.Generator,
     factors: FloatArray,
@@ -315,6 +302,8 @@ def draw_tasks(
     missing: float,
 ) -> Bunch:
     """Tasks on checked factors; see :func:`tasks_from_factors`."""
+    from ..tasks.types import TYPES  # which loads torch
+
     n_samples, n_factors = factors.shape
     check_size("n_tasks", n_tasks)
     check_size("n_classes", n_classes, 2)
@@ -325,12 +314,6 @@ def draw_tasks(
         raise ValueError(f"link must be 'threshold' or 'logistic'; got {link!r}.")
     low, high = _support_bounds(support_size, n_factors)
     types = _type_of_each(rng, task_types, n_tasks)
-    if "multiclass" in types and n_classes > n_samples:
-        raise ValueError(
-            f"n_classes must be at most {n_samples}, the number of rows; got "
-            f"{n_classes}."
-        )
-    levels = np.arange(1, n_classes) / n_classes
     Y = np.empty((n_samples, n_tasks))
     supports = np.zeros((n_tasks, n_factors), dtype=bool)
     for task, kind in enumerate(types):
@@ -350,20 +333,12 @@ def draw_tasks(
         ]
         value = _standardised(np.column_stack(effects) @ weights)
         shift = CUT_SPREAD * rng.normal()
-        if kind == "binary" and link == "logistic":
-            odds = LOG_ODDS * (value - shift)
-            Y[:, task] = rng.random(n_samples) < 1 / (1 + np.exp(-odds))
-        else:
-            value = value + noise * rng.normal(size=n_samples)
-            if kind == "regression":
-                Y[:, task] = value
-            elif kind == "binary":
-                Y[:, task] = value > shift
-            else:
-                cut = np.searchsorted(np.quantile(value, levels), value)
-                Y[:, task] = np.unique(cut, return_inverse=True)[1]
+        Y[:, task] = TYPES[kind].draw(
+            rng, value, shift=shift, noise=noise, n_classes=n_classes, link=link
+        )
         if flip_y > 0:
-            _disturb(rng, Y[:, task], kind, flip_y)
+            wrong = np.flatnonzero(rng.random(n_samples) < flip_y)
+            TYPES[kind].disturb(rng, Y[:, task], wrong)
     if missing > 0:
         Y[rng.random(Y.shape) < missing] = np.nan
     return Bunch(Y=Y, supports=supports, task_types=types)

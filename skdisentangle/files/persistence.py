@@ -30,7 +30,7 @@ from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
 from ..fitting.steps import TrainingState
 from ..rows.array_api import in_numpy
 from ..rows.inputs import InputMoments
-from ..tasks.task_set import TASK_TYPES
+from ..tasks.types import TYPES
 from ..validation import layer_sizes, torch_device
 from .file_format import (
     FORMAT,
@@ -499,7 +499,7 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
     if _is_head(type(fitted)):
         raise ValueError("the head should be on a disentangler, not on another head.")
     task_type = found.part("parameters").document.get("task_type")
-    if task_type not in (None, *TASK_TYPES):
+    if task_type not in (None, *TYPES):
         raise ValueError(f"'task_type' should not be {task_type!r:.50}.")
     task_set = restored_tasks(found.part("tasks"))
     if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:

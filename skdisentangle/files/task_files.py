@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.labels import ORDERED_CATEGORIES, Labels
-from ..tasks.task_set import TASK_TYPES, Task, TaskSet
+from ..tasks.task import Task
+from ..tasks.task_set import TaskSet
+from ..tasks.types import TYPES
 from .file_format import Content, is_list_of, numpy_dtype, numpy_name, plain, restored
 
 __all__ = ["plain_tasks", "restored_tasks"]
@@ -86,17 +88,12 @@ def restored_tasks(found: Content) -> TaskSet:
         left_out = column.document.get("left_out")
         if left_out is not None:
             left_out = column.get("left_out", str)
-        n_classes = 0 if classes is None else len(classes)
-        fits = {
-            "regression": classes is None,
-            "binary": classes is not None and (left_out or n_classes == 2),
-            "multiclass": classes is not None and (left_out or n_classes > 1),
-        }
         name = column.get("name", str)
-        if not fits.get(kind):
+        if kind not in TYPES or not TYPES[kind].fits(classes, left_out):
+            n_classes = 0 if classes is None else len(classes)
             raise ValueError(
                 f"task {name!r:.50} cannot be of type {kind!r:.50}, with {n_classes} "
-                f"classes; types are {', '.join(map(repr, TASK_TYPES))}."
+                f"classes; types are {', '.join(map(repr, TYPES))}."
             )
         tasks.append(
             Task(
@@ -104,7 +101,6 @@ def restored_tasks(found: Content) -> TaskSet:
                 index,
                 kind,
                 classes,
-                slice(0, 0),
                 mean=column.get("mean", float),
                 scale=column.get("scale", float),
                 left_out=left_out,

@@ -27,7 +27,7 @@ from ..solvers.basis import (
 from ..solvers.exact_heads import pulls_at_zeros, solve_penalized_heads
 from ..solvers.penalties import few_labels_factor, output_weights, ridge_weights
 from ..solvers.proximal import augment, standard_errors, sum_tensors
-from ..tasks.losses import task_scores, tasks_to_outputs
+from ..tasks.blocks import task_scores, tasks_to_outputs
 from .regularisation import MAX_ROWS, choose_input_noise
 from .steps import EPS, TrainingOptions, TrainingState
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from ..solvers.conjugate import conjugate_gradients
-from ..tasks.losses import Block, hessian_product, residual
+from ..tasks.blocks import Block, hessian_product, residual
 
 __all__ = ["implicit_gradient"]
 

@@ -26,16 +26,16 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from .._random import check_rng, draw_seed
 from ..rows.array_api import numpy_array
 from ..rows.inputs import label_weights
+from ..tasks.blocks import Block
 from ..tasks.labels import Labels
-from ..tasks.losses import Block
 from ..tasks.task_set import TaskSet
 from ..validation import learned_task_weights, split_rows
 
@@ -78,28 +78,25 @@ def squared_errors(
     ----------
     scores : ndarray of shape (n_rows, n_outputs)
     targets : ndarray of shape (n_rows, n_tasks)
-        See :mod:`skdisentangle.tasks.losses`.
+        See :mod:`skdisentangle.tasks.blocks`.
     blocks : sequence of Block
 
     Returns
     -------
     ndarray of shape (n_rows, n_tasks)
-        Of a regression task, for its standardised target; else half the Brier score,
+        Of a regression task, for its standardised target; of classes half the Brier score,
         ``sum_c (p_c - [class is c])^2 / 2`` (Brier, "Verification of forecasts expressed
         in terms of probability", Monthly Weather Review 78, 1950).
     """
-    errors = np.empty(targets.shape)
-    for block in blocks:
-        truth, score = targets[:, block.tasks], scores[:, block.outputs]
-        if block.type == "regression":
-            error = (score - truth) ** 2 / 2
-        elif block.type == "binary":
-            error = (expit(score) - truth) ** 2
-        else:
-            proba = softmax(score.reshape(*truth.shape, block.n_classes), axis=2)
-            is_class = np.arange(block.n_classes) == truth[:, :, np.newaxis]
-            error = ((proba - is_class) ** 2).sum(2) / 2
-        errors[:, block.tasks] = error
+    scored = torch.from_numpy(scores)
+    truth = torch.from_numpy(targets).to(scored)
+    parts = [
+        block.kind.squared_error(
+            scored[:, block.outputs], truth[:, block.tasks], block.n_classes
+        )
+        for block in blocks
+    ]
+    errors: FloatArray = torch.cat(parts, dim=1).double().numpy()
     return errors
 
 

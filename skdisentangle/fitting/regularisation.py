@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..rows.batches import LabelTensors
-from ..tasks.losses import Block
+from ..tasks.blocks import Block
 
 __all__ = ["InputNoise", "choose_input_noise"]
 
@@ -167,7 +167,10 @@ def _cross_validation(
         values = values.double()
         return (values - share @ values).mul_(root)
 
-    indicators = [_indicators(targets[:, task], block) for block, task in tasks]
+    indicators = [
+        block.kind.statistic(targets[:, [task]], block.n_classes).double()
+        for block, task in tasks
+    ]
     y = torch.cat([centred(columns) for columns in indicators], 1)
     say = torch.cat([y.new_full((c.shape[1],), 1 / c.shape[1]) for c in indicators])
     total = y.square().sum(0)
@@ -194,11 +197,3 @@ def _cross_validation(
     freedom = (((1 - lost).sum(1) + 1) / n_different).clamp_max(1 - 1e-9)
     mean_square: Tensor = error / (1 - freedom).square()
     return mean_square
-
-
-def _indicators(target: Tensor, block: Block) -> Tensor:
-    """Columns to regress on: the target, or whether the class is so."""
-    if block.type != "multiclass":
-        return target.unsqueeze(1)
-    classes = torch.arange(block.n_classes, device=target.device)
-    return (target.unsqueeze(1) == classes).double()

@@ -31,8 +31,7 @@ from torch.optim.adam import adam
 from ..distributed import ALONE, Part, Ranks
 from ..rows.batches import LabelTensors
 from ..solvers.proximal import augment, curvature, largest_eigenvalue, proximal_steps
-from ..tasks.losses import (
-    LOSSES,
+from ..tasks.blocks import (
     Block,
     block_residual,
     block_scores,
@@ -122,7 +121,7 @@ class TrainingOptions:
         """Bound on the curvature of each loss in its scores, shape (n_outputs, 1)."""
         found = torch.empty_like(self.spread).unsqueeze(1)
         for block in self.blocks:
-            found[block.outputs] = LOSSES[block.type].curvature
+            found[block.outputs] = block.kind.curvature
         return found
 
 
@@ -205,7 +204,7 @@ class TrainingState:
         """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
         n_components = theta.shape[1] - 1
         n_regression = sum(
-            block.n_tasks for block in options.blocks if block.type == "regression"
+            block.n_tasks for block in options.blocks if block.kind.quadratic
         )
         optimizer = torch.optim.Adam(
             [p for p in body.parameters() if p.requires_grad],

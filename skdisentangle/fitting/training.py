@@ -36,7 +36,7 @@ from ..rows.batches import (
 )
 from ..solvers.penalties import output_weights, penalty_weights
 from ..solvers.proximal import pad_weights, sum_tensors
-from ..tasks.losses import LOSSES, Block, block_scores, split_heads, split_labels
+from ..tasks.blocks import Block, block_scores, split_heads, split_labels
 from .all_rows import (
     change_basis,
     check_finite,
@@ -151,7 +151,7 @@ def _summed_loss(
         blocks, split_heads(state.theta, blocks), known, strict=True
     ):
         scores = block_scores(own, codes, block)
-        values = LOSSES[block.type].value(scores, truth, block.n_classes)
+        values = block.kind.value(scores, truth, block.n_classes)
         parts.append((values if weight is None else values.mul_(weight)).sum())
     return sum_tensors(parts)
 

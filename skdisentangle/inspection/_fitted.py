@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ..tasks.task_set import Task
+from ..tasks import Task
 from ..validation import is_disentangler
 
 if TYPE_CHECKING:

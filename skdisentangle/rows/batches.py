@@ -88,7 +88,7 @@ class LabelTensors:
     Attributes
     ----------
     targets : Tensor of shape (n_rows, n_tasks)
-        See :mod:`skdisentangle.tasks.losses`.
+        See :mod:`skdisentangle.tasks.blocks`.
     weights : Tensor of shape (n_rows, n_tasks) or None
         Weight of each label, zero where there is none; of mean one. None for ones.
     row_weights : Tensor of shape (n_rows,) or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +55,6 @@ GPU_SHARE = 1 / 3
 #: Variance, the square of the smallest number of single precision, from which on a column
 #: is no constant.
 LEAST_VARIANCE = float(np.finfo(np.float32).tiny) ** 2
-
-#: A class rarer than this allows (about 1 in 100) is penalised as if it were not.
-MIN_SPREAD = 0.1
 
 
 class InputMoments:
@@ -187,13 +185,8 @@ class EncodedLabels:
 
     def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
         """See :func:`output_spread`."""
-        return output_spread(
-            self.targets,
-            self.weights,
-            task_set.n_classes(),
-            task_set.multiclass(),
-            ranks,
-        )
+        every = range(self.targets.shape[1])
+        return output_spread(task_set, every, self.targets, self.weights, ranks)
 
 
 @dataclass(frozen=True)
@@ -226,7 +219,7 @@ class CompactLabels:
         balanced: bool,
     ) -> CompactLabels:
         """Encode labels one task at a time."""
-        n_classes, multiclass = task_set.n_classes(), task_set.multiclass()
+        n_classes = task_set.n_classes()
         n_tasks, n_rows = len(n_classes), labels.n_rows
         width = int(n_classes.max()) if balanced else 1
         values = np.empty((n_rows, n_tasks), dtype=np.float32)
@@ -251,9 +244,7 @@ class CompactLabels:
                 factors[task, kind] = weights[there, 0] / each
                 if n_classes[task] == 0:
                     factors[task] = factors[task, 0]
-            spreads.append(
-                output_spread(target, weights, n_classes[this], multiclass[this])
-            )
+            spreads.append(output_spread(task_set, [task], target, weights))
             values[:, task] = np.where(labelled, target, np.nan)[:, 0]
         return cls(
             values,
@@ -484,45 +475,38 @@ def label_weights(
 
 
 def output_spread(
+    task_set: TaskSet,
+    tasks: Sequence[int] | range,
     targets: NDArray[np.float64],
     weights: NDArray[np.float64] | None,
-    n_classes: NDArray[np.intp],
-    multiclass: NDArray[np.bool_],
     ranks: Ranks = ALONE,
 ) -> NDArray[np.float64]:
-    """Standard deviation of what each output predicts.
+    """Standard deviation of what each output predicts, as the types of tasks have it.
 
     Parameters
     ----------
-    targets : ndarray of shape (n_rows, n_tasks)
-        Standardised values, or class indices.
-    weights : ndarray of shape (n_rows, n_tasks) or None
-        Of mean one over the rows.
-    n_classes : ndarray of shape (n_tasks,)
-        Zero stands for a regression task.
-    multiclass : ndarray of bool, shape (n_tasks,)
-        Whether the task has an output for each class.
+    task_set : TaskSet
+    tasks : sequence of int
+        Which learned tasks are meant.
+    targets, weights : ndarray of shape (n_rows, len(tasks))
+        Theirs; weights are of mean one over the rows, None for ones.
     ranks : Ranks, optional
         Processes that have the other rows.
 
     Returns
     -------
     ndarray of shape (n_outputs,)
-        1 for a regression task, ``sqrt(p (1 - p))`` for a class of frequency p, but at
-        least ``MIN_SPREAD``.
     """
-    parts = []
-    for task, count in enumerate(n_classes):
-        if count == 0:
-            parts.append(np.ones(1))
-            continue
-        weight = None if weights is None else weights[:, task]
-        index = targets[:, task].astype(np.intp)
-        total = ranks.sum(np.bincount(index, weight, minlength=count))
-        # A class task without a label yet, in a first batch: as if all were as frequent.
-        frequency = total / total.sum() if total.any() else np.full(count, 1 / count)
-        spread = np.sqrt(frequency * (1 - frequency)).clip(MIN_SPREAD)
-        parts.append(spread if multiclass[task] else spread[1:])
+    n_classes = task_set.n_classes()
+    parts = [
+        task_set.kind(number).spread(
+            targets[:, column],
+            None if weights is None else weights[:, column],
+            int(n_classes[number]),
+            ranks,
+        )
+        for column, number in enumerate(tasks)
+    ]
     return np.concatenate(parts)
 
 

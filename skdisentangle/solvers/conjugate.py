@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..tasks.losses import Block, outputs_to_tasks, tasks_to_outputs
+from ..tasks.blocks import Block, outputs_to_tasks, tasks_to_outputs
 
 __all__ = ["conjugate_gradients"]
 

@@ -15,14 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..distributed import ALONE, Part, Ranks
-from ..tasks.losses import (
+from ..tasks.blocks import (
     Block,
     block_residual,
     block_scores,
     hessian_product,
     largest_of_tasks,
     outputs_to_tasks,
-    second_derivatives,
     split_heads,
     split_labels,
     tasks_to_outputs,
@@ -108,10 +107,10 @@ def _bound_and_slopes(
             sums_of_slopes(own, truth, weight, blocks)(theta)
             for own, truth, weight, _ in parts()
         )
-    # Of squared losses only sums over rows are needed; regression tasks come first.
+    # Of squared losses only sums over rows are needed; these tasks come first.
     gram = sum_tensors(own.T @ own for own, *_ in parts())
-    n_squared = sum(b.n_tasks for b in blocks if b.type == "regression")
-    others = [block for block in blocks if block.type != "regression"]
+    n_squared = sum(block.n_tasks for block in blocks if block.kind.quadratic)
+    others = [block for block in blocks if not block.kind.quadratic]
     product = sum_tensors(truth[:, :n_squared].T @ own for own, truth, *_ in parts())
 
     def slopes(theta: Tensor) -> Tensor:
@@ -292,7 +291,7 @@ def solve_heads(
     ----------
     codes : Tensor of shape (n_rows, n_components)
     targets : Tensor (or Sliceable) of shape (n_rows, n_tasks)
-        See :mod:`skdisentangle.tasks.losses`.
+        See :mod:`skdisentangle.tasks.blocks`.
     weights : Tensor (or Sliceable) of shape (n_rows, n_tasks) or None
         Weight of each row for each task, zero where it is not labelled. Of mean one
         over the rows, they make the loss a weighted mean. None weighs all by one.
@@ -467,7 +466,8 @@ def pulls_at_zeros(
             split_heads(theta, blocks), blocks, labels, strict=True
         ):
             score = block_scores(head, own, block)
-            bends.append(weighted(second_derivatives(score, block), share, block))
+            bend_of = block.kind.second_derivatives(score, block.n_classes)
+            bends.append(weighted(bend_of, share, block))
             errors.append(block_residual(score, known, share, block))
         error, squares = torch.cat(errors, dim=1), own.square()
         slope += error.T @ own

@@ -43,7 +43,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..tasks.losses import Block, tasks_to_outputs
+from ..tasks.blocks import Block, tasks_to_outputs
 
 __all__ = [
     "PENALTIES",
@@ -150,10 +150,11 @@ def few_labels_factor(n_labels: Tensor) -> Tensor:
 def ridge_weights(blocks: Sequence[Block], n_labels: Tensor) -> Tensor:
     """Ridge on the coefficients of each output, at the end of a fit.
 
-    That of ``LogisticRegression(C=10)`` for classes, ``1 / (10 n_labels)``; none for
-    regression tasks. The penalty does not touch what is large. So where all rows of a fit
-    are told apart, logits have no optimum, and probabilities of other rows get the surer,
-    and the more often wrong, the longer it is looked for.
+    That of ``LogisticRegression(C=10)`` for classes, ``1 / (10 n_labels)``; none where scores
+    cannot grow without bound, as for regression tasks. The penalty does not touch what is
+    large. So where all rows of a fit are told apart, logits have no optimum, and
+    probabilities of other rows get the surer, and the more often wrong, the longer it is
+    looked for.
 
     Parameters
     ----------
@@ -166,7 +167,7 @@ def ridge_weights(blocks: Sequence[Block], n_labels: Tensor) -> Tensor:
     """
     ridge = torch.zeros_like(n_labels)
     for block in blocks:
-        if block.type != "regression":
+        if block.kind.separable:
             ridge[block.tasks] = 1 / (RIDGE_C * n_labels[block.tasks])
     return tasks_to_outputs(ridge, blocks)
 

@@ -28,18 +28,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..distributed import ALONE, Part
-from ..tasks.losses import (
-    LOSSES,
+from ..tasks.blocks import (
     Block,
     block_residual,
     block_scores,
-    class_chances,
-    class_indicators,
     loss_values,
     outputs_to_tasks,
     split_heads,
     split_labels,
     tasks_to_outputs,
+    weighted,
 )
 from .penalties import soft_threshold
 
@@ -139,8 +137,8 @@ def curvature(
         most = ranks.largest(ratio.amax(0) if len(ratio) else ratio.sum(0))
         bound = tasks_to_outputs(torch.minimum(most * largest, each), blocks)
     for block in blocks:
-        if LOSSES[block.type].curvature != 1:
-            bound[block.outputs].mul_(LOSSES[block.type].curvature)
+        if block.kind.curvature != 1:
+            bound[block.outputs].mul_(block.kind.curvature)
     return bound.clamp_min_(tiny).unsqueeze(1)
 
 
@@ -172,14 +170,14 @@ def sums_of_slopes(
 ) -> Callable[[Tensor], Tensor]:
     """Gradient of each task's summed loss, as a function of the heads.
 
-    What classes have to do with it is summed over the rows once. With ``gram``, which is
-    ``codes.T @ codes`` of all rows, nothing of a squared loss on complete labels needs
-    the rows.
+    What targets of several outputs have to do with it is summed over the rows once. With
+    ``gram``, which is ``codes.T @ codes`` of all rows, nothing of a squared loss on complete
+    labels needs the rows.
     """
     ranks = ALONE if part is None else part.ranks
     labels = split_labels(targets, weights, blocks)
     by_gram = [
-        gram is not None and weights is None and block.type == "regression"
+        gram is not None and weights is None and block.kind.quadratic
         for block in blocks
     ]
     known: list[Tensor | None] = []
@@ -189,7 +187,8 @@ def sums_of_slopes(
             told = ranks.sum(truth.T @ codes)
         elif block.n_classes > 1:
             # Of these rows only: it is summed over ranks with what it is taken from.
-            told = class_indicators(truth, weight, block).T @ codes
+            stated = block.kind.statistic(truth, block.n_classes)
+            told = weighted(stated, weight, block).T @ codes
         known.append(told)
 
     def slopes(theta: Tensor) -> Tensor:
@@ -204,8 +203,9 @@ def sums_of_slopes(
             if told is None:
                 parts.append(block_residual(scores, truth, weight, block).T @ codes)
             else:
-                chances = class_chances(scores, weight, block)
-                parts.append(torch.addmm(told, chances.T, codes, beta=-1))
+                expected = block.kind.mean(scores, block.n_classes)
+                expected = weighted(expected, weight, block)
+                parts.append(torch.addmm(told, expected.T, codes, beta=-1))
             of_rows.append(parts[-1])
         ranks.sum_each(of_rows)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -325,12 +325,13 @@ def standard_errors(
 ) -> Tensor:
     """Standard error of each output's coefficients, for white codes.
 
-    For a regression task the root of the residual variance over the number of labels. A
-    class is treated as the regression of its probability, whose error is translated to
-    logits by the ratio of the two standard deviations: with little signal that is the error
-    from the Fisher information, which vanishes where classes are told apart without error.
-    As scores that are fitted to few labels claim too much, the residual variance is no less
-    than that of the class times ``n_components / n_labels``.
+    For a regression task the root of the residual variance over the number of labels. Any
+    other output is treated as the regression of what it predicts (the probability of a
+    class), whose error is translated to scores by the ratio of the two standard deviations:
+    with little signal that is the error from the Fisher information, which vanishes where
+    classes are told apart without error. As scores that are fitted to few labels claim too
+    much, the residual variance is no less than that of the label times
+    ``n_components / n_labels``.
 
     Parameters
     ----------
@@ -356,18 +357,16 @@ def standard_errors(
             weight = weights[:, block.tasks].repeat_interleave(block.n_classes, dim=1)
         number = n_labels[block.tasks].repeat_interleave(block.n_classes)
         share = weight / weight.sum(0)
-        if block.type == "regression":
+        if block.kind.quadratic:
             lost = (score - targets[:, block.tasks]).square()
             parts.append(((share * lost).sum(0) / number).sqrt())
             continue
-        if block.type == "binary":
-            chance = score.sigmoid()
-        else:
-            chance = score.unflatten(1, (-1, block.n_classes)).softmax(2).flatten(1)
-        mean = (share * chance).sum(0)
-        explained = (share * (chance - mean).square()).sum(0)
-        left = (share * chance * (1 - chance)).sum(0)
-        left = left.maximum(mean * (1 - mean) * (n_components / number).clamp_max(1))
+        expected = block.kind.mean(score, block.n_classes)
+        mean = (share * expected).sum(0)
+        explained = (share * (expected - mean).square()).sum(0)
+        left = (share * block.kind.variance(expected)).sum(0)
+        least = block.kind.variance(mean) * (n_components / number).clamp_max(1)
+        left = left.maximum(least)
         spread = (share * (score - (share * score).sum(0)).square()).sum(0)
         ratio = spread / explained.clamp_min(tiny)
         parts.append((left / number * ratio).sqrt())

@@ -35,7 +35,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..tasks.losses import LOSSES
+from ..tasks.types import TYPES, TaskType
 
 __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
 
@@ -99,7 +99,7 @@ class _Data:
     codes: Tensor
     targets: Tensor
     weights: Tensor
-    type: str
+    kind: TaskType
     n_outputs: int
     scale: float
 
@@ -125,10 +125,11 @@ def average_over_supports(
     codes : Tensor of shape (n_rows, n_components)
         In double precision.
     targets : Tensor of shape (n_rows,)
-        See :mod:`skdisentangle.tasks.losses`.
+        See :mod:`skdisentangle.tasks.blocks`.
     weights : Tensor of shape (n_rows,)
         Positive, of mean one; a row of weight two counts as two.
-    task_type : {"regression", "binary", "multiclass"}
+    task_type : str
+        Name of the task type.
     n_outputs : int
         Number of classes of a multiclass task, else one.
     log_odds : Tensor of shape (n_components,)
@@ -141,7 +142,7 @@ def average_over_supports(
     SupportAverage
     """
     weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
-    data = _Data(codes, targets, weights, task_type, n_outputs, scale)
+    data = _Data(codes, targets, weights, TYPES[task_type], n_outputs, scale)
     fits = _search(data, log_odds)
     supports = sorted(fits, key=lambda support: (-fits[support][0], support))
     n_components = codes.shape[1]
@@ -218,13 +219,13 @@ def _evidence(data: _Data, supports: Tensor) -> tuple[Tensor, Tensor]:
         Posterior means, averaged over the noise levels or scales; the last is the
         intercept.
     """
-    if data.type == "regression":
+    if data.kind.quadratic:
         parts = [_regression(data, supports, noise) for noise in NOISE_LEVELS]
     else:
         parts = []
         start = None
         for scale in SCALES:
-            parts.append(_logistic(data, supports, scale * data.scale, start))
+            parts.append(_laplace(data, supports, scale * data.scale, start))
             start = parts[-1][1]
     values = torch.stack([value for value, _ in parts])
     thetas = torch.stack([theta for _, theta in parts])
@@ -265,12 +266,12 @@ def _regression(data: _Data, supports: Tensor, noise: float) -> tuple[Tensor, Te
     return log_evidence, torch.cat([coef, intercept], 1).unsqueeze(1)
 
 
-def _logistic(
+def _laplace(
     data: _Data, supports: Tensor, scale: float, start: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Laplace's approximation at the mode, found by damped Newton steps."""
     n_supports, size = supports.shape
-    n_outputs, loss = data.n_outputs, LOSSES[data.type]
+    n_outputs, kind = data.n_outputs, data.kind
     rows = F.pad(data.codes[:, supports].transpose(0, 1), (0, 1), value=1.0)
     precision = rows.new_full((size + 1,), scale**-2)
     precision[-1] = INTERCEPT_SCALE**-2
@@ -282,24 +283,26 @@ def _logistic(
         return logits.transpose(0, 1).reshape(len(data.codes), -1)
 
     def log_joint(theta: Tensor) -> Tensor:
-        values = loss.value(scores(theta), targets, n_outputs)
+        values = kind.value(scores(theta), targets, n_outputs)
         prior = (precision * theta.square()).sum((1, 2)) / 2
         return -(weights * values).sum(0) - prior
 
     def derivatives(theta: Tensor) -> tuple[Tensor, Tensor]:
-        residual = scores(theta)
-        loss.residual_(residual, targets, n_outputs)
+        at = scores(theta)
+        residual = at.clone()
+        kind.residual_(residual, targets, n_outputs)
         error = residual.unflatten(1, (n_supports, n_outputs)).permute(1, 0, 2)
-        truth = data.targets.unsqueeze(1)
-        if data.type == "multiclass":
-            truth = F.one_hot(data.targets.long(), n_outputs).to(truth)
-        chance = error + truth
         slope = (weights * error).transpose(1, 2) @ rows + precision * theta
         width = size + 1
         hessian = rows.new_empty(n_supports, n_outputs * width, n_outputs * width)
         for k in range(n_outputs):
+            unit = torch.zeros_like(at).unflatten(1, (n_supports, n_outputs))
+            unit[..., k] = 1.0
+            bent = unit.flatten(1)
+            kind.hessian_product_(bent, at, n_outputs)
+            column = bent.unflatten(1, (n_supports, n_outputs)).transpose(0, 1)
             for j in range(k + 1):
-                share = chance[..., k] * (float(k == j) - chance[..., j])
+                share = column[..., j]
                 weighted = rows * (share * data.weights).unsqueeze(2)
                 block = weighted.transpose(1, 2) @ rows
                 here, there = (slice(i * width, (i + 1) * width) for i in (k, j))
@@ -340,7 +343,7 @@ def head_prior(
     ----------
     heads : sequence of (str, Tensor of shape (n_outputs, n_components))
         Type and coefficients of each known task, for targets of variance one.
-    task_type : {"regression", "binary", "multiclass"}
+    task_type : str
         Of the new task.
 
     Returns
@@ -361,4 +364,4 @@ def head_prior(
     if len(values):
         return log_odds, float(values.square().mean().sqrt())
     size = max(1.0, float(count.sum()) / len(used))
-    return log_odds, (1.0 if task_type == "regression" else LOGIT_SCALE) / size**0.5
+    return log_odds, (1.0 if TYPES[task_type].quadratic else LOGIT_SCALE) / size**0.5

@@ -1,5 +1,5 @@
 """Tasks: labels as read, typed and encoded, and what each type of task is."""
 
-from .task_set import Task
+from .task import Task
 
 __all__ = ["Task"]

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 
 from ..distributed import Ranks
 
-__all__ = ["MAX_INFERRED_CLASSES", "Column", "Labels", "pandas_index"]
-
-#: Numeric labels with more distinct values than this are taken for measurements.
-MAX_INFERRED_CLASSES = 20
+__all__ = ["Column", "Labels", "pandas_index"]
 
 #: Categories of pandas, as it names their kinds, that are classes as they are: they have
 #: an order. Those that are numbers, strings or booleans are read as such labels are.
@@ -160,15 +157,6 @@ class Column:
         values = np.unique(np.concatenate([column.values for column in some]))
         categorical = any(column.categorical for column in some)
         return cls(name, values, categorical, None, argument)
-
-    def infer_type(self) -> str:
-        present = self.values[~self.missing]
-        if not self.categorical:
-            distinct = np.unique(present)
-            if len(distinct) > MAX_INFERRED_CLASSES or np.any(distinct % 1 != 0):
-                return "regression"
-            return "binary" if len(distinct) <= 2 else "multiclass"
-        return "binary" if len(np.unique(present)) <= 2 else "multiclass"
 
 
 @dataclass(frozen=True)

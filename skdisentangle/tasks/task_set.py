@@ -15,59 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..distributed import ALONE, Ranks
-from .labels import ARGUMENT, Column, Labels
-from .losses import Block
+from .blocks import Block
+from .labels import Column, Labels
+from .task import Task
+from .types import TYPES, TaskType, check_type, infer_type
 
-__all__ = ["TASK_TYPES", "Task", "TaskSet", "said_of_tasks"]
+__all__ = ["TaskSet", "said_of_tasks"]
 
 Said = TypeVar("Said")
-
-TASK_TYPES = ("regression", "binary", "multiclass")
-
-
-#: Regression labels beyond it are refused: what is predicted would leave the range.
-LARGEST_LABEL = 1e300
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task, as found in a column of ``Y_tasks``.
-
-    Attributes
-    ----------
-    name : str
-        The column's name, or ``"task0"``, ``"task1"``, ... if it has none.
-    index : int
-        The column's number.
-    type : {"regression", "binary", "multiclass"}
-    classes : ndarray of shape (n_classes,) or None
-        Sorted class labels, None for a regression task.
-    outputs : slice
-        The task's rows of ``coef_``; empty if the task was left out.
-    mean, scale : float
-        Mean and standard deviation of a regression target over its labelled rows.
-    left_out : str or None
-        Why the task could not be learned, None if it was.
-    """
-
-    name: str
-    index: int
-    type: str
-    classes: NDArray[Any] | None
-    outputs: slice
-    mean: float = 0.0
-    scale: float = 1.0
-    left_out: str | None = None
-
-    @property
-    def n_outputs(self) -> int:
-        return int(self.outputs.stop - self.outputs.start)
-
-    def constant_prediction(self, n_rows: int) -> NDArray[Any]:
-        """What is predicted for a task that was left out: its only value, or none."""
-        if self.classes is None or len(self.classes) == 0:
-            return np.full(n_rows, self.mean if self.classes is None else np.nan)
-        return np.repeat(self.classes[:1], n_rows)
 
 
 def said_of_tasks(
@@ -120,7 +75,6 @@ def _resolve_types(
 ) -> list[str | None]:
     """Type of each task as said by the user, None where it is to be inferred."""
     names = labels.names
-    allowed = f"one of {', '.join(map(repr, TASK_TYPES))}"
     if task_types is None or isinstance(task_types, str):
         types: list[str | None] = [task_types] * len(names)
     elif isinstance(task_types, Mapping):
@@ -133,63 +87,24 @@ def _resolve_types(
                 f"{len(types)}."
             )
     for name, kind in zip(names, types, strict=True):
-        if kind is not None and kind not in TASK_TYPES:
-            raise ValueError(
-                f"task_types: the type of task {name!r} must be {allowed}, or None to "
-                f"infer it; got {kind!r}."
-            )
+        check_type(kind, f"task_types: the type of task {name!r}")
     return types
 
 
-def _make_task(
+def _typed(
     column: Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
 ) -> Task:
     """Type a column and look at its labels; its outputs are numbered later."""
-    present = column.values[~column.missing]
-    if kind is None:
-        kind = column.infer_type()
-    none = slice(0, 0)
-    if kind == "regression":
-        if column.categorical and len(present):
-            raise ValueError(
-                f"task_types: task {column.name!r} cannot be 'regression', its labels "
-                f"are classes such as {present.tolist()[0]!r}."
-            )
-        if len(present) == 0:
-            return Task(
-                column.name, index, kind, None, none, np.nan, 1.0, "has no label"
-            )
-        values = present.astype(np.float64)
-        weight = row_weight[~column.missing]
-        # Scaled first, so that no square of a huge or tiny target leaves the range.
-        unit = float(np.abs(values).max()) or 1.0
-        if unit > LARGEST_LABEL:
-            raise ValueError(
-                f"{column.argument}: task {column.name!r} has labels too large to be "
-                f"predicted, of {unit:.3g}. Divide them by a number."
-            )
-        mean = float(np.average(values / unit, weights=weight)) * unit
-        spread = np.average(((values - mean) / unit) ** 2, weights=weight)
-        scale = float(np.sqrt(spread)) * unit
-        if scale <= 1e-12 * unit:
-            reason = "has one value only"
-            if np.ptp(values) > 0:
-                reason = "varies too little for its size"
-            return Task(column.name, index, kind, None, none, mean, 1.0, reason)
-        return Task(column.name, index, kind, None, none, mean, scale)
-    if not column.categorical and np.any(present % 1 != 0):
-        raise ValueError(
-            f"task_types: task {column.name!r} cannot be {kind!r}, it has labels that "
-            f"are not whole numbers, such as {present[present % 1 != 0][0].item()!r}."
-        )
-    classes = np.unique(present)
-    if kind == "binary" and len(classes) > 2:
-        raise ValueError(
-            f"task_types: task {column.name!r} cannot be 'binary', it has "
-            f"{len(classes)} classes."
-        )
-    lacks = {0: "has no label", 1: "has one class only"}.get(len(classes))
-    return Task(column.name, index, kind, classes, none, left_out=lacks)
+    found = infer_type(column) if kind is None else TYPES[kind]
+    return found.task(column, index, row_weight)
+
+
+def _declared(column: Column, index: int, kind: str | None, classes: Any) -> Task:
+    """The task of a column whose classes have been said."""
+    found = _declared_classes(classes)
+    all_of_them = Column(column.name, found, True, None)
+    stated = infer_type(all_of_them) if kind is None else TYPES[kind]
+    return stated.declared(column.name, index, found)
 
 
 def _declared_classes(classes: Any) -> NDArray[Any]:
@@ -204,7 +119,7 @@ def _rescaled(
     tasks: list[Task], labels: Labels, row_weight: NDArray[np.float64], ranks: Ranks
 ) -> list[Task]:
     """Regression tasks with the means and scales of the labels of all ranks."""
-    numbers = [t for t in tasks if t.type == "regression" and t.left_out is None]
+    numbers = [t for t in tasks if TYPES[t.type].scaled and t.left_out is None]
     there = [~labels.columns[task.index].missing for task in numbers]
     values = [
         labels.columns[task.index].values[here].astype(np.float64)
@@ -264,21 +179,20 @@ class TaskSet:
     def n_outputs(self) -> int:
         return len(self.output_order)
 
+    def kind(self, number: int) -> TaskType:
+        """Type of a learned task, by its number in the order of the solvers."""
+        return TYPES[self.tasks[self.learned[number]].type]
+
     def n_classes(self) -> NDArray[np.intp]:
         """Classes of each learned task, in the order of the solvers, or zero."""
         found = [self.tasks[index].classes for index in self.learned]
         return np.array([0 if c is None else len(c) for c in found], dtype=np.intp)
 
-    def multiclass(self) -> NDArray[np.bool_]:
-        """Whether each learned task has an output for each of its classes."""
-        return np.array([self.tasks[i].type == "multiclass" for i in self.learned])
-
     def output_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and scale of each row of ``coef_``; zero and one for classes."""
         mean, scale = np.zeros(self.n_outputs), np.ones(self.n_outputs)
         for task in self.tasks:
-            if task.classes is None:
-                mean[task.outputs], scale[task.outputs] = task.mean, task.scale
+            mean[task.outputs], scale[task.outputs] = task.mean, task.scale
         return mean, scale
 
     @classmethod
@@ -333,19 +247,9 @@ class TaskSet:
                 weight = sample_weight
                 if ranks.size > 1:
                     weight = np.ones(len(column.values))  # of no account
-                tasks.append(_make_task(column, j, types[j], weight))
+                tasks.append(_typed(column, j, types[j], weight))
             else:
-                found = _declared_classes(declared)
-                kind = types[j] or ("binary" if len(found) <= 2 else "multiclass")
-                if kind == "regression" or (kind == "binary" and len(found) > 2):
-                    raise ValueError(
-                        f"classes declares {len(found)} classes for task {column.name!r}, "
-                        f"which task_types says is {kind!r}."
-                    )
-                reason = "has one class only" if len(found) < 2 else None
-                tasks.append(
-                    Task(column.name, j, kind, found, slice(0, 0), left_out=reason)
-                )
+                tasks.append(_declared(column, j, types[j], declared))
         if ranks.size > 1:
             tasks = _rescaled(tasks, here, sample_weight, ranks)
         return cls.lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
@@ -372,15 +276,12 @@ class TaskSet:
         start = 0
         numbered = []
         for task in tasks:
-            width = 0
-            if task.left_out is None:
-                width = 1
-                if task.type == "multiclass" and task.classes is not None:
-                    width = len(task.classes)
+            width = 0 if task.left_out else TYPES[task.type].n_outputs(task)
             numbered.append(replace(task, outputs=slice(start, start + width)))
             start += width
         learned = [task for task in numbered if task.left_out is None]
-        learned.sort(key=lambda t: (TASK_TYPES.index(t.type), t.n_outputs, t.index))
+        order = list(TYPES)
+        learned.sort(key=lambda t: (order.index(t.type), t.n_outputs, t.index))
         blocks: list[Block] = []
         position = 0
         for number, task in enumerate(learned):
@@ -438,7 +339,7 @@ class TaskSet:
         Returns
         -------
         targets : ndarray of shape (n_samples, n_learned)
-            See :mod:`skdisentangle.tasks.losses`; zero where not labelled.
+            See :mod:`skdisentangle.tasks.blocks`; zero where not labelled.
         labelled : ndarray of bool, shape (n_samples, n_learned)
 
         Raises
@@ -464,23 +365,9 @@ class TaskSet:
         labelled = ~column.missing
         present = column.values[labelled]
         targets = np.zeros(labels.n_rows)
-        if task.classes is not None:
-            targets[labelled] = _class_indices(
-                task, present, unseen_ok, column.argument
-            )
-            return targets, labelled
-        if column.categorical and len(present):
-            raise ValueError(
-                f"{column.argument}: task {task.name!r} is a regression task; got the "
-                f"label {present.tolist()[0]!r}."
-            )
-        with np.errstate(over="ignore"):
-            targets[labelled] = (present.astype(np.float64) - task.mean) / task.scale
-        if not np.isfinite(targets).all():
-            raise ValueError(
-                f"{column.argument}: task {task.name!r} has labels too large for those "
-                f"of the fit, which vary by {task.scale:.3g}."
-            )
+        targets[labelled] = TYPES[task.type].encode(
+            task, column, present, unseen_ok=unseen_ok
+        )
         return targets, labelled
 
     def decode(self, columns: Sequence[NDArray[Any]], index: Any = None) -> Any:
@@ -555,30 +442,6 @@ def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
     return all(column.dtype.kind in "biuf" for column in columns) or all(
         column.dtype.kind in "US" for column in columns
     )
-
-
-def _class_indices(
-    task: Task, present: NDArray[Any], unseen_ok: bool, argument: str = ARGUMENT
-) -> NDArray[np.intp]:
-    classes = task.classes
-    assert classes is not None
-    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
-        number = {label: place for place, label in enumerate(classes.tolist())}
-        index = np.array([number.get(label, -1) for label in present.tolist()], int)
-    elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
-        index = np.full(len(present), -1)
-    else:
-        index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
-        index = np.where(classes[index] == present, index, -1)
-    unseen = present[index < 0]
-    if len(unseen) and not unseen_ok:
-        raise ValueError(
-            f"{argument}: task {task.name!r} has the label {unseen.tolist()[0]!r}, which "
-            f"is none of its {len(classes)} classes {classes[:10].tolist()}. They are those "
-            "of the first fit: for others fit anew, without warm_start, or give all classes "
-            "to the first call of partial_fit, as classes=."
-        )
-    return index
 
 
 def _to_series(

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from skdisentangle import SparseSharedDisentangler
 
-from .conftest import quick
+from ..conftest import quick
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

@@ -23,7 +23,7 @@ from skdisentangle.files.file_format import FORMAT, pack, unpack
 from skdisentangle.heads import SparseTaskHead
 from skdisentangle.inspection import identifiability_report
 
-from .conftest import quick
+from ..conftest import quick
 
 pytest.importorskip("safetensors")
 

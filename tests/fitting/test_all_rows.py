@@ -23,9 +23,9 @@ from skdisentangle.solvers.proximal import (
     optimality_gap,
     pad_weights,
 )
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 
-from .small_fits import BLOCKS, fit, make
+from ..small_fits import BLOCKS, fit, make
 
 
 def test_finish_standardises_and_solves():

@@ -21,7 +21,7 @@ from skdisentangle.solvers.proximal import (
     gradient,
     pad_weights,
 )
-from skdisentangle.tasks.losses import Block, loss_values
+from skdisentangle.tasks.blocks import Block, loss_values
 
 N_COMPONENTS = 4
 #: Two regression tasks, two binary ones, two of three classes.

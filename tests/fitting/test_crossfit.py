@@ -20,7 +20,7 @@ from skdisentangle import SparseSharedDisentangler
 from skdisentangle.fitting import training
 from skdisentangle.fitting.crossfit import matching
 
-from .conftest import make_problem
+from ..conftest import make_problem
 
 RNG = np.random.RandomState
 

@@ -17,7 +17,7 @@ from skdisentangle.fitting.regularisation import (
     choose_input_noise,
 )
 from skdisentangle.rows.batches import LabelTensors
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 
 #: Fits here are cut short.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

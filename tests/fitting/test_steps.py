@@ -18,9 +18,9 @@ from skdisentangle.fitting.steps import (
 )
 from skdisentangle.rows.batches import LabelTensors
 from skdisentangle.solvers.proximal import augment, proximal_steps
-from skdisentangle.tasks.losses import Block, loss_values
+from skdisentangle.tasks.blocks import Block, loss_values
 
-from .small_fits import BLOCKS, make
+from ..small_fits import BLOCKS, make
 
 
 def test_weighted_standardisation_is_that_of_repeated_rows():

@@ -10,7 +10,7 @@ from skdisentangle.fitting.steps import TrainingState
 from skdisentangle.fitting.training import _gathered, _has_settled, threads
 from skdisentangle.rows.batches import LabelTensors, split_batches
 
-from .small_fits import fit, make
+from ..small_fits import fit, make
 
 
 def test_loss_falls_and_supports_are_found():

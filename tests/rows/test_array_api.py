@@ -19,7 +19,7 @@ from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
 from skdisentangle.inspection import identifiability_report
 from skdisentangle.model_selection import sparsity_path
 
-from .conftest import quick
+from ..conftest import quick
 
 strict = pytest.importorskip("array_api_strict")
 try:

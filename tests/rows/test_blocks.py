@@ -15,7 +15,7 @@ from skdisentangle.rows import blocks, inputs
 from skdisentangle.rows.blocks import BlockRows, LazyRows, chunks, lazy_if_large
 from skdisentangle.rows.inputs import InputMoments, standardised_rows
 
-from .conftest import make_problem
+from ..conftest import make_problem
 
 CONTAINERS = ("ndarray", "fortran", "memmap", "h5py", "h5py chunks", "zarr", "slices")
 

@@ -17,7 +17,7 @@ from skdisentangle.rows.inputs import (
 from skdisentangle.tasks.labels import Labels
 from skdisentangle.tasks.task_set import TaskSet
 
-from .conftest import make_problem
+from ..conftest import make_problem
 
 
 def make_rows(seed=0, n_rows=5000, n_features=6):
@@ -111,17 +111,17 @@ def test_label_weights():
 
 
 def test_output_spread():
-    targets = np.array(
-        [[0.1, 0.0, 0.0], [0.2, 1.0, 1.0], [0.3, 1.0, 2.0], [0.5, 1.0, 2.0]]
+    y = np.array([[0.1, 0.0, 0.0], [0.2, 1.0, 1.0], [0.3, 1.0, 2.0], [0.5, 1.0, 2.0]])
+    task_set = TaskSet.build(
+        Labels.read(y), task_types=None, sample_weight=np.ones(len(y))
     )
-    spread = output_spread(
-        targets, None, np.array([0, 2, 3]), np.array([False, False, True])
-    )
+    targets, _ = task_set.encode(Labels.read(y))
+    spread = output_spread(task_set, range(3), targets, None)
     quarter, half = np.sqrt(3 / 16), np.sqrt(1 / 4)
     np.testing.assert_allclose(spread, [1, quarter, quarter, quarter, half])
     rare = np.zeros((10_000, 1))
     rare[0] = 1
-    assert output_spread(rare, None, np.array([2]), np.array([False])) == [0.1]
+    assert output_spread(task_set, [1], rare, None) == [0.1]
 
 
 @pytest.mark.parametrize("balanced", [False, True])

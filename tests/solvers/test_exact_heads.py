@@ -27,7 +27,7 @@ from skdisentangle.solvers.proximal import (
     proximal_steps,
     standard_errors,
 )
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 from tests.conftest import on_two_ranks
 from tests.head_problems import (
     MIXED,

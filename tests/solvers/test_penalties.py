@@ -13,7 +13,7 @@ from skdisentangle.solvers.penalties import (
     soft_threshold,
     usage,
 )
-from skdisentangle.tasks.losses import Block
+from skdisentangle.tasks.blocks import Block
 
 COEF = torch.tensor(
     [[2.0, 0.0, -2.0], [0.0, 0.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]],

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from skdisentangle.tasks.labels import Labels
+from skdisentangle.tasks.types import infer_type
 from tests.conftest import quick
 
 FLOATS = [0.5, 1.5, None, 2.5]
@@ -145,7 +146,7 @@ def test_categories_in_an_order_are_classes():
         column = Labels.read(labels).columns[0]
         assert column.categorical
         assert column.missing.tolist() == [False, False, True]
-        assert column.infer_type() == "binary"
+        assert infer_type(column).name == "binary"
         assert column.values[:2].tolist() == labels[:2].tolist()
     with pytest.raises(ValueError, match=r"type Timestamp\. Make strings or numbers"):
         Labels.read(dates)

@@ -5,17 +5,15 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
-from skdisentangle.tasks.losses import (
-    LOSSES,
+from skdisentangle.tasks.blocks import (
     Block,
-    class_chances,
-    class_indicators,
     hessian_product,
     loss_values,
     residual,
     task_scores,
     tasks_to_outputs,
 )
+from skdisentangle.tasks.types import TYPES
 from tests.conftest import on_two_ranks
 
 BLOCKS = [
@@ -69,19 +67,6 @@ def test_residual_is_the_derivative(batch, weighted):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_residual_of_classes_is_chances_less_indicators(batch, weighted):
-    scores, targets, weights = batch
-    block = Block("multiclass", slice(0, 2), slice(0, 8), 4)
-    scores, targets = scores[:, 3:], targets[:, 3:]
-    weights = weights[:, 3:] if weighted else None
-    truth = class_indicators(targets, weights, block)
-    chances = class_chances(scores.clone(), weights, block)
-    expected = residual(scores.clone(), targets, weights, [block])
-    torch.testing.assert_close(chances - truth, expected)
-    assert set(truth.unique().tolist()) == ({0, 1, 2} if weighted else {0, 1})
-
-
-@pytest.mark.parametrize("weighted", [False, True])
 def test_hessian_product_is_the_derivative_of_the_residual(batch, weighted):
     scores, targets, weights = batch
     weights = weights if weighted else None
@@ -112,7 +97,7 @@ def test_curvature_bounds_the_hessian(block):
             lambda s: loss_values(s, target, [single]).sum(), scores
         ).reshape(width, width)
         largest = max(largest, float(torch.linalg.eigvalsh(hessian)[-1]))
-    assert largest <= LOSSES[block.type].curvature + 1e-12
+    assert largest <= TYPES[block.type].curvature + 1e-12
 
 
 @pytest.mark.parametrize(
@@ -129,7 +114,7 @@ def test_no_smaller_curvature_would_do(kind, scores):
         torch.tensor([scores], dtype=torch.float64),
     ).reshape(width, width)
     largest = float(torch.linalg.eigvalsh(hessian)[-1])
-    assert largest == pytest.approx(LOSSES[kind].curvature)
+    assert largest == pytest.approx(TYPES[kind].curvature)
 
 
 def test_huge_scores_stay_finite():

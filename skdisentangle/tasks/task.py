@@ -1,0 +1,54 @@
+"""A task: one column of labels, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, as found in a column of ``Y_tasks``.
+
+    Attributes
+    ----------
+    name : str
+        The column's name, or ``"task0"``, ``"task1"``, ... if it has none.
+    index : int
+        The column's number.
+    type : str
+        One of :data:`skdisentangle.tasks.types.TYPES`.
+    classes : ndarray of shape (n_classes,) or None
+        Sorted class labels, None for a task without classes.
+    outputs : slice
+        The task's rows of ``coef_``; empty if the task was left out.
+    mean, scale : float
+        Mean and standard deviation of a regression target over its labelled rows; zero
+        and one for other tasks.
+    left_out : str or None
+        Why the task could not be learned, None if it was.
+    """
+
+    name: str
+    index: int
+    type: str
+    classes: NDArray[Any] | None
+    outputs: slice = field(default_factory=lambda: slice(0, 0))
+    mean: float = 0.0
+    scale: float = 1.0
+    left_out: str | None = None
+
+    @property
+    def n_outputs(self) -> int:
+        return int(self.outputs.stop - self.outputs.start)
+
+    def constant_prediction(self, n_rows: int) -> NDArray[Any]:
+        """What is predicted for a task that was left out: its only value, or none."""
+        if self.classes is None or len(self.classes) == 0:
+            return np.full(n_rows, self.mean if self.classes is None else np.nan)
+        return np.repeat(self.classes[:1], n_rows)

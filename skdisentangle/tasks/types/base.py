@@ -1,0 +1,286 @@
+"""What the rest of the package asks of a task type.
+
+Tasks of one type stand side by side in a *block*. A loss is a function of their *scores*
+``codes @ coef.T + intercept``, of shape (n_rows, n_tasks * n_outputs), a task's outputs
+side by side. Targets are one number a row and task, as :meth:`TaskType.encode` makes them.
+
+To add a type, write one file with a subclass of :class:`TaskType`, and name it in
+:mod:`skdisentangle.tasks.types`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...distributed import ALONE, Ranks
+from ..labels import ARGUMENT, Column
+from ..task import Task
+
+__all__ = ["TaskType"]
+
+
+class TaskType(ABC):
+    """One type of task.
+
+    A type of several outputs must have a loss whose derivative is :meth:`mean` less
+    :meth:`statistic`.
+    """
+
+    name: ClassVar[str]
+    """As in ``task_types``."""
+
+    curvature: ClassVar[float]
+    """Upper bound on the largest eigenvalue of the Hessian in a task's scores."""
+
+    quadratic: ClassVar[bool] = False
+    """Whether the loss is half a squared error: of its rows only sums are needed, its heads
+    have a closed form, and its residual variance sets its weight in the fit."""
+
+    separable: ClassVar[bool] = False
+    """Whether scores can grow without bound, as where classes are told apart without error."""
+
+    scaled: ClassVar[bool] = False
+    """Whether labels are standardised to make targets."""
+
+    has_classes: ClassVar[bool] = False
+    """Whether labels are classes, of which there are probabilities."""
+
+    most_classes: ClassVar[int | None] = None
+    """Largest number of classes; None for any."""
+
+    # -- labels ------------------------------------------------------------------------
+
+    def claims(self, column: Column, distinct: NDArray[Any]) -> bool:
+        """Whether labels of which nothing is said are of this type.
+
+        Types are asked in their order; a type that is only asked for says no.
+        """
+        return False
+
+    @abstractmethod
+    def task(self, column: Column, index: int, row_weight: NDArray[np.float64]) -> Task:
+        """Look at the labels of a column; ValueError if they are not of this type."""
+
+    def declared(self, name: str, index: int, classes: NDArray[Any]) -> Task:
+        """The task of all classes that there can be, as said before their labels come."""
+        raise ValueError(
+            f"classes declares {len(classes)} classes for task {name!r}, which "
+            f"task_types says is {self.name!r}."
+        )
+
+    def n_outputs(self, task: Task) -> int:
+        """Number of scores of a task."""
+        return 1
+
+    @abstractmethod
+    def encode(
+        self,
+        task: Task,
+        column: Column,
+        present: NDArray[Any],
+        *,
+        unseen_ok: bool = False,
+    ) -> NDArray[np.float64]:
+        """Targets of labels; of an unknown class -1 or, unless that is fine, ValueError."""
+
+    def fits(self, classes: NDArray[Any] | None, left_out: str | None) -> bool:
+        """Whether a task of a file can be of this type."""
+        return classes is None
+
+    # -- the loss, on tensors ----------------------------------------------------------
+
+    @abstractmethod
+    def value(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
+        """Loss of each row and task, shape (n_rows, n_tasks)."""
+
+    @abstractmethod
+    def mean(self, scores: Tensor, n_outputs: int) -> Tensor:
+        """What the scores predict of :meth:`statistic`, of the shape of the scores."""
+
+    def statistic(self, targets: Tensor, n_outputs: int) -> Tensor:
+        """What of the targets each output stands for, of the shape of the scores."""
+        return targets
+
+    def residual_(self, scores: Tensor, targets: Tensor, n_outputs: int) -> None:
+        """Overwrite scores by the derivative of the loss in them."""
+        expected = self.mean(scores, n_outputs)
+        scores.copy_(expected - self.statistic(targets, n_outputs))
+
+    @abstractmethod
+    def hessian_product_(
+        self, direction: Tensor, scores: Tensor, n_outputs: int
+    ) -> None:
+        """Overwrite a direction, of the shape of the scores, by the Hessian times it."""
+
+    @abstractmethod
+    def variance(self, mean: Tensor) -> Tensor:
+        """Variance of :meth:`statistic` where its mean is this, of the same shape."""
+
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        """Second derivative of the loss in each score, of their shape."""
+        return self.variance(self.mean(scores, n_outputs))
+
+    def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
+        """Half the squared error of what is predicted, of each row and task."""
+        error = self.mean(scores, n_outputs) - self.statistic(targets, n_outputs)
+        by_task: Tensor = error.square_().unflatten(1, (-1, n_outputs)).sum(2).div_(2)
+        return by_task
+
+    @abstractmethod
+    def spread(
+        self,
+        targets: NDArray[np.float64],
+        weight: NDArray[np.float64] | None,
+        n_classes: int,
+        ranks: Ranks = ALONE,
+    ) -> NDArray[np.float64]:
+        """Standard deviation of what each output of a task predicts.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (n_rows,)
+        weight : ndarray of shape (n_rows,) or None
+            Of mean one over the rows.
+        n_classes : int
+        ranks : Ranks, optional
+            Processes that have the other rows.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,)
+        """
+
+    # -- what comes out ----------------------------------------------------------------
+
+    @abstractmethod
+    def predict(self, task: Task, scores: NDArray[np.floating]) -> NDArray[Any]:
+        """Labels of a task, from its scores in the units of labels (n_rows, n_outputs)."""
+
+    def predict_proba(
+        self, task: Task, scores: NDArray[np.floating]
+    ) -> NDArray[np.floating] | None:
+        """Probabilities of the classes, shape (n_rows, n_classes); None without classes."""
+        return None
+
+    @abstractmethod
+    def score(
+        self,
+        scores: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        n_outputs: int,
+        ranks: Ranks = ALONE,
+    ) -> Tensor:
+        """How well each task is predicted, shape (n_tasks,); one is perfect.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (n_rows, n_tasks * n_outputs)
+        targets, weights : Tensor of shape (n_rows, n_tasks)
+        n_outputs : int
+        ranks : Ranks, optional
+            Processes that have the other rows.
+        """
+
+    # -- made labels, for benchmarks and examples --------------------------------------
+
+    @abstractmethod
+    def draw(
+        self,
+        rng: np.random.Generator,
+        value: NDArray[np.float64],
+        *,
+        shift: float,
+        noise: float,
+        n_classes: int,
+        link: str,
+    ) -> NDArray[np.float64]:
+        """Labels of a task whose value, of variance one, is given for each row."""
+
+    def disturb(
+        self,
+        rng: np.random.Generator,
+        labels: NDArray[np.float64],
+        rows: NDArray[np.intp],
+    ) -> None:
+        """Make the labels of some rows wrong, in place."""
+        labels[rows] = labels[rng.permutation(rows)]
+
+
+def r2(scores: Tensor, targets: Tensor, weights: Tensor, ranks: Ranks) -> Tensor:
+    """Coefficient of determination of each column.
+
+    Where a target does not vary, 1 if it is met and 0 if not, as in scikit-learn.
+    """
+    mean = ranks.sum((weights * targets).sum(0)) / ranks.sum(weights.sum(0))
+    lost = ranks.sum((weights * (targets - scores).square()).sum(0))
+    spread = ranks.sum((weights * (targets - mean).square()).sum(0))
+    constant = torch.where(lost > 0, 0.0, 1.0).to(lost)
+    return torch.where(spread > 0, 1 - lost / spread, constant)
+
+
+def accuracy(
+    predicted: Tensor, targets: Tensor, weights: Tensor, ranks: Ranks
+) -> Tensor:
+    """Share of the labels of each column that are met."""
+    met = ranks.sum((weights * (predicted == targets)).sum(0))
+    share: Tensor = met / ranks.sum(weights.sum(0))
+    return share
+
+
+def by_output(scores: Tensor, n_outputs: int) -> Tensor:
+    """View of shape (n_tasks, n_outputs, n_rows).
+
+    Torch is many times slower over a short last dimension than over a middle one.
+    """
+    view: Tensor = scores.T.unflatten(0, (-1, n_outputs))
+    return view
+
+
+def class_indices(
+    task: Task,
+    present: NDArray[Any],
+    unseen_ok: bool = False,
+    argument: str = ARGUMENT,
+) -> NDArray[np.intp]:
+    """Numbers of labels among the classes of a task."""
+    classes = task.classes
+    assert classes is not None
+    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
+        number = {label: place for place, label in enumerate(classes.tolist())}
+        index = np.array([number.get(label, -1) for label in present.tolist()], int)
+    elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        index = np.full(len(present), -1)
+    else:
+        index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
+        index = np.where(classes[index] == present, index, -1)
+    unseen = present[index < 0]
+    if len(unseen) and not unseen_ok:
+        raise ValueError(
+            f"{argument}: task {task.name!r} has the label {unseen.tolist()[0]!r}, which "
+            f"is none of its {len(classes)} classes {classes[:10].tolist()}. They are those "
+            "of the first fit: for others fit anew, without warm_start, or give all classes "
+            "to the first call of partial_fit, as classes=."
+        )
+    return index
+
+
+def class_frequencies(
+    targets: NDArray[np.float64],
+    weight: NDArray[np.float64] | None,
+    n_classes: int,
+    ranks: Ranks,
+) -> NDArray[np.float64]:
+    """Share of each class; as if all were as frequent where there is no label yet."""
+    index = targets.astype(np.intp)
+    total = ranks.sum(np.bincount(index, weight, minlength=n_classes))
+    share: NDArray[np.float64] = (
+        total / total.sum() if total.any() else np.full(n_classes, 1 / n_classes)
+    )
+    return share
