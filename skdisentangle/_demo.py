@@ -16,8 +16,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ._replacing import replacing
 from .disentangler import SparseSharedDisentangler
-from .files.replacing import replacing
 from .inspection import TaskComponentDisplay
 
 __all__ = ["ATTRIBUTES", "HELD_OUT", "digit_tasks", "run_demo"]

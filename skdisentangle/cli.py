@@ -204,10 +204,10 @@ def _demo(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     import joblib
 
+    from ._replacing import replacing
     from .disentangler import SparseSharedDisentangler
     from .extraction.readers import read_table
     from .files.file_format import import_safetensors
-    from .files.replacing import replacing
 
     folder = options.model.parent
     writable = os.access(folder, os.W_OK) and folder.is_dir()

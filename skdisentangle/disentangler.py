@@ -25,6 +25,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ._notebook import task_table
 from ._random import check_rng, draw_seed
 from ._sklearn import (
     BaseEstimator,
@@ -34,6 +35,7 @@ from ._sklearn import (
     available_if,
     fit_context,
 )
+from ._threads import thread_count, threads
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders.networks import build_body, check_can_join, image_shape, seeded
 from .encoders.scalers import ComponentScaler, Encoder, InputScaler
@@ -43,7 +45,7 @@ from .fitting.callbacks import CallbackSupportMixin, EpochCallbacks
 from .fitting.crossfit import out_of_fold
 from .fitting.path import choose_on_held_back_rows
 from .fitting.steps import EPS, Bilevel, TrainingOptions, TrainingState
-from .fitting.training import History, threads, train, train_pass
+from .fitting.training import History, train, train_pass
 from .heads import SparseTaskHead
 from .rows.array_api import follows_input
 from .rows.batches import LabelRows, Rows
@@ -64,13 +66,12 @@ from .tasks.blocks import task_scores, tasks_to_outputs
 from .tasks.labels import Labels, pandas_index
 from .tasks.task_set import TaskSet
 from .tasks.types import TYPES
+from .tasks.weights import learned_task_weights
 from .validation import (
     layer_sizes,
-    learned_task_weights,
     row_weights,
     row_weights_of_all,
     split_rows,
-    thread_count,
     torch_device,
 )
 
@@ -503,16 +504,12 @@ class SparseSharedDisentangler(
         return tags
 
     def _repr_html_inner(self) -> str:
-        from .inspection._notebook import task_table
-
         html: str = super()._repr_html_inner()
         return html + task_table(self)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
         if "text/html" in bundle:
-            from .inspection._notebook import task_table
-
             bundle["text/html"] += task_table(self)
         return bundle
 

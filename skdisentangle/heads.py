@@ -14,8 +14,8 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import BaseEstimator, available_if
+from ._threads import thread_count, threads
 from .files.persistence import FileMixin
-from .fitting.training import threads
 from .rows.array_api import follows_input, in_numpy
 from .solvers.supports import average_over_supports, head_prior
 from .tasks import Task
@@ -23,7 +23,7 @@ from .tasks.blocks import task_scores
 from .tasks.labels import Labels, pandas_index
 from .tasks.task_set import TaskSet
 from .tasks.types import TYPES, check_type
-from .validation import is_disentangler, row_weights, thread_count
+from .validation import is_disentangler, row_weights
 
 __all__ = ["SparseTaskHead"]
 

@@ -1,31 +1,24 @@
-"""What the user says, checked and made plain: weights, sizes, devices, threads."""
+"""What the user says, checked and made plain: weights, sizes, devices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from .distributed import Ranks
-from .tasks.task_set import TaskSet, said_of_tasks
-
-#: More threads than this are taken for a mistake: torch may end the process.
-MAX_THREADS = 1024
 
 __all__ = [
     "is_disentangler",
     "layer_sizes",
-    "learned_task_weights",
     "row_weights",
     "row_weights_of_all",
     "split_rows",
-    "thread_count",
     "torch_device",
 ]
 
@@ -48,17 +41,6 @@ def torch_device(name: str | torch.device) -> torch.device:
             f"{name!r}."
         ) from error
     return device
-
-
-def thread_count(n_jobs: int | None) -> int:
-    """Number of threads; None is 1, and -1 all processors, -2 all but one, ..."""
-    if n_jobs is None:
-        return 1
-    if n_jobs == 0:
-        raise ValueError("n_jobs must be None, positive, or -1; got 0.")
-    if n_jobs > MAX_THREADS:
-        raise ValueError(f"n_jobs must be at most {MAX_THREADS}; got {n_jobs}.")
-    return n_jobs if n_jobs > 0 else max(1, int(cpu_count()) + 1 + n_jobs)
 
 
 def layer_sizes(hidden_layer_sizes: Sequence[int]) -> list[int]:
@@ -120,39 +102,6 @@ def row_weights_of_all(
         weight = np.full(n_rows, float(constant))
     highest, lowest = ranks.largest(np.array([weight.max(), -weight.min()]))
     return None if highest == -lowest else weight
-
-
-def learned_task_weights(
-    task_weight: ArrayLike | Mapping[Any, float] | None, task_set: TaskSet
-) -> NDArray[np.float64]:
-    """Weights of the learned tasks, in the order of the solvers, of mean one."""
-    n_tasks = len(task_set.tasks)
-    if task_weight is None:
-        return np.ones(len(task_set.learned))
-    if isinstance(task_weight, Mapping):
-        names = [task.name for task in task_set.tasks]
-        task_weight = said_of_tasks(
-            task_weight, names, task_set.keys, "task_weight", 1.0
-        )
-    try:
-        weight = np.asarray(task_weight, dtype=np.float64)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"task_weight must hold numbers; got {task_weight!r}."
-        ) from error
-    if weight.shape != (n_tasks,):
-        raise ValueError(
-            f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
-            f"shape {weight.shape}."
-        )
-    weight = weight[task_set.learned]
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
-        raise ValueError(
-            "task_weight must be finite and not negative, and one of the tasks that can "
-            f"be learned must have a weight above zero; got {task_weight!r}."
-        )
-    relative: NDArray[np.float64] = weight / weight.mean()
-    return relative
 
 
 def split_rows(

@@ -23,9 +23,9 @@ import threading
 import time
 from pathlib import Path
 
+from skdisentangle import _replacing as _files
 from skdisentangle import extraction
 from skdisentangle.extraction import readers as sources
-from skdisentangle.files import replacing as _files
 
 CODE = {module.__file__ for module in (_files, extraction, sources)}
 

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .._sklearn import BaseEstimator, TransformerMixin, fit_context
-from ..fitting.training import threads
-from ..validation import thread_count
+from .._threads import thread_count, threads
 
 __all__ = [
     "Embedder",

@@ -27,7 +27,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch, check_scalar
 
 from .._random import RandomState, check_rng
-from ..files.replacing import replacing
+from .._replacing import replacing
 from ._tasks import check_size
 
 __all__ = [

@@ -35,9 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .._replacing import is_temporary, remove_temporary, replacing
 from .._version import __version__
 from ..disentangler import SparseSharedDisentangler
-from ..files.replacing import is_temporary, remove_temporary, replacing
 from .readers import (
     MANIFEST,
     ArrayFiles,

@@ -16,7 +16,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .replacing import replacing
+from .._replacing import replacing
 
 __all__ = ["OPSET", "export_onnx"]
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .._replacing import replacing
 from .._version import __version__
 from ..encoders.networks import build_body
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
@@ -45,7 +46,6 @@ from .file_format import (
     unpack,
 )
 from .onnx_export import export_onnx
-from .replacing import replacing
 from .task_files import plain_tasks, restored_tasks
 
 __all__ = [

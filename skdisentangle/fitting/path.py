@@ -37,7 +37,8 @@ from ..rows.inputs import label_weights
 from ..tasks.blocks import Block
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet
-from ..validation import learned_task_weights, split_rows
+from ..tasks.weights import learned_task_weights
+from ..validation import split_rows
 
 __all__ = [
     "SHARINGS",

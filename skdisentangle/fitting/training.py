@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -50,7 +49,7 @@ from .recording import RecordedSteps
 from .regularisation import InputNoise
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
-__all__ = ["History", "threads", "train", "train_pass"]
+__all__ = ["History", "train", "train_pass"]
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
@@ -77,17 +76,6 @@ NEVER = 1e6
 #: ``partial_fit`` does not know how long it will go on: steps until the last stage but
 #: one. It stays there.
 PARTIAL_FIT_STEPS = 1000
-
-
-@contextmanager
-def threads(n_threads: int) -> Iterator[None]:
-    """Let torch use so many threads for a while, then put the setting back."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(n_threads)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _pass(

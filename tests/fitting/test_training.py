@@ -7,7 +7,7 @@ import torch
 
 from skdisentangle.fitting.all_rows import finish
 from skdisentangle.fitting.steps import TrainingState
-from skdisentangle.fitting.training import _gathered, _has_settled, threads
+from skdisentangle.fitting.training import _gathered, _has_settled
 from skdisentangle.rows.batches import LabelTensors, split_batches
 
 from ..small_fits import fit, make
@@ -127,14 +127,6 @@ def test_no_batch_of_one_row(n_rows, size):
     assert torch.equal(torch.cat(batches), torch.arange(n_rows))
     assert min(len(batch) for batch in batches) >= 2
     assert max(len(batch) for batch in batches) <= size + 1
-
-
-def test_threads_are_put_back_after_an_error():
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="boom"), threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-        raise RuntimeError("boom")
-    assert torch.get_num_threads() == before
 
 
 def test_labels_follow_any_order_of_rows():

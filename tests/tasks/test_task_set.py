@@ -10,7 +10,7 @@ import pytest
 from skdisentangle.files.task_files import plain_tasks
 from skdisentangle.tasks.labels import Labels
 from skdisentangle.tasks.task_set import TaskSet
-from skdisentangle.validation import learned_task_weights
+from skdisentangle.tasks.weights import learned_task_weights
 from tests.conftest import on_two_ranks
 
 

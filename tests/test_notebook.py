@@ -9,7 +9,7 @@ import pytest
 from sklearn import config_context
 
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
-from skdisentangle.inspection._notebook import task_table
+from skdisentangle._notebook import task_table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The fit was still improving")
 

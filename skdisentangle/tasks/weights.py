@@ -1,0 +1,46 @@
+"""What each task weighs beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .task_set import TaskSet, said_of_tasks
+
+__all__ = ["learned_task_weights"]
+
+
+def learned_task_weights(
+    task_weight: ArrayLike | Mapping[Any, float] | None, task_set: TaskSet
+) -> NDArray[np.float64]:
+    """Weights of the learned tasks, in the order of the solvers, of mean one."""
+    n_tasks = len(task_set.tasks)
+    if task_weight is None:
+        return np.ones(len(task_set.learned))
+    if isinstance(task_weight, Mapping):
+        names = [task.name for task in task_set.tasks]
+        task_weight = said_of_tasks(
+            task_weight, names, task_set.keys, "task_weight", 1.0
+        )
+    try:
+        weight = np.asarray(task_weight, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"task_weight must hold numbers; got {task_weight!r}."
+        ) from error
+    if weight.shape != (n_tasks,):
+        raise ValueError(
+            f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
+            f"shape {weight.shape}."
+        )
+    weight = weight[task_set.learned]
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            "task_weight must be finite and not negative, and one of the tasks that can "
+            f"be learned must have a weight above zero; got {task_weight!r}."
+        )
+    relative: NDArray[np.float64] = weight / weight.mean()
+    return relative
