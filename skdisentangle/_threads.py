@@ -14,15 +14,13 @@ MAX_THREADS = 1024
 __all__ = ["thread_count", "threads"]
 
 
-def thread_count(n_jobs: int | None) -> int:
-    """Number of threads; None is 1, and -1 all processors, -2 all but one, ..."""
-    if n_jobs is None:
-        return 1
-    if n_jobs == 0:
-        raise ValueError("n_jobs must be None, positive, or -1; got 0.")
-    if n_jobs > MAX_THREADS:
-        raise ValueError(f"n_jobs must be at most {MAX_THREADS}; got {n_jobs}.")
-    return n_jobs if n_jobs > 0 else max(1, int(cpu_count()) + 1 + n_jobs)
+def thread_count(n_threads: int) -> int:
+    """Number of threads; -1 is all processors, -2 all but one, ..."""
+    if n_threads == 0:
+        raise ValueError("n_threads must be positive, or -1; got 0.")
+    if n_threads > MAX_THREADS:
+        raise ValueError(f"n_threads must be at most {MAX_THREADS}; got {n_threads}.")
+    return n_threads if n_threads > 0 else max(1, int(cpu_count()) + 1 + n_threads)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ ESTIMATOR_OPTIONS: dict[str, tuple[Any, str]] = {
     "max_iter": (int, "largest number of epochs, or auto"),
     "batch_size": (int, "rows a step, or auto"),
     "random_state": (int, "seed: the same one gives the same model"),
-    "n_jobs": (int, "number of threads; -1 takes all processors"),
+    "n_threads": (int, "number of threads; -1 takes all processors"),
     "device": (str, "where torch computes"),
 }
 

@@ -3,94 +3,53 @@
 from __future__ import annotations
 
 import copy
-import math
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._notebook import task_table
 from ._random import check_rng, draw_seed
 from ._sklearn import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
-    Method,
     TransformerMixin,
     available_if,
     fit_context,
 )
 from ._threads import thread_count, threads
 from .distributed import ALONE, Ranks, check_no_group, joined
-from .encoders.networks import build_body, check_can_join, image_shape, seeded
-from .encoders.scalers import ComponentScaler, Encoder, InputScaler
+from .encoders.scalers import Encoder
 from .files.persistence import FileMixin, OnnxMixin
-from .fitting.all_rows import finish, score_state
-from .fitting.callbacks import CallbackSupportMixin, EpochCallbacks
+from .fitting.callbacks import CallbackSupportMixin
 from .fitting.crossfit import out_of_fold
+from .fitting.fit import fit
+from .fitting.monitor import Monitor
 from .fitting.path import choose_on_held_back_rows
-from .fitting.steps import EPS, Bilevel, TrainingOptions, TrainingState
-from .fitting.training import History, train, train_pass
+from .fitting.problem import Fitted, Problem, Settings
+from .fitting.stream import fit_more
 from .heads import SparseTaskHead
 from .rows.array_api import follows_input
-from .rows.batches import LabelRows, Rows
 from .rows.blocks import LazyRows, lazy_if_large
 from .rows.dask_blocks import in_memory, is_dask, transform_blocks
-from .rows.inputs import (
-    CompactLabels,
-    EncodedLabels,
-    InputMoments,
-    encode_labels,
-    forward,
-    label_weights,
-    standardised_rows,
-    unscaled,
-)
-from .solvers.penalties import PENALTIES, output_weights, usage
-from .tasks.blocks import task_scores, tasks_to_outputs
+from .rows.inputs import InputMoments, forward
+from .tasks import Task
 from .tasks.labels import Labels, pandas_index
 from .tasks.task_set import TaskSet
 from .tasks.types import TYPES
-from .tasks.weights import learned_task_weights
-from .validation import (
-    layer_sizes,
-    row_weights,
-    row_weights_of_all,
-    split_rows,
-    torch_device,
-)
+from .validation import row_weights, row_weights_of_all, torch_device
 
 __all__ = ["SparseSharedDisentangler"]
-
-#: Rows up to which a fit takes all of them at each step, and rows a batch beyond that.
-FULL_BATCH, BATCH_SIZE = 256, 128
-
-#: Steps of ``max_iter="auto"``: with all rows at each step, and with batches; and the
-#: least number of passes over the rows.
-FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
-
-#: Components that ``n_components="auto"`` begins with, at the most.
-MAX_COMPONENTS = 64
-
-
-#: From a method that ``fit`` or ``partial_fit`` calls, through its three wrappers, to the
-#: user's line.
-WARN_LEVEL = 6
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
@@ -112,43 +71,21 @@ def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
     return True
 
 
-def _all_or_nothing(method: Method) -> Method:
-    """Leave the estimator as it was if the method raises.
+@contextmanager
+def _all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Leave an estimator as it was if a fit of it ends in an error.
 
     What scikit-learn's callbacks keep on the estimator is theirs to clear.
     """
-
-    @wraps(method)
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(vars(self))
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            theirs = {
-                name: value
-                for name, value in vars(self).items()
-                if name.startswith(("_callback", "_skl"))
-            }
-            vars(self).clear()
-            vars(self).update(before, **theirs)
-            raise
-
-    return cast(Method, guarded)
-
-
-def _in_own_threads(method: Method) -> Method:
-    """Let torch use as many threads as ``n_jobs`` says, from the first line to the last.
-
-    One more thread than that, and a fit in a forked process hangs: it waits for threads
-    that only its parent has.
-    """
-
-    @wraps(method)
-    def limited(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with threads(thread_count(self.n_jobs)):
-            return method(self, *args, **kwargs)
-
-    return cast(Method, limited)
+    held = vars(estimator)
+    before = dict(held)
+    try:
+        yield
+    except BaseException:
+        theirs = {k: v for k, v in held.items() if k.startswith(("_callback", "_skl"))}
+        held.clear()
+        held.update(before, **theirs)
+        raise
 
 
 class SparseSharedDisentangler(
@@ -202,27 +139,12 @@ class SparseSharedDisentangler(
         Strength of the penalty that keeps the tasks to few components together.
         ``"auto"`` chooses it like ``sparsity``; both together take about five times as
         long as one fit.
-    penalty : {"reweighted", "l1"}, default="reweighted"
-        ``"reweighted"`` is the minimax concave penalty, which does not shrink the large
-        coefficients of a task; ``"l1"`` shrinks all, and loses correlated factors.
     solver : {"alternating", "bilevel"}, default="alternating"
-        ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` is the
-        meta-learning of [1]_: at each step heads are fitted on some rows of the batch,
-        the support, and the encoder follows their loss on the others, the query. It takes
-        about 1.5 times as long and mostly finds the same factors; for binary tasks and for
-        noisy labels, whose heads no longer fit the rows that they are judged on, it finds
-        them more purely. As rows are split at random,
-        a row of weight 2 is not quite two rows.
-    outer_gradient : {"implicit", "first_order"}, default="implicit"
-        With ``solver="bilevel"``: whether the gradient also goes through the fitted heads,
-        by implicit differentiation on their nonzero coefficients, or takes the heads for
-        constants, which is faster, and was no worse where we measured.
-    support_fraction : float, default=0.5
-        With ``solver="bilevel"``: share of the rows of a batch that heads are fitted on.
-    tasks_per_step : int, default=None
-        With ``solver="bilevel"``: number of tasks, drawn anew at each step, that the
-        encoder follows; the heads of all tasks are fitted. None, and any number above
-        that of the tasks, stand for all.
+        ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` follows the
+        meta-learning of [1]_: at each step heads are fitted on one half of the batch, and
+        the encoder follows their loss on the other half. It mostly finds the same factors,
+        and finds those of binary tasks and of noisy labels more purely. As rows are split
+        at random, a row of weight 2 is not quite two rows.
     encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
         ``"conv"`` takes rows for flattened images of ``input_shape``: convolutions of
         stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
@@ -282,9 +204,6 @@ class SparseSharedDisentangler(
     warm_start : bool, default=False
         Whether ``fit`` goes on from the last fit, with its encoder, tasks and input scales,
         whatever ``encoder`` and its options say by then.
-    active_only : bool, default=False
-        Whether ``transform`` gives the active components only. Otherwise it gives all
-        of them, and those that no task uses are zero.
     cross_fit : int, default=None
         Number of folds, at least 2, if the features that ``fit_transform`` gives, and so
         those that the next step of a pipeline is trained on, are to be out of fold: each
@@ -293,11 +212,9 @@ class SparseSharedDisentangler(
         ``transform`` are not touched by it.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
-    n_jobs : int, default=None
-        Number of threads that torch uses on the CPU. None means 1: small networks gain
-        nothing by more, results keep the same bits on every machine size, and threads
-        of several fits at a time do not get into each other's way. -1 means all
-        processors.
+    n_threads : int, default=1
+        Threads of torch, while this estimator fits or transforms; -1 takes as many as
+        there are processors. Small batches gain little from more than one.
     random_state : int, RandomState instance or None, default=None
         Seeds the initialisation, the order of rows and the choice of the rows held
         back. The global random states of numpy and torch are not touched.
@@ -381,11 +298,7 @@ class SparseSharedDisentangler(
         ],
         "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "penalty": [StrOptions(set(PENALTIES))],
         "solver": [StrOptions({"alternating", "bilevel"})],
-        "outer_gradient": [StrOptions({"implicit", "first_order"})],
-        "support_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "tasks_per_step": [Interval(Integral, 1, None, closed="left"), None],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
             torch.nn.Module,
@@ -409,23 +322,34 @@ class SparseSharedDisentangler(
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
-        "active_only": ["boolean"],
         "cross_fit": [Interval(Integral, 2, None, closed="left"), None],
         "device": [str, torch.device],
-        "n_jobs": [Integral, None],
+        "n_threads": [Integral],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
+    # Fitted attributes, all set at once by `_set_fitted`.
+    encoder_: Encoder
+    coef_: NDArray[np.float64]
+    intercept_: NDArray[np.float64]
+    usage_: NDArray[np.float64]
+    active_components_: NDArray[np.intp]
+    tasks_: list[Task]
+    sparsity_: float
+    sharing_: float
     input_noise_: float
-    #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
-    _ends_when_interrupted: bool = False
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
     _task_set: TaskSet
-    _inputs: InputScaler
     _moments: InputMoments
     _n_rows: int
     _spread: NDArray[np.float64]
     _pull: NDArray[np.float64] | None
+
+    #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
+    _ends_when_interrupted: bool = False
 
     def __init__(
         self,
@@ -433,11 +357,7 @@ class SparseSharedDisentangler(
         *,
         sparsity: float | Literal["auto"] = 0.03,
         sharing: float | Literal["auto"] = 0.1,
-        penalty: Literal["reweighted", "l1"] = "reweighted",
         solver: Literal["alternating", "bilevel"] = "alternating",
-        outer_gradient: Literal["implicit", "first_order"] = "implicit",
-        support_fraction: float = 0.5,
-        tasks_per_step: int | None = None,
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
@@ -454,21 +374,16 @@ class SparseSharedDisentangler(
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
-        active_only: bool = False,
         cross_fit: int | None = None,
         device: str | torch.device = "auto",
-        n_jobs: int | None = None,
+        n_threads: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
         self.n_components = n_components
         self.sparsity = sparsity
         self.sharing = sharing
-        self.penalty = penalty
         self.solver = solver
-        self.outer_gradient = outer_gradient
-        self.support_fraction = support_fraction
-        self.tasks_per_step = tasks_per_step
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
@@ -485,10 +400,9 @@ class SparseSharedDisentangler(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
-        self.active_only = active_only
         self.cross_fit = cross_fit
         self.device = device
-        self.n_jobs = n_jobs
+        self.n_threads = n_threads
         self.random_state = random_state
         self.verbose = verbose
 
@@ -516,7 +430,6 @@ class SparseSharedDisentangler(
     # -- fitting ---------------------------------------------------------------------
 
     @fit_context
-    @_all_or_nothing
     @follows_input
     def fit(
         self,
@@ -562,215 +475,54 @@ class SparseSharedDisentangler(
         UserWarning
             If tasks cannot be learned and are left out, or no component is active.
         """
-        again = self.warm_start and hasattr(self, "encoder_")
-        given = y if Y_tasks is None else Y_tasks
-        ranks = joined()
-        with ranks.together():
-            X, labels, weight = self._read(
-                X, y, Y_tasks, sample_weight, reset=not again
+        with _all_or_nothing(self), threads(thread_count(self.n_threads)):
+            before = Fitted.of(self) if self._goes_on() else None
+            problem = self._read(
+                X, y, Y_tasks, sample_weight, reset=before is None, ranks=joined()
             )
-            if ranks.size > 1:
-                self._check_can_join()
-                X = np.asarray(X) if isinstance(X, LazyRows) else X
-        if ranks.size > 1:
-            self._agree(X, labels, again, ranks)
-            weight = row_weights_of_all(weight, sample_weight, X.shape[0], ranks)
-        self.sparsity_, self.sharing_ = self._strengths(
-            X, labels, weight, sample_weight, again
-        )
-        return self._fit(
-            X, labels, weight, self.random_state, again=again, y=given, ranks=ranks
-        )
-
-    def _check_can_join(self) -> None:
-        """Raise ValueError for what is not there in a fit on several processes."""
-        for name in ("sparsity", "sharing"):
-            if getattr(self, name, "auto") == "auto":
-                raise ValueError(
-                    f"{name} must be a number in a fit on several processes; choose it on "
-                    "one, from some of the rows."
-                )
-        if self.solver != "alternating":
-            raise ValueError(
-                "solver must be 'alternating' in a fit on several processes; got "
-                f"{self.solver!r}."
+            strengths = self._strengths(problem, sample_weight)
+            given = y if Y_tasks is None else Y_tasks
+            speaks = problem.ranks.rank == 0
+            fitted = fit(
+                problem,
+                Settings.of(self, *strengths),
+                self.random_state,
+                before=before,
+                monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
+            self._set_fitted(fitted)
+        return self
 
-    def _agree(self, X: Any, labels: Labels, again: bool, ranks: Ranks) -> None:
-        """Raise ValueError unless all ranks have the same columns, tasks and settings."""
-        plain = (str, int, float, tuple, list, type(None))
-        ranks.agree(
-            {
-                "The number of columns of X": X.shape[1],
-                "The names of columns of X": list(
-                    getattr(self, "feature_names_in_", ())
-                ),
-                "The dtype of X": str(X.dtype),
-                "The container of Y_tasks": labels.container,
-                "The columns of Y_tasks": labels.names,
-                "The dtypes of Y_tasks": labels.frame_dtypes(),
-                "warm_start, and whether there is a fit to go on from,": again,
-            }
-            | {
-                name: value
-                for name, value in self.get_params(deep=False).items()
-                if isinstance(value, plain)
-                and name not in ("random_state", "device", "n_jobs", "verbose")
-            }
-        )
+    def _goes_on(self) -> bool:
+        """Whether ``fit`` goes on from the last one."""
+        return self.warm_start and hasattr(self, "encoder_")
 
-    def _strengths(
-        self,
-        X: Any,
-        labels: Labels,
-        weight: NDArray[np.float64] | None,
-        sample_weight: ArrayLike | None,
-        again: bool,
-    ) -> tuple[float, float]:
+    def _set_fitted(self, fitted: Fitted) -> None:
+        """Set all fitted attributes."""
+        self.__dict__.pop("_partial_state", None)
+        self.__dict__.update(fitted.attributes())
+
+    def _strengths(self, problem: Problem, sample_weight: Any) -> tuple[float, float]:
         """Sparsity and sharing, as given or as chosen on rows held back."""
         given = {"sparsity": self.sparsity, "sharing": self.sharing}
-        if again:
+        if self._goes_on():
             # Chosen once: what goes on from a fit goes on at its strengths.
             for name, value in given.items():
                 given[name] = getattr(self, f"{name}_") if value == "auto" else value
-        if "auto" in given.values():
-            seed = draw_seed(check_rng(self.random_state))
-            return choose_on_held_back_rows(self, X, labels, weight, seed)
-        return float(given["sparsity"]), float(given["sharing"])
-
-    @_in_own_threads
-    def _fit(
-        self,
-        X: Any,
-        labels: Labels,
-        weight: NDArray[np.float64] | None,
-        random_state: int | np.random.RandomState | None,
-        *,
-        again: bool,
-        start: float = 0.0,
-        quiet: bool = False,
-        y: Any = None,
-        ranks: Ranks = ALONE,
-    ) -> Self:
-        """Fit on rows that have been read, at strengths that have been set.
-
-        Parameters
-        ----------
-        X, labels, weight
-            As :meth:`_read` gives them.
-        random_state : int, RandomState instance or None
-        again : bool
-            Whether to go on from the last fit.
-        start : float, default=0.0
-            Share of the fit that is taken for done.
-        quiet : bool, default=False
-            Whether to leave out warnings and callbacks: this is one fit of many.
-        y : array-like or data frame, default=None
-            The labels as given, for callbacks.
-        ranks : Ranks, optional
-            Processes that have the other rows.
-        """
-        rng = check_rng(random_state)
-        seeds = ranks.first(lambda: rng.randint(2**31 - 1, size=4))
-        body_seed, order_seed, noise_seed, split_seed = seeds
-        level = 0 if quiet else WARN_LEVEL + 4
-        self._setup(
-            X, labels, weight, again, int(body_seed), stacklevel=level, ranks=ranks
+        if "auto" not in given.values():
+            return float(given["sparsity"]), float(given["sharing"])
+        if problem.ranks.size > 1:
+            raise ValueError(
+                "sparsity and sharing must be numbers in a fit on several processes; "
+                "choose them on one, from some of the rows."
+            )
+        seed = draw_seed(check_rng(self.random_state))
+        settings = Settings.of(self, 0.0, 0.0)
+        return choose_on_held_back_rows(
+            *(problem, settings, self.sparsity, self.sharing, seed),
+            verbose=self.verbose,
         )
-        encoded = self._encode(labels, weight, ranks)
 
-        held_back: NDArray[np.intp] | None = None
-        rows_in: NDArray[np.intp] | slice = slice(None)
-        shard = ranks.shard(X.shape[0])
-        n_rows = X.shape[0] if shard is None else shard.n_rows
-        if self.early_stopping:
-            rows_in, held_back = split_rows(
-                n_rows, self.validation_fraction, int(split_seed)
-            )
-            n_rows = len(rows_in)
-            if shard is not None:
-                rows_in, held_back = shard.here(rows_in), shard.here(held_back)
-        batch_size, max_iter = self._budget(n_rows)
-        dtype = self._precision(X, all_rows=batch_size >= n_rows)
-        like = torch.empty(0, dtype=dtype, device=torch_device(self.device))
-
-        self._spread = encoded.spread(self._task_set, ranks)
-        noise: float | None = None  # to be chosen, once, like the strengths
-        if self.input_noise != "auto":
-            noise = float(self.input_noise)
-        elif again:
-            noise = self.input_noise_
-        elif not self.scale_inputs:
-            noise = 0.0  # columns may be of any scale, or numbers of words
-        options = self._options(like, noise, ranks)
-        state = TrainingState.start(*self._begin(like, again), options)
-        if ranks.size > 1:
-            check_can_join(state.body)
-        state.copy_first(ranks)
-        train_rows = standardised_rows(X, self._inputs, like, rows_in)
-        train_labels = encoded.tensors(rows_in, like)
-        validate = None
-        if held_back is not None:
-            kept_rows = standardised_rows(X, self._inputs, like, held_back)
-            kept_labels = encoded.tensors(held_back, like)
-
-            def validate(state: TrainingState) -> float:
-                score = score_state(state, kept_rows, kept_labels, options)
-                if math.isnan(score):
-                    raise ValueError(
-                        f"validation_fraction={self.validation_fraction} holds back rows "
-                        "without a label of a task that can be learned; raise it, or set "
-                        "early_stopping=False."
-                    )
-                return score
-
-        callbacks = EpochCallbacks(None if quiet else self, max_iter, X, y)
-
-        def stopped_here() -> dict[str, Any]:
-            fitted = copy.copy(self)
-            fitted._finish(copy.deepcopy(state), train_rows, train_labels, options)
-            return {k: v for k, v in vars(fitted).items() if k.endswith("_")}
-
-        def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
-            if self.verbose and ranks.rank == 0:
-                shown = "" if score is None else f"  validation score {score:.4f}"
-                active = int((state.theta[:, :-1] != 0).any(0).sum())
-                print(
-                    f"Epoch {epoch}/{max_iter}  loss {loss:.4f}{shown}  "
-                    f"active components {active}",
-                    flush=True,
-                )
-            return ranks.any(callbacks.epoch(stopped_here))
-
-        own_noise = isinstance(self.encoder, str)
-        with nullcontext() if own_noise else seeded(int(noise_seed) + ranks.rank):
-            history = train(
-                state,
-                train_rows,
-                train_labels,
-                options,
-                batch_size=batch_size,
-                max_iter=max_iter,
-                tol=self.tol,
-                n_iter_no_change=self.n_iter_no_change,
-                generator=torch.Generator().manual_seed(int(order_seed)),
-                start=start,
-                validate=validate,
-                on_epoch=on_epoch,
-            )
-            if (quiet or self._ends_when_interrupted) and history.interrupted:
-                raise KeyboardInterrupt  # an end of the whole, not of one fit of many
-            self._finish(state, train_rows, train_labels, options)
-        self.input_noise_ = float(state.input_noise)
-        self.n_iter_ = len(history.losses)
-        self.loss_curve_ = history.losses
-        self.validation_scores_ = history.scores if self.early_stopping else None
-        if not quiet:
-            self._warn(history, max_iter)
-        callbacks.end()
-        return self
-
-    @_all_or_nothing
     @follows_input
     def fit_transform(
         self,
@@ -816,23 +568,18 @@ class SparseSharedDisentangler(
             As in :meth:`fit`, also of the encoders of the folds.
         """
         unfitted = clone(self)
-        self.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
-        if self.cross_fit is None:
-            features: NDArray[np.floating] = self.transform(X)
-            return features
-        X = self._validate_rows(X, reset=False)
-        codes = out_of_fold(
-            unfitted,
-            self,
-            X,
-            y if Y_tasks is None else Y_tasks,
-            row_weights(sample_weight, X),
-        )
-        return codes[:, self.active_components_] if self.active_only else codes
+        with _all_or_nothing(self):
+            self.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
+            if self.cross_fit is None:
+                features: NDArray[np.floating] = self.transform(X)
+                return features
+            X = self._validate_rows(X, reset=False)
+            labels = y if Y_tasks is None else Y_tasks
+            weight = row_weights(sample_weight, X)
+            return out_of_fold(unfitted, self, X, labels, weight)
 
     @available_if(_has_strengths)
     @fit_context
-    @_all_or_nothing
     @follows_input
     def partial_fit(
         self,
@@ -874,57 +621,25 @@ class SparseSharedDisentangler(
             Inside of :func:`skdisentangle.distributed.process_group`.
         """
         check_no_group("partial_fit")
-        self.sparsity_, self.sharing_ = float(self.sparsity), float(self.sharing)
-        first = not hasattr(self, "encoder_")
-        X, labels, weight = self._read(X, y, Y_tasks, sample_weight, reset=first)
-        if X.shape[0] < 2:
-            raise ValueError(
-                f"partial_fit needs at least 2 rows of weight above zero; got {X.shape[0]}. "
-                "Of a single one nothing can be told; give some thousand at a time."
+        with _all_or_nothing(self), threads(thread_count(self.n_threads)):
+            first = not hasattr(self, "encoder_")
+            problem = self._read(X, y, Y_tasks, sample_weight, reset=first)
+            if problem.n_rows < 2:
+                raise ValueError(
+                    "partial_fit needs at least 2 rows of weight above zero; got "
+                    f"{problem.n_rows}. Of a single one nothing can be told; give some "
+                    "thousand at a time."
+                )
+            fitted, state = fit_more(
+                problem,
+                Settings.of(self, float(self.sparsity), float(self.sharing)),
+                self.random_state,
+                before=None if first else Fitted.of(self),
+                state=getattr(self, "_partial_state", None),
+                classes=classes,
             )
-        rng = check_rng(self.random_state)
-        body_seed, order_seed, noise_seed = rng.randint(2**31 - 1, size=3)
-        if first:
-            self._setup(X, labels, weight, False, int(body_seed), classes)
-        encoded = self._encode(labels, weight)
-        if first:
-            self._spread = encoded.spread(self._task_set)
-        else:
-            self._moments = copy.copy(self._moments)
-            self._moments.update(X, np.ones(X.shape[0]) if weight is None else weight)
-            self._n_rows += X.shape[0]
-            self._inputs = self._input_scaler()
-        like = torch.empty(0, dtype=torch.float32, device=torch_device(self.device))
-        if first or self.input_noise != "auto":
-            # On a stream it is not known how few the rows will be.
-            auto = self.input_noise == "auto"
-            self.input_noise_ = 0.0 if auto else float(self.input_noise)
-        options = self._options(like, self.input_noise_)
-        # A copy, so that a pass that is cut short leaves nothing half done.
-        state = copy.deepcopy(getattr(self, "_partial_state", None))
-        if state is None:
-            state = TrainingState.start(*self._begin(like, not first), options)
-            self.loss_curve_, self.n_iter_ = [], 0
-            self.validation_scores_ = None
-        batch_size, _ = self._budget(X.shape[0])
-        with (
-            threads(thread_count(self.n_jobs)),
-            nullcontext() if isinstance(self.encoder, str) else seeded(int(noise_seed)),
-        ):
-            loss = train_pass(
-                state,
-                standardised_rows(X, self._inputs, like),
-                encoded.tensors(slice(None), like),
-                options,
-                batch_size=batch_size,
-                generator=torch.Generator().manual_seed(
-                    (int(order_seed) + state.n_steps) % 2**31
-                ),
-            )
-            self._hold(copy.deepcopy(state))
-        self._partial_state = state
-        self.n_iter_ += 1
-        self.loss_curve_ = [*self.loss_curve_, loss]
+            self._set_fitted(fitted)
+            self._partial_state = state
         return self
 
     # -- using -----------------------------------------------------------------------
@@ -958,7 +673,13 @@ class SparseSharedDisentangler(
             check_is_fitted(self)
             return transform_blocks(self, X)
         codes = self._codes(X)
-        return codes[:, self.active_components_] if self.active_only else codes
+        if codes.shape[1] == 0:
+            raise ValueError(
+                "transform has no features to give: no component is in use, as no task "
+                "gains from one at these strengths. Lower sparsity or sharing and fit "
+                "again, if the tasks can be learned from X at all."
+            )
+        return codes
 
     @follows_input
     def predict(self, X: Any) -> Any:
@@ -1075,32 +796,9 @@ class SparseSharedDisentangler(
             NaN for a task that was left out, or has no label here.
         """
         check_is_fitted(self)
-        return self._score_tasks(*self._read(X, y, Y_tasks, sample_weight, reset=False))
-
-    @_in_own_threads
-    def _score_tasks(
-        self, X: Any, labels: Labels, weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        task_set = self._task_set
-        targets, labelled = task_set.encode(labels, unseen_ok=True)
-        weights = label_weights(labelled, weight, targets, None)
-        raw = self._raw_scores(X)
-        scores = task_scores(
-            torch.from_numpy(raw),
-            torch.from_numpy(targets).to(torch.from_numpy(raw)),
-            None if weights is None else torch.from_numpy(weights),
-            task_set.blocks,
-        )
-        out = np.full(len(task_set.tasks), np.nan)
-        out[task_set.learned] = scores.numpy()
-        return out
-
-    def _raw_scores(self, X: Any) -> NDArray[np.floating]:
-        """Scores of standardised targets, in the order of the solvers."""
-        codes = self._forward(X)
-        coef, intercept = self._standardised_heads()
-        scores: NDArray[np.floating] = codes @ coef.T.astype(codes.dtype)
-        return scores + intercept.astype(codes.dtype)
+        problem = self._read(X, y, Y_tasks, sample_weight, reset=False)
+        with threads(thread_count(self.n_threads)):
+            return Fitted.of(self).score_tasks(problem, torch_device(self.device))
 
     @follows_input
     def fit_task(
@@ -1141,16 +839,41 @@ class SparseSharedDisentangler(
 
     @property
     def _n_features_out(self) -> int:
-        if self.active_only:
-            return int(self.active_components_.shape[0])
-        return int(self.usage_.shape[0])
+        return int(self.coef_.shape[1])
 
-    # -- the steps of a fit ----------------------------------------------------------
+    # -- the door --------------------------------------------------------------------
 
     def _read(
-        self, X: Any, y: Any, Y_tasks: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[Any, Labels, NDArray[np.float64] | None]:
+        self,
+        X: Any,
+        y: Any,
+        Y_tasks: Any,
+        sample_weight: Any,
+        *,
+        reset: bool,
+        ranks: Ranks = ALONE,
+    ) -> Problem:
         """Validated rows, labels and weights; rows of weight zero are dropped."""
+        with ranks.together():
+            problem = self._read_here(X, y, Y_tasks, sample_weight, reset=reset)
+            if ranks.size == 1:
+                return problem
+            if self.solver != "alternating":
+                raise ValueError(
+                    "solver must be 'alternating' in a fit on several processes; got "
+                    f"{self.solver!r}."
+                )
+            rows = problem.X
+            rows = np.asarray(rows) if isinstance(rows, LazyRows) else rows
+        self._agree(problem, ranks)
+        weight = row_weights_of_all(
+            problem.weight, sample_weight, problem.n_rows, ranks
+        )
+        return Problem(rows, problem.labels, weight, ranks)
+
+    def _read_here(
+        self, X: Any, y: Any, Y_tasks: Any, sample_weight: Any, *, reset: bool
+    ) -> Problem:
         y = y if Y_tasks is None else Y_tasks
         if y is None:
             raise ValueError(
@@ -1165,17 +888,40 @@ class SparseSharedDisentangler(
                 f"{labels.n_rows}."
             )
         weight = row_weights(sample_weight, X)
+        problem = Problem(X, labels, weight)
         if weight is None:
-            return X, labels, None
+            return problem
         kept = np.flatnonzero(weight)
         if reset and len(kept) < 2:
             raise ValueError(
                 "sample_weight must leave at least 2 rows of weight above zero; got "
                 f"{len(kept)}."
             )
-        if len(kept) < len(weight):
-            X, labels, weight = X[kept], labels.take(kept), weight[kept]
-        return X, labels, weight
+        return problem.take(kept) if len(kept) < len(weight) else problem
+
+    def _agree(self, problem: Problem, ranks: Ranks) -> None:
+        """Raise ValueError unless all ranks have the same columns, tasks and settings."""
+        plain = (str, int, float, tuple, list, type(None))
+        labels = problem.labels
+        ranks.agree(
+            {
+                "The number of columns of X": problem.X.shape[1],
+                "The names of columns of X": list(
+                    getattr(self, "feature_names_in_", ())
+                ),
+                "The dtype of X": str(problem.X.dtype),
+                "The container of Y_tasks": labels.container,
+                "The columns of Y_tasks": labels.names,
+                "The dtypes of Y_tasks": labels.frame_dtypes(),
+                "warm_start, and whether there is a fit to go on from,": self._goes_on(),
+            }
+            | {
+                name: value
+                for name, value in self.get_params(deep=False).items()
+                if isinstance(value, plain)
+                and name not in ("random_state", "device", "n_threads", "verbose")
+            }
+        )
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
         """Array or CSR matrix of checked rows; LazyRows of a large array."""
@@ -1200,230 +946,14 @@ class SparseSharedDisentangler(
             ) from error
         return X if lazy else lazy_if_large(checked)
 
-    def _setup(
-        self,
-        X: Any,
-        labels: Labels,
-        weight: NDArray[np.float64] | None,
-        again: bool,
-        seed: int,
-        classes: Any = None,
-        stacklevel: int = WARN_LEVEL + 2,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        """Tasks, input scales and body, new or those of the last fit."""
-        self.__dict__.pop("_partial_state", None)
-        if again:
-            self._task_set.check(labels)
-            return
-        ones = np.ones(X.shape[0]) if weight is None else weight
-        if classes is not None:
-            classes = labels.check_classes(classes)
-        self._task_set = TaskSet.build(
-            labels,
-            task_types=self.task_types,
-            sample_weight=ones,
-            classes=classes,
-            stacklevel=stacklevel,
-            ranks=ranks,
-        )
-        self._moments = InputMoments(X.shape[1])
-        self._moments.update(X, ones, ranks)
-        self._n_rows = ranks.count(X.shape[0])
-        self._body = build_body(
-            self.encoder,
-            n_features=X.shape[1],
-            n_components=self._width(),
-            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
-            input_shape=image_shape(self.input_shape, X.shape[1]),
-            seed=seed,
-        )
-        self._inputs = self._input_scaler()
-        self.tasks_ = self._task_set.tasks
-
-    def _width(self) -> int:
-        """Outputs of the body."""
-        if self.n_components == "auto":
-            return min(self._task_set.n_outputs, MAX_COMPONENTS)
-        return int(self.n_components)
-
-    def _input_scaler(self) -> InputScaler:
-        n_features = len(self._moments.mean)
-        if not self.scale_inputs:
-            return unscaled(n_features)
-        shape = image_shape(self.input_shape, n_features)
-        return self._moments.scaler(self._n_rows, shape)
-
-    def _encode(
-        self,
-        labels: Labels,
-        weight: NDArray[np.float64] | None,
-        ranks: Ranks = ALONE,
-    ) -> EncodedLabels | CompactLabels:
-        return encode_labels(
-            self._task_set, labels, weight, self.class_weight == "balanced", ranks
-        )
-
-    @staticmethod
-    def _precision(X: Any, *, all_rows: bool) -> torch.dtype:
-        """Precision of the fit: with all rows in each step, that of X.
-
-        Double precision then costs next to nothing, and makes the fit indifferent to the
-        order of the rows.
-        """
-        return torch.float64 if X.dtype == np.float64 and all_rows else torch.float32
-
-    def _budget(self, n_rows: int) -> tuple[int, int]:
-        """Rows a batch, and epochs."""
-        if self.batch_size == "auto":
-            batch_size = n_rows if n_rows <= FULL_BATCH else BATCH_SIZE
-        else:
-            batch_size = min(int(self.batch_size), n_rows)
-        if self.max_iter != "auto":
-            return batch_size, int(self.max_iter)
-        n_batches = math.ceil(n_rows / batch_size)
-        n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
-        return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
-
-    def _options(
-        self, like: torch.Tensor, noise: float | None, ranks: Ranks = ALONE
-    ) -> TrainingOptions:
-        """Constants of a fit; ``noise`` on the inputs, None if it is to be chosen."""
-        blocks = self._task_set.blocks
-        task_weights = torch.from_numpy(
-            learned_task_weights(self.task_weight, self._task_set)
-        ).to(like)
-        return TrainingOptions(
-            blocks=blocks,
-            sparsity=self.sparsity_,
-            sharing=self.sharing_,
-            reweighted=self.penalty == "reweighted",
-            learning_rate=float(self.learning_rate_init),
-            spread=torch.from_numpy(self._spread).to(like),
-            task_weights=tasks_to_outputs(task_weights / len(task_weights), blocks),
-            bilevel=self._bilevel(),
-            input_noise=noise,
-            ranks=ranks,
-            # Modules of the user's may do another thing each time.
-            recorded=isinstance(self.encoder, str)
-            and self.tasks_per_step is None
-            and ranks.size == 1,
-        )
-
-    def _bilevel(self) -> Bilevel | None:
-        if self.solver == "alternating":
-            return None
-        return Bilevel(
-            support_fraction=float(self.support_fraction),
-            tasks_per_step=self.tasks_per_step,
-            implicit=self.outer_gradient == "implicit",
-        )
-
-    def _begin(
-        self, like: torch.Tensor, again: bool
-    ) -> tuple[torch.nn.Module, torch.Tensor]:
-        """Body and heads to begin with: new ones, or copies of those fitted."""
-        n_outputs = self._task_set.n_outputs
-        if not again:
-            body: torch.nn.Module = self.__dict__.pop("_body")
-            theta = like.new_zeros(n_outputs, self._width() + 1)
-            return body.to(like.device, like.dtype), theta
-        coef, intercept = self._standardised_heads()
-        if self.n_components not in ("auto", coef.shape[1]):
-            raise ValueError(
-                f"n_components={self.n_components} cannot go on from a fit of "
-                f"{coef.shape[1]} components; set warm_start=False."
-            )
-        components = self.encoder_.components
-        theta = like.new_zeros(n_outputs, len(components.mean) + 1)
-        in_order = torch.from_numpy(coef).to(like) * components.sign.to(like)
-        theta[:, components.order] = in_order
-        theta[:, -1] = torch.from_numpy(intercept).to(like)
-        return copy.deepcopy(self.encoder_.body).to(like.device, like.dtype), theta
-
-    def _standardised_heads(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Heads for standardised targets, in the order of the solvers."""
-        mean, scale = self._task_set.output_units()
-        order = np.argsort(self._task_set.output_order)
-        coef = (self.coef_ / scale[:, np.newaxis])[order]
-        return coef, ((self.intercept_ - mean) / scale)[order]
-
-    def _finish(
-        self,
-        state: TrainingState,
-        rows: Rows,
-        labels: LabelRows,
-        options: TrainingOptions,
-    ) -> None:
-        """Exact statistics and heads over the training rows; then hold them."""
-        finish(state, rows, labels, options)
-        self._hold(state)
-
-    def _hold(self, state: TrainingState) -> None:
-        """Order, sign and switch components, and set the fitted attributes."""
-        task_set = self._task_set
-        coef = state.theta[:, :-1].double().cpu()
-        use = usage(coef, output_weights(task_set.blocks, coef))
-        order = torch.argsort(use, descending=True, stable=True)
-        coef, use = coef[:, order], use[order]
-        largest = coef.abs().argmax(0, keepdim=True)
-        sign = coef.gather(0, largest).squeeze(0).sign()
-
-        if self.sparsity_ == 0 and self.sharing_ == 0:
-            sign = torch.where(sign == 0, 1.0, sign)
-        if self.n_components == "auto":
-            kept = sign != 0
-            coef, use, order, sign = coef[:, kept], use[kept], order[kept], sign[kept]
-
-        components = ComponentScaler(len(state.mean))
-        components.mean = state.mean.double().cpu()
-        components.scale = (state.var.double().cpu() + EPS).rsqrt()
-        components.order = order
-        components.sign = sign
-        body = state.body.cpu().double()
-        self.encoder_ = Encoder(self._inputs, body, components).eval()
-        mean, scale = task_set.output_units()
-        intercept = state.theta[:, -1].double().cpu().numpy()
-        rows = task_set.output_order
-        self.coef_ = (coef * sign).numpy()[rows] * scale[:, np.newaxis] + 0.0
-        self.intercept_ = intercept[rows] * scale + mean
-        self._pull = None
-        if state.pull is not None:
-            pull = state.pull.double().cpu()[:, order].numpy()
-            self._pull = pull[rows] * scale[:, np.newaxis]
-        self.usage_ = use.numpy()
-        self.active_components_ = np.flatnonzero(sign.numpy())
-
-    def _warn(self, history: History, max_iter: int) -> None:
-        if history.interrupted:
-            warnings.warn(
-                f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
-                "is what had been learned so far.",
-                UserWarning,
-                stacklevel=WARN_LEVEL + 2,
-            )
-        elif not history.converged:
-            warnings.warn(
-                f"The fit was still improving after max_iter={max_iter} epochs; give "
-                "max_iter a larger number.",
-                ConvergenceWarning,
-                stacklevel=WARN_LEVEL + 2,
-            )
-        if len(self.active_components_) == 0:
-            warnings.warn(
-                "No component is active: no task gains from one at these strengths. "
-                "Lower sparsity or sharing, if the tasks can be learned from X at all.",
-                UserWarning,
-                stacklevel=WARN_LEVEL + 2,
-            )
-
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
         return self._forward(self._validate_rows(X, reset=False))
 
-    @_in_own_threads
     def _forward(self, X: Any) -> NDArray[np.floating]:
-        return forward(self.encoder_, X, torch_device(self.device))
+        """Components of validated rows."""
+        with threads(thread_count(self.n_threads)):
+            return forward(self.encoder_, X, torch_device(self.device))
 
     def _scores(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self._codes(X) @ self.coef_.T + self.intercept_

@@ -169,7 +169,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         targets, _ = task_set.encode(labels)
         log_odds, scale = head_prior(_standard_heads(fitted), task.type)
         try:
-            with threads(thread_count(fitted.n_jobs)):
+            with threads(thread_count(fitted.n_threads)):
                 found = average_over_supports(
                     torch.from_numpy(codes),
                     torch.from_numpy(targets[:, 0]),
@@ -289,7 +289,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         targets, _ = self._task_set.encode(labels, unseen_ok=True)
         mean, unit = self._task_set.output_units()
         scores = (self._linear(codes) - mean) / unit
-        with threads(thread_count(self.disentangler_.n_jobs)):
+        with threads(thread_count(self.disentangler_.n_threads)):
             value = task_scores(
                 torch.from_numpy(scores),
                 torch.from_numpy(targets),
@@ -322,8 +322,7 @@ def _unfrozen(disentangler: Any) -> Any:
 
 def _active_codes(disentangler: Any, X: Any) -> NDArray[np.float64]:
     codes = np.asarray(disentangler.transform(X), dtype=np.float64)
-    active = disentangler.active_components_
-    return codes if disentangler.active_only else codes[:, active]
+    return codes[:, disentangler.active_components_]
 
 
 def _read(

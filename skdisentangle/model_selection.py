@@ -21,11 +21,11 @@ from .fitting.path import (
     count_nonzeros,
     fewest_nonzeros,
     fit_path,
-    resolved_task_types,
     row_losses,
     sparsity_path,
-    take_rows,
+    with_task_types,
 )
+from .fitting.problem import Problem, Settings
 from .tasks.labels import Labels
 
 __all__ = ["SparseSharedDisentanglerCV", "sparsity_path"]
@@ -51,14 +51,12 @@ class SparseSharedDisentanglerCV(SparseSharedDisentangler):
     cv : int, splitter, iterable or None, default=None
         Number of folds, of shuffled rows; or a splitter or an iterable of pairs of row
         numbers, as in scikit-learn. None stands for 5.
-    penalty, solver, outer_gradient, support_fraction, tasks_per_step, encoder, \
-hidden_layer_sizes, input_shape, scale_inputs, input_noise, task_types, task_weight, \
-class_weight, max_iter, batch_size, learning_rate_init, tol, n_iter_no_change, \
-early_stopping, validation_fraction, warm_start, active_only, cross_fit, device, n_jobs, \
-random_state, verbose
-        As in :class:`SparseSharedDisentangler`. ``n_jobs`` is the number of torch's
-        threads there and here: folds are fitted one after the other. With ``warm_start``
-        the strengths are chosen in the first fit.
+    solver, encoder, hidden_layer_sizes, input_shape, scale_inputs, input_noise, \
+task_types, task_weight, class_weight, max_iter, batch_size, learning_rate_init, tol, \
+n_iter_no_change, early_stopping, validation_fraction, warm_start, cross_fit, device, \
+n_threads, random_state, verbose
+        As in :class:`SparseSharedDisentangler`. Folds are fitted one after the other. With
+        ``warm_start`` the strengths are chosen in the first fit.
 
     Attributes
     ----------
@@ -118,11 +116,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         sparsities: ArrayLike = SPARSITIES,
         sharings: ArrayLike = (0.1,),
         cv: Any = None,
-        penalty: Literal["reweighted", "l1"] = "reweighted",
         solver: Literal["alternating", "bilevel"] = "alternating",
-        outer_gradient: Literal["implicit", "first_order"] = "implicit",
-        support_fraction: float = 0.5,
-        tasks_per_step: int | None = None,
         encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
@@ -139,10 +133,9 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
-        active_only: bool = False,
         cross_fit: int | None = None,
         device: str | torch.device = "auto",
-        n_jobs: int | None = None,
+        n_threads: int = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
@@ -150,11 +143,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.sparsities = sparsities
         self.sharings = sharings
         self.cv = cv
-        self.penalty = penalty
         self.solver = solver
-        self.outer_gradient = outer_gradient
-        self.support_fraction = support_fraction
-        self.tasks_per_step = tasks_per_step
         self.encoder = encoder
         self.hidden_layer_sizes = hidden_layer_sizes
         self.input_shape = input_shape
@@ -171,23 +160,15 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
-        self.active_only = active_only
         self.cross_fit = cross_fit
         self.device = device
-        self.n_jobs = n_jobs
+        self.n_threads = n_threads
         self.random_state = random_state
         self.verbose = verbose
 
-    def _strengths(
-        self,
-        X: Any,
-        labels: Labels,
-        weight: NDArray[np.float64] | None,
-        sample_weight: ArrayLike | None,
-        again: bool,
-    ) -> tuple[float, float]:
+    def _strengths(self, problem: Problem, sample_weight: Any) -> tuple[float, float]:
         """Choose sparsity and sharing by cross-validation."""
-        if again:
+        if self._goes_on():
             return self.sparsity_, self.sharing_
         candidates = list(
             product(
@@ -196,30 +177,22 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
             )
         )
         seed = draw_seed(check_rng(self.random_state))
-        kept = None if weight is None else np.asarray(sample_weight) != 0
-        folds = list(self._folds(X, labels, kept, seed))
-        params = self.get_params(deep=False)
-        for name in ("sparsities", "sharings", "cv"):
-            del params[name]
-        trial = SparseSharedDisentangler(**params)
-        trial.set_params(
-            task_types=resolved_task_types(trial, labels),
-            verbose=False,
-            warm_start=False,
-        )
-        rows = X, labels, weight
+        kept = None if problem.weight is None else np.asarray(sample_weight) != 0
+        folds = list(self._folds(problem.X, problem.labels, kept, seed))
+        settings = with_task_types(Settings.of(self, *candidates[0]), problem.labels)
         losses, nonzeros, active = [], [], []
         for number, (train, test) in enumerate(folds, 1):
-            if not len(test) or not can_learn(labels.take(train)):
+            seen = problem.take(train)
+            if not len(test) or not can_learn(seen.labels):
                 continue
-            models = fit_path(trial, *take_rows(train, *rows), candidates, seed)
-            held_rows = take_rows(test, *rows)
-            fold = np.array([row_losses(model, *held_rows) for model in models])
+            models = fit_path(seen, settings, candidates, seed)
+            unseen = problem.take(test)
+            fold = np.array([row_losses(model, settings, unseen) for model in models])
             if np.isnan(fold).any():
                 continue
             losses.append(fold)
             nonzeros.append(count_nonzeros(models))
-            active.append([len(model.active_components_) for model in models])
+            active.append([model.n_active for model in models])
             if self.verbose:
                 print(
                     f"Fold {number}/{len(folds)}  loss {fold.mean(1).min():.4f} to "

@@ -185,7 +185,7 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     memory: str | Path | joblib.Memory | None
     batch_size: int
-    n_jobs: int | None
+    n_threads: int
     verbose: bool
 
     def __sklearn_tags__(self) -> Any:
@@ -251,7 +251,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         if not len(rows):
             raise ValueError("X has no rows; at least one is needed.")
         model = self._model()
-        with threads(thread_count(self.n_jobs)):
+        with threads(thread_count(self.n_threads)):
             out = self._embedded(rows, model)
         self._note(out.shape[1])
         return out
@@ -337,7 +337,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         n_features = self._known().n_features
         if n_features is None:
             model = self._model()
-            with threads(thread_count(self.n_jobs)):
+            with threads(thread_count(self.n_threads)):
                 n_features = model.embed([0], [self._blank()]).shape[1]
             self._note(n_features)
         name = type(self).__name__.lower()

@@ -78,8 +78,8 @@ class ImageEmbedder(Embedder):
         Images that are in memory, and go through the backbone, at a time.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
-    n_jobs : int, default=None
-        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
+    n_threads : int, default=1
+        Number of threads that torch uses on the CPU. -1 takes all processors.
     memory : str, path or joblib.Memory, default=None
         Where to keep the features of each image. One that comes again, in this call or
         another, and at whatever place, costs no pass through the backbone. They are kept
@@ -119,7 +119,7 @@ class ImageEmbedder(Embedder):
         "std": ["array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "n_jobs": [Integral, None],
+        "n_threads": [Integral],
         "memory": [str, Path, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
@@ -135,7 +135,7 @@ class ImageEmbedder(Embedder):
         std: Sequence[float] = IMAGENET_STD,
         batch_size: int = 32,
         device: str | torch.device = "auto",
-        n_jobs: int | None = None,
+        n_threads: int = 1,
         memory: str | Path | joblib.Memory | None = None,
         verbose: bool = False,
     ) -> None:
@@ -147,7 +147,7 @@ class ImageEmbedder(Embedder):
         self.std = std
         self.batch_size = batch_size
         self.device = device
-        self.n_jobs = n_jobs
+        self.n_threads = n_threads
         self.memory = memory
         self.verbose = verbose
 

@@ -65,8 +65,8 @@ class TextEmbedder(Embedder):
         batches, so that little is padded.
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
-    n_jobs : int, default=None
-        Number of threads that torch uses on the CPU. None means 1, -1 all processors.
+    n_threads : int, default=1
+        Number of threads that torch uses on the CPU. -1 takes all processors.
     memory : str, path or joblib.Memory, default=None
         Where to keep the features of each text. One that comes again, in this call or
         another, and at whatever place, costs no pass through the model. They are kept by
@@ -97,7 +97,7 @@ class TextEmbedder(Embedder):
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
-        "n_jobs": [Integral, None],
+        "n_threads": [Integral],
         "memory": [str, Path, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
@@ -109,7 +109,7 @@ class TextEmbedder(Embedder):
         max_length: int | None = None,
         batch_size: int = 32,
         device: str | torch.device = "auto",
-        n_jobs: int | None = None,
+        n_threads: int = 1,
         memory: str | Path | joblib.Memory | None = None,
         verbose: bool = False,
     ) -> None:
@@ -117,7 +117,7 @@ class TextEmbedder(Embedder):
         self.max_length = max_length
         self.batch_size = batch_size
         self.device = device
-        self.n_jobs = n_jobs
+        self.n_threads = n_threads
         self.memory = memory
         self.verbose = verbose
 

@@ -29,22 +29,16 @@ class _Graph(nn.Module):
 
     coef: Tensor
     intercept: Tensor
-    kept: Tensor | None
 
     def __init__(self, estimator: Any) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(estimator.encoder_)
         self.register_buffer("coef", torch.from_numpy(estimator.coef_.copy()))
         self.register_buffer("intercept", torch.from_numpy(estimator.intercept_.copy()))
-        self.register_buffer("kept", None)
-        if estimator.active_only:
-            self.kept = torch.from_numpy(estimator.active_components_.copy())
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         codes = self.encoder(rows)
         scores = torch.addmm(self.intercept, codes, self.coef.T)
-        if self.kept is not None:
-            codes = codes.index_select(1, self.kept)
         return codes, scores
 
 
@@ -58,6 +52,11 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         raise ImportError(
             "to_onnx needs onnx and onnxscript: pip install 'skdisentangle[onnx]'."
         ) from error
+    if len(estimator.usage_) == 0:
+        raise ValueError(
+            "to_onnx has no features to write: no component is in use. Lower sparsity or "
+            "sharing and fit again."
+        )
     graph = _Graph(estimator).float().eval()
     # Any number of rows but 0 and 1, which torch would take for constants.
     rows = torch.zeros(3, estimator.n_features_in_)

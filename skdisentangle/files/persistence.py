@@ -26,8 +26,11 @@ from torch import Tensor, nn
 
 from .._replacing import replacing
 from .._version import __version__
+from .._warnings import warn
 from ..encoders.networks import build_body
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
+from ..fitting.fit import training_options
+from ..fitting.problem import Fitted, Settings
 from ..fitting.steps import TrainingState
 from ..rows.array_api import in_numpy
 from ..rows.inputs import InputMoments
@@ -57,7 +60,20 @@ __all__ = [
 
 #: Parameters that are not in a file as such: an encoder may be code, and where and with how
 #: many threads to compute is a matter of the machine.
-NOT_KEPT = ("encoder", "device", "n_jobs")
+NOT_KEPT = ("encoder", "device", "n_threads")
+
+#: Parameters of version 0.1.0 that are gone: a file that has them is read without.
+GONE = (
+    "penalty",
+    "outer_gradient",
+    "support_fraction",
+    "tasks_per_step",
+    "active_only",
+)
+
+#: What of a state that fitting goes on from is not in a file: the encoder has it, or each
+#: pass sets it.
+NOT_OF_STATE = ("body", "optimizer", "inner_steps", "columns", "signs")
 
 #: Fitted attributes that are plain values. Those that an estimator lacks are left out.
 ATTRIBUTES = (
@@ -82,7 +98,7 @@ class FileMixin:
         The file is there whole or not at all, and has been read back before it gets its
         name. It holds what was fitted and the parameters, no training data; the file of
         a :class:`~skdisentangle.heads.SparseTaskHead` holds its disentangler. Not kept are
-        ``device`` and ``n_jobs``, which are matters of the machine, callbacks, metadata
+        ``device`` and ``n_threads``, which are matters of the machine, callbacks, metadata
         requests, and the code of an encoder of the user's. Needs ``pip install
         'skdisentangle[files]'``.
 
@@ -381,14 +397,22 @@ def _decode(
     if _is_head(kind):
         return _decode_head(kind, found, encoder, device)
     known = kind._get_param_names()  # type: ignore[attr-defined]
-    parameters = {}
+    parameters, gone = {}, []
     for name, value in found.get("parameters", dict).items():
+        if name in GONE:
+            gone.append(f"{name}={restored(value)!r:.50}")
+            continue
         if name not in known or name in NOT_KEPT:
             raise ValueError(
                 f"it has a parameter {name!r:.50}, which skdisentangle {__version__} does "
                 f"not know; it was written by {document.get('version')!r:.50}."
             )
         parameters[name] = restored(value)
+    if gone:
+        warn(
+            "The file has parameters that are no more, and is read without: "
+            f"{', '.join(gone)}."
+        )
     is_custom = isinstance(document.get("encoder"), dict)
     if is_custom:
         name = Content(document["encoder"], {}).get("custom", str)
@@ -412,21 +436,22 @@ def _decode(
         encoder = name
     estimator = kind(encoder=encoder, **parameters)
     estimator._validate_params()
-    estimator._task_set = restored_tasks(found.part("tasks"))
-    estimator.tasks_ = estimator._task_set.tasks
-    n_outputs = estimator._task_set.n_outputs
+    task_set = restored_tasks(found.part("tasks"))
+    n_outputs = task_set.n_outputs
 
     raw = found.array("components.mean", (None,))
     order = found.array("components.order", (None,), np.int64)
     width = len(order)
     if not ((order >= 0) & (order < len(raw))).all():
         raise ValueError("'components.order' names components that are not there.")
-    components = ComponentScaler(len(raw))
+    sign = found.array("components.sign", (width,))
+    # Version 0.1.0 kept components that no task uses, as ones of sign zero.
+    kept = sign != 0
+    components = ComponentScaler(int(kept.sum()))
     components.mean = torch.from_numpy(raw)
     components.scale = torch.from_numpy(found.array("components.scale", raw.shape))
-    components.order = torch.from_numpy(order)
-    sign = found.array("components.sign", (width,))
-    components.sign = torch.from_numpy(sign)
+    components.order = torch.from_numpy(order[kept])
+    components.sign = torch.from_numpy(sign[kept])
 
     mean = found.array("inputs.mean", (None,))
     n_features = len(mean)
@@ -435,29 +460,36 @@ def _decode(
         torch.from_numpy(found.array("inputs.scale", mean.shape)),
     )
     body = _restored_body(estimator, found, n_features, len(raw))
-    estimator._inputs = inputs
-    estimator.encoder_ = Encoder(inputs, body, components).eval()
-    estimator.coef_ = found.array("coef", (n_outputs, width))
-    estimator.intercept_ = found.array("intercept", (n_outputs,))
-    estimator.usage_ = found.array("usage", (width,))
-    estimator.active_components_ = np.flatnonzero(sign)
-    estimator._spread = found.array("spread", (n_outputs,))
-    estimator._pull = None
-    if "pull" in found.arrays:
-        estimator._pull = found.array("pull", (n_outputs, width))
-    estimator._n_rows = found.get("n_rows", int)
-    moments = estimator._moments = InputMoments(0)
+    moments = InputMoments(0)
     moments.weight = found.get("weight", float)
     moments.mean = found.array("moments.mean", mean.shape)
     moments.var = found.array("moments.var", mean.shape)
-
-    attributes = found.get("attributes", dict)
-    for name in ATTRIBUTES:
-        if name in attributes:
-            setattr(estimator, name, restored(attributes[name]))
+    pull = None
+    if "pull" in found.arrays:
+        pull = found.array("pull", (n_outputs, width))[:, kept]
+    attributes = {
+        name: restored(value)
+        for name, value in found.get("attributes", dict).items()
+        if name in ATTRIBUTES
+    }
     for name in ("sparsity_", "sharing_", "input_noise_", "n_iter_"):
-        if not is_number(getattr(estimator, name, None)):
+        if not is_number(attributes.get(name)):
             raise ValueError(f"{name!r} should be a number.")
+    fitted = Fitted(
+        task_set=task_set,
+        moments=moments,
+        n_rows=found.get("n_rows", int),
+        spread=found.array("spread", (n_outputs,)),
+        encoder=Encoder(inputs, body, components).eval(),
+        coef=found.array("coef", (n_outputs, width))[:, kept],
+        intercept=found.array("intercept", (n_outputs,)),
+        usage=found.array("usage", (width,))[kept],
+        pull=pull,
+        sparsity=attributes["sparsity_"],
+        sharing=attributes["sharing_"],
+        input_noise=attributes["input_noise_"],
+    )
+    vars(estimator).update(fitted.attributes() | attributes)
     estimator.n_features_in_ = n_features
     names = document.get("feature_names")
     if names is not None:
@@ -504,18 +536,20 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
     task_set = restored_tasks(found.part("tasks"))
     if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:
         raise ValueError("the head of a new task should be of one task.")
-    n_outputs, width = task_set.n_outputs, len(fitted.usage_)
+    kept = found.array("components.sign", (None,)) != 0
+    n_outputs, width = task_set.n_outputs, len(kept)
     support = found.array("head.support", (None,), np.int64)
     if not ((support >= 0) & (support < width)).all():
         raise ValueError("'head.support' names components that are not there.")
+    number = np.cumsum(kept) - 1  # of each component among those in use
     head = kind(fitted, task_type=task_type)
     head._set_fitted(
         copy.copy(fitted),
         task_set,
-        coef=found.array("head.coef", (n_outputs, width)),
+        coef=found.array("head.coef", (n_outputs, width))[:, kept],
         intercept=found.array("head.intercept", (n_outputs,)),
-        inclusion=found.array("head.inclusion", (width,)),
-        support=support,
+        inclusion=found.array("head.inclusion", (width,))[kept],
+        support=number[support],
     )
     return head
 
@@ -587,10 +621,11 @@ def _plain_state(
     arrays = {}
     for field in fields(state):
         value = getattr(state, field.name)
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and field.name not in NOT_OF_STATE:
             arrays[f"partial.{field.name}"] = as_numpy(value)
-        elif field.name not in ("body", "optimizer", "inner_steps"):  # set by each pass
+        elif field.name not in NOT_OF_STATE:
             values[field.name] = plain(value)
+    values["chosen"] = state.columns is not None
     for number, moments in state.optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             arrays[f"partial.optimizer.{number}.{name}"] = as_numpy(value)
@@ -612,7 +647,12 @@ def _restored_state(
     state = TrainingState.start(
         copy.deepcopy(estimator.encoder_.body).to(like),
         theta,
-        estimator._options(like, estimator.input_noise_),
+        training_options(
+            Settings.of(estimator, estimator.sparsity_, estimator.sharing_),
+            estimator._task_set,
+            torch.from_numpy(estimator._spread).to(like),
+            estimator.input_noise_,
+        ),
     )
     for field in fields(state):
         if f"partial.{field.name}" in found.arrays:
@@ -628,6 +668,9 @@ def _restored_state(
             kind = int if default is None else type(default)
             if document[field.name] is not None:
                 setattr(state, field.name, part.get(field.name, kind))
+    if document.get("chosen", state.based):
+        components = estimator.encoder_.components
+        state.columns, state.signs = components.order, components.sign
     memory: dict[int, dict[str, Tensor]] = {}
     for number, parameter in enumerate(state.optimizer.param_groups[0]["params"]):
         start = f"optimizer.{number}."

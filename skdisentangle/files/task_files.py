@@ -114,7 +114,7 @@ def restored_tasks(found: Content) -> TaskSet:
         if library in ("pandas", "polars")
         else [],
     )
-    return TaskSet.lay_out(tasks, labels, stacklevel=0)
+    return TaskSet.lay_out(tasks, labels, quiet=True)
 
 
 def _restored_key(column: Content, library: str) -> Any:

@@ -224,7 +224,7 @@ def change_basis(
     std = (share @ centred.square() + EPS).sqrt()
     codes = centred / std
     correlation = (codes.T * share) @ codes
-    if first or options.bilevel is not None:
+    if first or options.bilevel:
         # The heads of the last batches, or of one small support, are ten times noisier.
         codes = codes.to(state.theta)
         _solve_all(state, codes, known, options, penalised=not first)
@@ -444,7 +444,7 @@ def _solve_all(
         output_weights(options.blocks, coef),
         sparsity=options.sparsity if penalised else 0.0,
         sharing=options.sharing if penalised else 0.0,
-        reweighted=options.reweighted and penalised,
+        reweighted=penalised,
         coef=coef,
         intercept=state.theta[:, -1],
         row_weights=labels.row_weights,

@@ -28,13 +28,17 @@ __all__ = ["CallbackSupportMixin", "EpochCallbacks"]
 class EpochCallbacks:
     """Tells the callbacks of an estimator about the fit and each of its epochs."""
 
-    def __init__(self, estimator: Any, max_iter: int, X: Any, y: Any) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any) -> None:
         self._estimator = estimator
-        self._context = None
-        if getattr(estimator, "_skl_callbacks", None):
-            self._context = estimator._init_callback_context(max_subtasks=max_iter)
-            self._context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+        self._context: Any = None
         self._data = {"X": X, "y": y}
+
+    def begin(self, max_iter: int) -> None:
+        """Report the start of a fit of so many epochs at the most."""
+        if getattr(self._estimator, "_skl_callbacks", None):
+            context = self._estimator._init_callback_context(max_subtasks=max_iter)
+            context.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+            self._context = context
 
     def epoch(self, fitted: Callable[[], dict[str, Any]]) -> bool:
         """Report an epoch; return whether a callback asks for the end.

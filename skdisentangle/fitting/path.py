@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from numbers import Real
 from typing import Any
@@ -32,28 +33,30 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from .._random import check_rng, draw_seed
+from .._threads import thread_count, threads
 from ..rows.array_api import numpy_array
 from ..rows.inputs import label_weights
 from ..tasks.blocks import Block
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet
 from ..tasks.weights import learned_task_weights
-from ..validation import split_rows
+from ..validation import split_rows, torch_device
+from .fit import fit
+from .problem import Fitted, Problem, Settings
 
 __all__ = [
     "SHARINGS",
     "SPARSITIES",
     "can_learn",
     "check_strengths",
-    "compare",
     "choose_on_held_back_rows",
+    "compare",
     "count_nonzeros",
     "fewest_nonzeros",
     "fit_path",
-    "resolved_task_types",
     "row_losses",
     "sparsity_path",
-    "take_rows",
+    "with_task_types",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +74,7 @@ TOLERANCE = 0.01
 
 
 def squared_errors(
-    scores: FloatArray, targets: FloatArray, blocks: Sequence[Block]
+    scores: NDArray[np.floating], targets: FloatArray, blocks: Sequence[Block]
 ) -> FloatArray:
     """Half the squared error of each row and task.
 
@@ -101,9 +104,7 @@ def squared_errors(
     return errors
 
 
-def row_losses(
-    estimator: Any, X: Any, labels: Labels, weight: FloatArray | None
-) -> FloatArray:
+def row_losses(fitted: Fitted, settings: Settings, problem: Problem) -> FloatArray:
     """What each row adds to the mean over tasks of their mean squared errors.
 
     Not the loss of the fit: the cross-entropy of rows that were held back hangs, where
@@ -112,30 +113,28 @@ def row_losses(
 
     Parameters
     ----------
-    estimator : SparseSharedDisentangler
-        Fitted.
-    X : {ndarray, CSR matrix} of shape (n_rows, n_features)
-        Validated.
-    labels : Labels
+    fitted : Fitted
+    settings : Settings
+    problem : Problem
         A class that the fit has not seen counts as no label.
-    weight : ndarray of shape (n_rows,) or None
 
     Returns
     -------
     ndarray of shape (n_rows,)
         Their mean is the loss; NaN if no task has a label here.
     """
-    task_set = estimator._task_set
-    targets, labelled = task_set.encode(labels, unseen_ok=True)
+    task_set = fitted.task_set
+    targets, labelled = task_set.encode(problem.labels, unseen_ok=True)
     n_classes = task_set.n_classes()
     labelled &= (targets >= 0) | (n_classes == 0)
     targets = np.where(labelled, targets, 0.0)
-    balance = n_classes if estimator.class_weight == "balanced" else None
-    weights = label_weights(labelled, weight, targets, balance)
-    errors = squared_errors(estimator._raw_scores(X), targets, task_set.blocks)
+    balance = n_classes if settings.class_weight == "balanced" else None
+    weights = label_weights(labelled, problem.weight, targets, balance)
+    scores = fitted.raw_scores(problem.X, torch_device(settings.device))
+    errors = squared_errors(scores, targets, task_set.blocks)
     if weights is not None:
         errors *= weights
-    share = learned_task_weights(estimator.task_weight, task_set)
+    share = learned_task_weights(settings.task_weight, task_set)
     share = np.where(labelled.any(0), share, 0.0)
     with np.errstate(invalid="ignore"):
         losses: FloatArray = errors @ (share / share.sum())
@@ -186,15 +185,15 @@ def fewest_nonzeros(
     return int(near[order[0]])
 
 
-def resolved_task_types(estimator: Any, labels: Labels) -> list[str]:
-    """Type of each task as seen on all rows: on some, integers may look like classes."""
+def with_task_types(settings: Settings, labels: Labels) -> Settings:
+    """Types of tasks as seen on all rows: on some, integers may look like classes."""
     task_set = TaskSet.build(
         labels,
-        task_types=estimator.task_types,
+        task_types=settings.task_types,
         sample_weight=np.ones(labels.n_rows),
-        stacklevel=0,
+        quiet=True,
     )
-    return [task.type for task in task_set.tasks]
+    return replace(settings, task_types=[task.type for task in task_set.tasks])
 
 
 def can_learn(labels: Labels) -> bool:
@@ -204,81 +203,62 @@ def can_learn(labels: Labels) -> bool:
     )
 
 
-def take_rows(
-    rows: NDArray[np.intp], X: Any, labels: Labels, weight: FloatArray | None
-) -> tuple[Any, Labels, FloatArray | None]:
-    """Some of the rows, with their labels and weights."""
-    return X[rows], labels.take(rows), None if weight is None else weight[rows]
-
-
 def fit_path(
-    estimator: Any,
-    X: Any,
-    labels: Labels,
-    weight: FloatArray | None,
+    problem: Problem,
+    settings: Settings,
     strengths: Sequence[tuple[float, float]],
     seed: int,
-) -> list[Any]:
+) -> list[Fitted]:
     """Fit a model at each pair of strengths, sparsity and sharing.
 
     Parameters
     ----------
-    estimator : SparseSharedDisentangler
-        Not fitted, and not changed.
-    X, labels, weight
-        Validated rows to fit on, their labels and weights.
+    problem : Problem
+    settings : Settings
+        Of all but the strengths.
     strengths : sequence of (sparsity, sharing)
     seed : int
-        Stands in for the estimator's ``random_state``.
 
     Returns
     -------
-    list of SparseSharedDisentangler
+    list of Fitted
         In the order of the strengths.
     """
-    rows = X, labels, weight, seed
 
-    def put(model: Any, sparsity: float, sharing: float) -> Any:
-        model.set_params(sparsity=sparsity, sharing=sharing)
-        model.sparsity_, model.sharing_ = sparsity, sharing
-        return model
+    def at(sparsity: float, sharing: float) -> Settings:
+        return replace(settings, sparsity=sparsity, sharing=sharing)
 
-    base = put(copy.copy(estimator), *np.min(strengths, axis=0).tolist())
-    base._fit(*rows, again=False, quiet=True)
-    models = []
-    for pair in strengths:
-        model = put(copy.copy(base), *pair)
-        model._fit(*rows, again=True, start=REFIT_START, quiet=True)
-        models.append(model)
-    return models
+    base = fit(problem, at(*np.min(strengths, axis=0).tolist()), seed)
+    return [
+        fit(problem, at(*pair), seed, before=base, start=REFIT_START)
+        for pair in strengths
+    ]
 
 
-def count_nonzeros(models: Sequence[Any]) -> NDArray[np.intp]:
+def count_nonzeros(models: Sequence[Fitted]) -> NDArray[np.intp]:
     """Nonzero coefficients of each model."""
-    return np.array([np.count_nonzero(model.coef_) for model in models])
+    return np.array([np.count_nonzero(model.coef) for model in models])
 
 
 def hold_back(
-    estimator: Any,
-    X: Any,
-    labels: Labels,
-    weight: FloatArray | None,
+    problem: Problem,
+    settings: Settings,
     strengths: Sequence[tuple[float, float]],
     seed: int,
-) -> tuple[list[Any], FloatArray, NDArray[np.intp]]:
+) -> tuple[list[Fitted], FloatArray, NDArray[np.intp]]:
     """Path on most rows; losses on, and numbers of, the rows held back."""
-    fraction = float(estimator.validation_fraction)
-    fitted_on, held_back = split_rows(X.shape[0], fraction, seed)
-    rows = take_rows(fitted_on, X, labels, weight)
-    if not can_learn(rows[1]):
+    fraction = float(settings.validation_fraction)
+    fitted_on, held_back = split_rows(problem.n_rows, fraction, seed)
+    most = problem.take(fitted_on)
+    if not can_learn(most.labels):
         raise ValueError(
             f"validation_fraction={fraction} leaves {len(fitted_on)} rows to fit on, "
             "from which no task can be learned; lower it, or give sparsity and sharing "
             "as numbers."
         )
-    models = fit_path(estimator, *rows, strengths, seed)
-    held_rows = take_rows(held_back, X, labels, weight)
-    losses = np.array([row_losses(model, *held_rows) for model in models])
+    models = fit_path(most, settings, strengths, seed)
+    others = problem.take(held_back)
+    losses = np.array([row_losses(model, settings, others) for model in models])
     if np.isnan(losses).any():
         raise ValueError(
             f"validation_fraction={fraction} holds back {len(held_back)} rows, on which "
@@ -289,47 +269,47 @@ def hold_back(
 
 
 def choose_on_held_back_rows(
-    estimator: Any,
-    X: Any,
-    labels: Labels,
-    weight: FloatArray | None,
+    problem: Problem,
+    settings: Settings,
+    sparsity: float | str,
+    sharing: float | str,
     seed: int,
+    *,
+    verbose: bool = False,
 ) -> tuple[float, float]:
     """Choose the strengths that are ``"auto"``.
 
     Parameters
     ----------
-    estimator : SparseSharedDisentangler
-        Its parameters say what to choose; it is not changed.
-    X, labels, weight, seed
-        As in :func:`fit_path`; a share ``validation_fraction`` of the rows is held back.
+    problem : Problem
+        A share ``validation_fraction`` of its rows is held back.
+    settings : Settings
+        Of all but the strengths.
+    sparsity, sharing : float or "auto"
+    seed : int
+    verbose : bool, default=False
+        Whether to print a line a candidate.
 
     Returns
     -------
     sparsity, sharing : float
     """
 
-    def range_of(given: Any, candidates: tuple[float, ...]) -> tuple[float, ...]:
+    def range_of(
+        given: float | str, candidates: tuple[float, ...]
+    ) -> tuple[float, ...]:
         return candidates if given == "auto" else (float(given),)
 
     strengths = list(
-        product(
-            range_of(estimator.sparsity, SPARSITIES),
-            range_of(estimator.sharing, SHARINGS),
-        )
+        product(range_of(sparsity, SPARSITIES), range_of(sharing, SHARINGS))
     )
-    # Not a clone: callbacks are for the fit that follows.
-    trial = type(estimator)(**estimator.get_params(deep=False))
-    trial.set_params(task_types=resolved_task_types(estimator, labels), verbose=False)
-    models, losses, _ = hold_back(trial, X, labels, weight, strengths, seed)
-    loss = losses.mean(1)
-    counts = count_nonzeros(models)
-    if estimator.verbose:
-        for (sparsity, sharing), mean, count in zip(
-            strengths, loss, counts, strict=True
-        ):
+    settings = with_task_types(settings, problem.labels)
+    models, losses, _ = hold_back(problem, settings, strengths, seed)
+    loss, counts = losses.mean(1), count_nonzeros(models)
+    if verbose:
+        for (first, second), mean, count in zip(strengths, loss, counts, strict=True):
             print(
-                f"sparsity {sparsity:.4g}  sharing {sharing:.4g}  held-out loss "
+                f"sparsity {first:.4g}  sharing {second:.4g}  held-out loss "
                 f"{mean:.4f}  nonzeros {count}",
                 flush=True,
             )
@@ -425,7 +405,7 @@ def sparsity_path(
     >>> bool((path.n_nonzero[0] < path.n_nonzero[1:]).all())
     True
     >>> path.estimators[path.best_index].transform(made.X).shape
-    (500, 8)
+    (500, 6)
     """
     X, y, Y_tasks, sample_weight = map(numpy_array, (X, y, Y_tasks, sample_weight))
     if isinstance(sparsities, int | np.integer):
@@ -445,28 +425,32 @@ def sparsity_path(
             "sharing of the estimator must be a number on a path over sparsities; got "
             "'auto'."
         )
-    X, labels, weight = model._read(X, y, Y_tasks, sample_weight, reset=True)
-    types = model.task_types
-    model.set_params(task_types=resolved_task_types(model, labels))
-    seed = draw_seed(check_rng(model.random_state))
+    problem = model._read(X, y, Y_tasks, sample_weight, reset=True)
     strengths = [(value, float(model.sharing)) for value in values]
-    models, losses, held_back = hold_back(model, X, labels, weight, strengths, seed)
-    for fitted in models:
-        fitted.set_params(task_types=types)
+    settings = with_task_types(Settings.of(model, *strengths[0]), problem.labels)
+    seed = draw_seed(check_rng(model.random_state))
+    with threads(thread_count(model.n_threads)):
+        models, losses, held_back = hold_back(problem, settings, strengths, seed)
+        others, device = problem.take(held_back), torch_device(settings.device)
+        scores = [np.nanmean(found.score_tasks(others, device)) for found in models]
+    estimators = []
+    for found in models:
+        fitted = copy.copy(model).set_params(sparsity=found.sparsity)
+        vars(fitted).update(found.attributes())
+        estimators.append(fitted)
     loss, error = compare(losses)
     counts = count_nonzeros(models)
     best = fewest_nonzeros(loss, counts, strengths)
-    held_rows = take_rows(held_back, X, labels, weight)
-    if weight is not None:  # rows of weight zero were dropped
+    if problem.weight is not None:  # rows of weight zero were dropped
         held_back = np.flatnonzero(np.asarray(sample_weight))[held_back]
     return Bunch(
         sparsities=np.array(values),
-        estimators=models,
+        estimators=estimators,
         losses=loss,
         errors=error,
-        scores=np.array([np.nanmean(m._score_tasks(*held_rows)) for m in models]),
+        scores=np.array(scores),
         n_nonzero=counts,
-        n_active=np.array([len(fitted.active_components_) for fitted in models]),
+        n_active=np.array([found.n_active for found in models]),
         held_back=held_back,
         best_index=best,
         best_sparsity=values[best],

@@ -72,7 +72,6 @@ class RecordedSteps:
     state : TrainingState
         Whose steps they are. Its rates become tensors, which a record can read.
     options : TrainingOptions
-    generator : torch.Generator
     record : callable, default=cuda_graph
         Records what a function does.
     """
@@ -81,19 +80,18 @@ class RecordedSteps:
         self,
         state: TrainingState,
         options: TrainingOptions,
-        generator: torch.Generator,
         record: Callable[
             [Callable[[], Tensor]], tuple[Callable[[], None], Tensor]
         ] = cuda_graph,
     ) -> None:
         state.hold_rates()
-        self._state, self._options, self._generator = state, options, generator
+        self._state, self._options = state, options
         self._record = record
         self._taken: Counter[tuple[int, int]] = Counter()
         self._recorded: dict[tuple[int, int], _Recorded] = {}
 
     def _step(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
-        return step(self._state, rows, labels, l1, self._options, self._generator)
+        return step(self._state, rows, labels, l1, self._options)
 
     def __call__(self, rows: Tensor, labels: LabelTensors, l1: Tensor) -> Tensor:
         """Take one; returns the codes, until the next of this kind."""

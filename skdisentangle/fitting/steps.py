@@ -30,7 +30,12 @@ from torch.optim.adam import adam
 
 from ..distributed import ALONE, Part, Ranks
 from ..rows.batches import LabelTensors
-from ..solvers.proximal import augment, curvature, largest_eigenvalue, proximal_steps
+from ..solvers.proximal import (
+    augment,
+    curvature,
+    largest_eigenvalue,
+    proximal_steps,
+)
 from ..tasks.blocks import (
     Block,
     block_residual,
@@ -44,7 +49,6 @@ from ..tasks.blocks import (
 from .bilevel import implicit_gradient
 
 __all__ = [
-    "Bilevel",
     "TrainingOptions",
     "TrainingState",
     "standardise",
@@ -86,20 +90,11 @@ MEMORY = 0.99
 
 
 @dataclass(frozen=True)
-class Bilevel:
-    """How ``solver="bilevel"`` takes the outer gradient; names as in the estimator."""
-
-    support_fraction: float
-    tasks_per_step: int | None
-    implicit: bool
-
-
-@dataclass(frozen=True)
 class TrainingOptions:
     """Constants of a fit; names as in the estimator.
 
-    ``bilevel`` is None for the alternating solver, and ``input_noise`` where it is to be
-    chosen from the rows. ``ranks`` are the processes that the rows are spread over.
+    ``bilevel`` says which solver; ``input_noise`` is None where it is to be chosen from the
+    rows. ``ranks`` are the processes that the rows are spread over.
     ``recorded`` says that steps may be recorded on a GPU: that the body does the same in
     each of them.
     """
@@ -107,11 +102,10 @@ class TrainingOptions:
     blocks: Sequence[Block]
     sparsity: float
     sharing: float
-    reweighted: bool
     learning_rate: float
     spread: Tensor
     task_weights: Tensor
-    bilevel: Bilevel | None = None
+    bilevel: bool = False
     input_noise: float | None = 0.0
     ranks: Ranks = ALONE
     recorded: bool = False
@@ -149,6 +143,9 @@ class TrainingState:
         Labels of each task; None until they are counted.
     input_noise : float
         Standard deviation of the noise on the rows.
+    columns, signs : Tensor of shape (n_chosen,) or None
+        Of a fit that goes on: the outputs of the body that have been chosen for
+        components, and their signs.
     pull : Tensor of shape (n_outputs, n_components) or None
         See :func:`skdisentangle.solvers.exact_heads.pulls_at_zeros`; None before the end of a fit.
     inner_steps : int
@@ -171,6 +168,8 @@ class TrainingState:
     based: bool = False
     n_labels: Tensor | None = None
     input_noise: float = 0.0
+    columns: Tensor | None = None
+    signs: Tensor | None = None
     pull: Tensor | None = None
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
@@ -399,17 +398,10 @@ def _bilevel(
     labels: LabelTensors,
     l1: Tensor,
     options: TrainingOptions,
-    settings: Bilevel,
-    generator: torch.Generator,
 ) -> Tensor:
-    """Move the heads on the first rows; gradient in the codes of the others' loss.
-
-    Heads of all tasks move, whichever are drawn: solved together they cost little more,
-    and a head that rests falls behind the encoder.
-    """
+    """Move the heads on the first half of the rows; gradient in the codes of the others' loss."""
     blocks = options.blocks
-    n_support = round(settings.support_fraction * len(codes))
-    n_support = min(max(n_support, 1), len(codes) - 1)
+    n_support = max(1, len(codes) // 2)
     fixed, support = codes[:n_support], labels[:n_support]
     moved = proximal_steps(
         state.theta,
@@ -422,45 +414,34 @@ def _bilevel(
         support.row_weights,
     )
     state.theta.copy_(moved)
-    scores = codes @ state.theta.T
     query = labels[n_support:]
-    error = residual(scores[n_support:].clone(), query.targets, query.weights, blocks)
+    scores = codes[n_support:] @ state.theta.T
     n_regression = len(state.variance)
-    lost = scores[n_support:, :n_regression] - query.targets[:, :n_regression]
+    lost = scores[:, :n_regression] - query.targets[:, :n_regression]
     lost = _squared_errors(lost, query.weights, n_regression)
+    error = residual(scores, query.targets, query.weights, blocks)
     outer = _outer_weights(lost, len(error), state, options)
-    n_tasks = labels.targets.shape[1]
-    if settings.tasks_per_step is not None and settings.tasks_per_step < n_tasks:
-        drawn = torch.randperm(n_tasks, generator=generator)[: settings.tasks_per_step]
-        say = torch.zeros(n_tasks, dtype=outer.dtype)
-        say[drawn] = n_tasks / settings.tasks_per_step
-        say = say.to(outer.device, non_blocking=True)
-        outer = outer * tasks_to_outputs(say, blocks)
     if support.weights is not None:
         told = (support.weights > 0).any(0)
         outer = outer * tasks_to_outputs(told, blocks)
     error *= outer
-    slope = error @ state.theta[:, :-1]
-    if settings.implicit:
-        # Heads that take n steps of length 1 / L from where they were do not follow the
-        # codes all the way where the loss bends little: they respond about as the optimum
-        # would with a ridge of L / n around the start. Without it the gradient promises
-        # the body what the heads do not do, and correlated factors are lost.
-        bound = curvature(fixed, support.weights, blocks, support.row_weights)
-        through = implicit_gradient(
-            state.theta,
-            fixed,
-            support.targets,
-            support.weights,
-            blocks,
-            error.T @ codes[n_support:],
-            damping=bound / SUPPORT_STEPS,
-            max_iter=CONJUGATE_STEPS,
-            tol=CONJUGATE_TOL,
-        )
-    else:
-        through = slope.new_zeros(n_support, slope.shape[1])
-    return torch.cat([through, slope])
+    # Heads that take n steps of length 1 / L from where they were do not follow the codes
+    # all the way where the loss bends little: they respond about as the optimum would with
+    # a ridge of L / n around the start. Without it the gradient promises the body what the
+    # heads do not do, and correlated factors are lost; so they are without the response.
+    bound = curvature(fixed, support.weights, blocks, support.row_weights)
+    through = implicit_gradient(
+        state.theta,
+        fixed,
+        support.targets,
+        support.weights,
+        blocks,
+        error.T @ codes[n_support:],
+        damping=bound / SUPPORT_STEPS,
+        max_iter=CONJUGATE_STEPS,
+        tol=CONJUGATE_TOL,
+    )
+    return torch.cat([through, error @ state.theta[:, :-1]])
 
 
 def step(
@@ -469,7 +450,6 @@ def step(
     labels: LabelTensors,
     l1: Tensor,
     options: TrainingOptions,
-    generator: torch.Generator,
     part: Part | None = None,
 ) -> Tensor:
     """One step of heads and body on a batch.
@@ -483,8 +463,6 @@ def step(
     labels : LabelTensors
     l1 : Tensor of shape (n_outputs, n_components + 1)
     options : TrainingOptions
-    generator : torch.Generator
-        Draws tasks, where the options ask for it.
     part : Part, optional
         Of which batch these rows are a part, spread over processes.
 
@@ -498,12 +476,10 @@ def step(
     with torch.inference_mode():
         codes, scale = standardise(raw.detach(), state, labels.row_weights, part)
         fixed = augment(codes)
-        if options.bilevel is None:
-            slope = _alternating(state, fixed, labels, l1, options, part)
+        if options.bilevel:
+            slope = _bilevel(state, fixed, labels, l1, options)
         else:
-            slope = _bilevel(
-                state, fixed, labels, l1, options, options.bilevel, generator
-            )
+            slope = _alternating(state, fixed, labels, l1, options, part)
         slope = through_standardisation(slope, codes, scale, labels.row_weights, part)
     raw.backward(slope)
     options.ranks.sum_gradients(state.body)

@@ -111,7 +111,7 @@ def _pass(
         part = None if shard is None else Part(shard.ranks, size)
         state.set_pace()
         if recorder is None:
-            codes = step(state, held, batch, l1, options, generator, part)
+            codes = step(state, held, batch, l1, options, part)
         else:
             codes = recorder(held, batch, l1)
         if number % LOSS_EVERY == 0:
@@ -120,12 +120,10 @@ def _pass(
     return float(options.ranks.sum(total)) / n_values
 
 
-def _recorder(
-    state: TrainingState, options: TrainingOptions, generator: torch.Generator
-) -> RecordedSteps | None:
+def _recorder(state: TrainingState, options: TrainingOptions) -> RecordedSteps | None:
     """What takes the steps on a GPU, if they may be recorded."""
     if options.recorded and state.theta.is_cuda:
-        return RecordedSteps(state, options, generator)
+        return RecordedSteps(state, options)
     return None
 
 
@@ -169,7 +167,7 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         output_weights(options.blocks, coef),
         sparsity=0.0 if free else options.sparsity,
         sharing=0.0 if free else options.sharing,
-        reweighted=options.reweighted and (state.based or progress >= STAGES[1]),
+        reweighted=state.based or progress >= STAGES[1],
         spread=options.spread,
         factor=few_labels(state, options),
     )
@@ -279,13 +277,13 @@ def train(
     shard = options.ranks.shard(len(labels))
     n_rows = len(labels) if shard is None else shard.n_rows
     # Where all rows go into each step their order means nothing, but for the split.
-    in_order = batch_size >= n_rows and options.bilevel is None
+    in_order = batch_size >= n_rows and not options.bilevel
     every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
     counts = count_different(rows, labels, options.ranks)
     state.n_labels = counts[1:]
     set_noise(state, rows, labels, options, counts)
 
-    recorder = _recorder(state, options, generator)
+    recorder = _recorder(state, options)
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)

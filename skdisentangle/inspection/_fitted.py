@@ -72,7 +72,7 @@ def fitted_parts(estimator: Any) -> tuple[SparseSharedDisentangler, Pipeline | N
 def active_codes(estimator: SparseSharedDisentangler, X: Any) -> NDArray[np.float64]:
     """Active components of rows, shape (n_samples, n_active)."""
     codes = np.asarray(estimator.transform(X), dtype=np.float64)
-    return codes if estimator.active_only else codes[:, estimator.active_components_]
+    return codes[:, estimator.active_components_]
 
 
 def learned_tasks(estimator: SparseSharedDisentangler) -> list[Task]:

@@ -6,7 +6,6 @@ user, and an encoding.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._warnings import warn
 from ..distributed import ALONE, Ranks
 from .blocks import Block
 from .labels import Column, Labels
@@ -203,7 +203,7 @@ class TaskSet:
         task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
         sample_weight: NDArray[np.float64],
         classes: Sequence[Any] | None = None,
-        stacklevel: int = 3,
+        quiet: bool = False,
         ranks: Ranks = ALONE,
     ) -> TaskSet:
         """Type the tasks and lay out their outputs.
@@ -217,8 +217,8 @@ class TaskSet:
             Weights in the means and variances of regression targets.
         classes : sequence of (array-like or None), optional
             All classes of each task, None for regression tasks.
-        stacklevel : int, default=3
-            From the warning to the line that it is to name; 0 for no warning.
+        quiet : bool, default=False
+            Whether to leave out the warning.
         ranks : Ranks, optional
             Processes that have the other labels.
 
@@ -252,10 +252,12 @@ class TaskSet:
                 tasks.append(_declared(column, j, types[j], declared))
         if ranks.size > 1:
             tasks = _rescaled(tasks, here, sample_weight, ranks)
-        return cls.lay_out(tasks, labels, stacklevel if ranks.rank == 0 else 0)
+        return cls.lay_out(tasks, labels, quiet=quiet or ranks.rank > 0)
 
     @classmethod
-    def lay_out(cls, tasks: list[Task], labels: Labels, stacklevel: int) -> TaskSet:
+    def lay_out(
+        cls, tasks: list[Task], labels: Labels, *, quiet: bool = False
+    ) -> TaskSet:
         """Number the outputs of typed tasks; of the labels only the container matters."""
         left_out = [task for task in tasks if task.left_out is not None]
         if len(left_out) == len(tasks):
@@ -265,14 +267,10 @@ class TaskSet:
                 + "; ".join(reasons[:5])
                 + ". At least one task needs labels of two classes, or two values."
             )
-        if left_out and stacklevel > 0:
+        if left_out and not quiet:
             names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
             more = f" and {len(left_out) - 20} more" if len(left_out) > 20 else ""
-            warnings.warn(
-                f"Tasks left out, since they cannot be learned: {names}{more}.",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
+            warn(f"Tasks left out, since they cannot be learned: {names}{more}.")
         start = 0
         numbered = []
         for task in tasks:

@@ -1,0 +1,390 @@
+"""One fit, from a problem and settings to what has been learned.
+
+:func:`fit` sets up tasks, scales, body and heads, lets :mod:`skdisentangle.fitting.training`
+take the steps, and turns where they end into a :class:`~skdisentangle.fitting.problem.Fitted`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._random import RandomState, check_rng
+from ..distributed import ALONE, Ranks
+from ..encoders.networks import build_body, check_can_join, image_shape, seeded
+from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
+from ..rows.inputs import InputMoments, encode_labels, standardised_rows, unscaled
+from ..solvers.penalties import output_weights, usage
+from ..tasks.blocks import Block, tasks_to_outputs
+from ..tasks.task_set import TaskSet
+from ..tasks.weights import learned_task_weights
+from ..validation import layer_sizes, split_rows, torch_device
+from .all_rows import finish, score_state
+from .monitor import Monitor
+from .problem import Fitted, Problem, Settings
+from .steps import EPS, TrainingOptions, TrainingState
+from .training import train
+
+__all__ = [
+    "Setup",
+    "budget",
+    "columns_in_use",
+    "fit",
+    "fitted_from",
+    "input_scaler",
+    "training_options",
+]
+
+#: Rows up to which a fit takes all of them at each step, and rows a batch beyond that.
+FULL_BATCH, BATCH_SIZE = 256, 128
+
+#: Steps of ``max_iter="auto"``: with all rows at each step, and with batches; and the
+#: least number of passes over the rows.
+FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
+
+#: Components that ``n_components="auto"`` begins with, at the most.
+MAX_COMPONENTS = 64
+
+
+@dataclass
+class Setup:
+    """Tasks, scales and body of a fit, new or those of the last one.
+
+    ``n_components`` is the width of the body.
+    """
+
+    task_set: TaskSet
+    moments: InputMoments
+    n_rows: int
+    inputs: InputScaler
+    body: torch.nn.Module
+    n_components: int
+    before: Fitted | None = None
+
+    @classmethod
+    def new(
+        cls,
+        problem: Problem,
+        settings: Settings,
+        seed: int,
+        *,
+        classes: object = None,
+        quiet: bool = False,
+    ) -> Setup:
+        """Look at labels and rows, and build a body."""
+        labels, ranks = problem.labels, problem.ranks
+        weights = problem.weights()
+        task_set = TaskSet.build(
+            labels,
+            task_types=settings.task_types,
+            sample_weight=weights,
+            classes=None if classes is None else labels.check_classes(classes),
+            quiet=quiet,
+            ranks=ranks,
+        )
+        n_features = problem.X.shape[1]
+        moments = InputMoments(n_features)
+        moments.update(problem.X, weights, ranks)
+        n_rows = ranks.count(problem.n_rows)
+        width = settings.n_components
+        if width == "auto":
+            width = min(task_set.n_outputs, MAX_COMPONENTS)
+        body = build_body(
+            settings.encoder,
+            n_features=n_features,
+            n_components=int(width),
+            hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
+            input_shape=image_shape(settings.input_shape, n_features),
+            seed=seed,
+        )
+        inputs = input_scaler(moments, n_rows, settings)
+        return cls(task_set, moments, n_rows, inputs, body, int(width))
+
+    @classmethod
+    def of(cls, before: Fitted, problem: Problem, settings: Settings) -> Setup:
+        """Go on from a fit."""
+        before.task_set.check(problem.labels)
+        width = len(before.encoder.components.mean)
+        if settings.n_components not in ("auto", width):
+            raise ValueError(
+                f"n_components={settings.n_components} cannot go on from a fit of "
+                f"{width} components; set warm_start=False."
+            )
+        return cls(
+            before.task_set,
+            before.moments,
+            before.n_rows,
+            before.encoder.inputs,
+            copy.deepcopy(before.encoder.body),
+            width,
+            before,
+        )
+
+    def heads(self, like: Tensor) -> Tensor:
+        """Heads to begin with: zeros, or those of the last fit."""
+        theta = like.new_zeros(self.task_set.n_outputs, self.n_components + 1)
+        if self.before is not None:
+            coef, intercept = self.before.standardised_heads()
+            components = self.before.encoder.components
+            in_order = torch.from_numpy(coef).to(like) * components.sign.to(like)
+            theta[:, components.order] = in_order
+            theta[:, -1] = torch.from_numpy(intercept).to(like)
+        return theta
+
+    def begin(self, like: Tensor, options: TrainingOptions) -> TrainingState:
+        """State before the first step."""
+        body = self.body.to(like.device, like.dtype)
+        return TrainingState.start(body, self.heads(like), options)
+
+
+def input_scaler(moments: InputMoments, n_rows: int, settings: Settings) -> InputScaler:
+    """Scales of the columns, of so many rows."""
+    n_features = len(moments.mean)
+    if not settings.scale_inputs:
+        return unscaled(n_features)
+    return moments.scaler(n_rows, image_shape(settings.input_shape, n_features))
+
+
+def budget(n_rows: int, settings: Settings) -> tuple[int, int]:
+    """Rows a batch, and epochs."""
+    if settings.batch_size == "auto":
+        batch_size = n_rows if n_rows <= FULL_BATCH else BATCH_SIZE
+    else:
+        batch_size = min(int(settings.batch_size), n_rows)
+    if settings.max_iter != "auto":
+        return batch_size, int(settings.max_iter)
+    n_batches = math.ceil(n_rows / batch_size)
+    n_steps = FULL_BATCH_STEPS if n_batches == 1 else BATCH_STEPS
+    return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
+
+
+def training_options(
+    settings: Settings,
+    task_set: TaskSet,
+    spread: Tensor,
+    noise: float | None,
+    ranks: Ranks = ALONE,
+) -> TrainingOptions:
+    """Constants of the steps; ``noise`` on the inputs, None if it is to be chosen."""
+    weights = learned_task_weights(settings.task_weight, task_set)
+    share = torch.from_numpy(weights / len(weights)).to(spread)
+    return TrainingOptions(
+        blocks=task_set.blocks,
+        sparsity=settings.sparsity,
+        sharing=settings.sharing,
+        learning_rate=float(settings.learning_rate_init),
+        spread=spread,
+        task_weights=tasks_to_outputs(share, task_set.blocks),
+        bilevel=settings.solver == "bilevel",
+        input_noise=noise,
+        ranks=ranks,
+        # Modules of the user's may do another thing each time.
+        recorded=isinstance(settings.encoder, str) and ranks.size == 1,
+    )
+
+
+def fitted_from(
+    state: TrainingState,
+    setup: Setup,
+    settings: Settings,
+    spread: Tensor,
+    *,
+    fixed: bool = False,
+) -> Fitted:
+    """What has been learned by now: components in their order, with signs, and heads.
+
+    Components are ordered by usage, and have the sign of their largest coefficient; those
+    that no task uses are left out, unless there is no penalty. ``fixed`` is for fits that
+    go on: the components are those of ``state.columns``, as they stand there, or all
+    outputs of the body.
+    """
+    task_set = setup.task_set
+    coef = state.theta[:, :-1].double().cpu()
+    use = usage(coef, output_weights(task_set.blocks, coef))
+    order, sign = state.columns, state.signs
+    if not fixed:
+        order, sign = columns_in_use(
+            state, task_set.blocks, penalised=settings.penalised
+        )
+    elif order is None or sign is None:
+        order, sign = torch.arange(coef.shape[1]), torch.ones(coef.shape[1])
+    order, sign = order.cpu(), sign.double().cpu()
+    components = ComponentScaler(len(order))
+    components.mean = state.mean.double().cpu()
+    components.scale = (state.var.double().cpu() + EPS).rsqrt()
+    components.order = order
+    components.sign = sign
+    encoder = Encoder(setup.inputs, state.body.cpu().double(), components).eval()
+    mean, scale = task_set.output_units()
+    rows = task_set.output_order
+    pull = None
+    if state.pull is not None:
+        pull = state.pull.double().cpu()[:, order].numpy()[rows] * scale[:, np.newaxis]
+    return Fitted(
+        task_set=task_set,
+        moments=setup.moments,
+        n_rows=setup.n_rows,
+        spread=spread.double().cpu().numpy(),
+        encoder=encoder,
+        coef=(coef[:, order] * sign).numpy()[rows] * scale[:, np.newaxis] + 0.0,
+        intercept=state.theta[:, -1].double().cpu().numpy()[rows] * scale + mean,
+        usage=use[order].numpy(),
+        pull=pull,
+        sparsity=settings.sparsity,
+        sharing=settings.sharing,
+        input_noise=float(state.input_noise),
+    )
+
+
+def columns_in_use(
+    state: TrainingState, blocks: Sequence[Block], *, penalised: bool
+) -> tuple[Tensor, Tensor]:
+    """Outputs of the body that make components, by usage, and their signs."""
+    coef = state.theta[:, :-1].double().cpu()
+    use = usage(coef, output_weights(blocks, coef))
+    order = torch.argsort(use, descending=True, stable=True)
+    coef = coef[:, order]
+    largest = coef.abs().argmax(0, keepdim=True)
+    sign = coef.gather(0, largest).squeeze(0).sign()
+    if not penalised:
+        return order, torch.where(sign == 0, 1.0, sign)
+    kept = sign != 0
+    return order[kept], sign[kept]
+
+
+def fit(
+    problem: Problem,
+    settings: Settings,
+    random_state: RandomState,
+    *,
+    before: Fitted | None = None,
+    start: float = 0.0,
+    monitor: Monitor | None = None,
+) -> Fitted:
+    """Fit encoder and heads.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+    random_state : int, RandomState instance or None
+    before : Fitted, optional
+        A fit to go on from.
+    start : float, default=0.0
+        Share of the fit that is taken for done.
+    monitor : Monitor, optional
+        Is told of each epoch and of the end. Without one, as where this is one fit of
+        many, nothing is said, and an interrupt is an error.
+
+    Returns
+    -------
+    Fitted
+    """
+    X, ranks = problem.X, problem.ranks
+    rng = check_rng(random_state)
+    seeds = ranks.first(lambda: rng.randint(2**31 - 1, size=4))
+    body_seed, order_seed, noise_seed, split_seed = map(int, seeds)
+    quiet = monitor is None
+    if before is None:
+        setup = Setup.new(problem, settings, body_seed, quiet=quiet)
+    else:
+        setup = Setup.of(before, problem, settings)
+    task_set = setup.task_set
+    balanced = settings.class_weight == "balanced"
+    encoded = encode_labels(task_set, problem.labels, problem.weight, balanced, ranks)
+
+    rows_in: slice | np.ndarray[tuple[int], np.dtype[np.intp]] = slice(None)
+    held_back = None
+    shard = ranks.shard(problem.n_rows)
+    n_rows = problem.n_rows if shard is None else shard.n_rows
+    if settings.early_stopping:
+        fraction = settings.validation_fraction
+        rows_in, held_back = split_rows(n_rows, fraction, split_seed)
+        n_rows = len(rows_in)
+        if shard is not None:
+            rows_in, held_back = shard.here(rows_in), shard.here(held_back)
+    batch_size, max_iter = budget(n_rows, settings)
+    # With all rows in each step double precision costs next to nothing, and makes the fit
+    # indifferent to the order of the rows.
+    exact = X.dtype == np.float64 and batch_size >= n_rows
+    device = torch_device(settings.device)
+    dtype = torch.float64 if exact else torch.float32
+    like = torch.empty(0, dtype=dtype, device=device)
+
+    noise: float | None = None  # to be chosen, once, like the strengths
+    if settings.input_noise != "auto":
+        noise = float(settings.input_noise)
+    elif before is not None:
+        noise = before.input_noise
+    elif not settings.scale_inputs:
+        noise = 0.0  # columns may be of any scale, or numbers of words
+    spread = torch.from_numpy(encoded.spread(task_set, ranks)).to(like)
+    options = training_options(settings, task_set, spread, noise, ranks)
+    state = setup.begin(like, options)
+    if ranks.size > 1:
+        check_can_join(state.body)
+    state.copy_first(ranks)
+    train_rows = standardised_rows(X, setup.inputs, like, rows_in)
+    train_labels = encoded.tensors(rows_in, like)
+    validate = None
+    if held_back is not None:
+        kept_rows = standardised_rows(X, setup.inputs, like, held_back)
+        kept_labels = encoded.tensors(held_back, like)
+
+        def validate(state: TrainingState) -> float:
+            score = score_state(state, kept_rows, kept_labels, options)
+            if math.isnan(score):
+                raise ValueError(
+                    f"validation_fraction={settings.validation_fraction} holds back rows "
+                    "without a label of a task that can be learned; raise it, or set "
+                    "early_stopping=False."
+                )
+            return score
+
+    def ended(state: TrainingState) -> Fitted:
+        finish(state, train_rows, train_labels, options)
+        return fitted_from(state, setup, settings, spread)
+
+    def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
+        if monitor is None:
+            return ranks.any(False)
+        stop = monitor.epoch(
+            *(epoch, max_iter, loss, score),
+            n_active=int((state.theta[:, :-1] != 0).any(0).sum()),
+            fitted=lambda: ended(copy.deepcopy(state)),
+        )
+        return ranks.any(stop)
+
+    if monitor is not None:
+        monitor.begin(max_iter)
+    own_noise = isinstance(settings.encoder, str)
+    with nullcontext() if own_noise else seeded(noise_seed + ranks.rank):
+        history = train(
+            state,
+            train_rows,
+            train_labels,
+            options,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            tol=settings.tol,
+            n_iter_no_change=settings.n_iter_no_change,
+            generator=torch.Generator().manual_seed(order_seed),
+            start=start,
+            validate=validate,
+            on_epoch=on_epoch,
+        )
+        if history.interrupted and (monitor is None or monitor.ends_when_interrupted):
+            raise KeyboardInterrupt  # an end of the whole, not of one fit of many
+        fitted = ended(state)
+    fitted.losses = history.losses
+    fitted.scores = history.scores if settings.early_stopping else None
+    if monitor is not None:
+        monitor.end(fitted, history, max_iter)
+    return fitted

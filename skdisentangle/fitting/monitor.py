@@ -1,0 +1,83 @@
+"""Who is told of a fit: the user, by printed lines and warnings, and callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+
+from .._warnings import warn
+from .callbacks import EpochCallbacks
+from .problem import Fitted
+from .training import History
+
+__all__ = ["Monitor"]
+
+
+class Monitor:
+    """Tells the user and the callbacks of an estimator about a fit.
+
+    Parameters
+    ----------
+    estimator : SparseSharedDisentangler
+    X, y
+        Rows and labels of the fit, for callbacks.
+    speaks : bool, default=True
+        Whether this process prints and warns: of several, one does.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, *, speaks: bool = True) -> None:
+        self.ends_when_interrupted: bool = estimator._ends_when_interrupted
+        self._verbose = estimator.verbose and speaks
+        self._speaks = speaks
+        self._callbacks = EpochCallbacks(estimator, X, y)
+
+    def begin(self, max_iter: int) -> None:
+        """Tell of the start."""
+        self._callbacks.begin(max_iter)
+
+    def epoch(
+        self,
+        number: int,
+        max_iter: int,
+        loss: float,
+        score: float | None,
+        *,
+        n_active: int,
+        fitted: Callable[[], Fitted],
+    ) -> bool:
+        """Tell of an epoch; return whether a callback asks for the end."""
+        if self._verbose:
+            shown = "" if score is None else f"  validation score {score:.4f}"
+            print(
+                f"Epoch {number}/{max_iter}  loss {loss:.4f}{shown}  "
+                f"active components {n_active}",
+                flush=True,
+            )
+
+        def attributes() -> dict[str, Any]:
+            found = fitted().attributes()
+            return {k: v for k, v in found.items() if k.endswith("_")}
+
+        return self._callbacks.epoch(attributes)
+
+    def end(self, fitted: Fitted, history: History, max_iter: int) -> None:
+        """Tell of the end, and of what is wrong with it."""
+        if history.interrupted:
+            warn(
+                f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
+                "is what had been learned so far."
+            )
+        elif not history.converged:
+            warn(
+                f"The fit was still improving after max_iter={max_iter} epochs; give "
+                "max_iter a larger number.",
+                ConvergenceWarning,
+            )
+        if fitted.n_active == 0:
+            warn(
+                "No component is in use: no task gains from one at these strengths. "
+                "Lower sparsity or sharing, if the tasks can be learned from X at all."
+            )
+        self._callbacks.end()
