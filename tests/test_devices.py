@@ -72,11 +72,7 @@ CASES = {
     "missing labels": ({"class_weight": "balanced"}, half_missing, False),
     "weights": ({}, lambda Y: Y, True),
     "no penalty": ({"sparsity": 0.0, "sharing": 0.0}, lambda Y: Y, False),
-    "first-order bilevel": (
-        {"solver": "bilevel", "outer_gradient": "first_order", "tasks_per_step": 4},
-        lambda Y: Y,
-        False,
-    ),
+    "bilevel": ({"solver": "bilevel"}, lambda Y: Y, False),
 }
 
 

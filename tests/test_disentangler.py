@@ -16,7 +16,7 @@ import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from sklearn.pipeline import Pipeline
@@ -116,22 +116,16 @@ class TestFit:
             column = standard[:, component]
             assert column[np.abs(column).argmax()] > 0
 
-    def test_heads_are_optimal_for_the_features(self, problem):
-        """coef_ and intercept_ solve the lasso on transform(X)."""
+    def test_large_coefficients_are_not_shrunk(self, problem):
+        """coef_ and intercept_ are those of least squares on transform(X)."""
         X, _, factors = problem
         y = factors[:, 0] * 3 + 10
-        dis = quick(penalty="l1", sharing=0, sparsity=0.1).fit(X, y)
+        dis = quick(sharing=0, sparsity=0.1).fit(X, y)
         codes = dis.transform(X)
-        alpha = 0.1 * np.sqrt(2000 / len(X)) * y.std()  # few labels, more penalty
-        lasso = Lasso(alpha=alpha, tol=1e-10).fit(codes, y)
-
-        def objective(coef, intercept):
-            error = y - codes @ coef - intercept
-            return (error**2).mean() / 2 + alpha * np.abs(coef).sum()
-
-        ours = objective(dis.coef_[0], dis.intercept_[0])
-        theirs = objective(lasso.coef_, lasso.intercept_)
-        assert ours == pytest.approx(theirs, rel=1e-4)
+        free = LinearRegression().fit(codes, y)
+        np.testing.assert_allclose(dis.coef_[0], free.coef_, rtol=1e-3)
+        np.testing.assert_allclose(dis.intercept_, free.intercept_, rtol=1e-3)
+        assert np.array_equal(dis.active_components_, np.arange(codes.shape[1]))
 
     def test_no_penalty_is_the_plain_network(self, problem):
         X, Y, _ = problem
@@ -368,21 +362,40 @@ class TestTransform:
             fitted.transform(X), fitted.transform(X.astype(np.float32)), atol=1e-4
         )
 
-    def test_active_only(self, problem, fitted):
+    def test_columns_are_the_components_in_use(self, problem, fitted):
+        X = problem[0]
+        codes = fitted.transform(X)
+        assert 0 < codes.shape[1] < 6
+        assert fitted.active_components_.tolist() == list(range(codes.shape[1]))
+        assert fitted.coef_.shape[1] == len(fitted.usage_) == codes.shape[1]
+        assert len(fitted.get_feature_names_out()) == codes.shape[1]
+        scores = codes @ fitted.coef_.T + fitted.intercept_
+        first = next(t for t in fitted.tasks_ if t.type == "regression")
+        predicted = fitted.predict(X)[:, first.index]
+        np.testing.assert_allclose(
+            predicted.astype(float), scores[:, first.outputs][:, 0]
+        )
+
+    def test_no_component_in_use(self, problem):
         X, Y, _ = problem
-        dis = quick(active_only=True).fit(X, Y)
-        active = fitted.active_components_
-        assert 0 < len(active) < 6
-        np.testing.assert_array_equal(dis.transform(X), fitted.transform(X)[:, active])
-        assert len(dis.get_feature_names_out()) == len(active)
-        assert not np.delete(fitted.transform(X), active, axis=1).any()
+        with pytest.warns(UserWarning, match="No component is in use"):
+            dis = quick(sparsity=100.0).fit(X, Y)
+        assert dis.coef_.shape == (len(dis.intercept_), 0)
+        assert len(dis.predict(X)) == len(X)
+        with pytest.raises(ValueError, match="Lower sparsity or sharing and fit again"):
+            dis.transform(X)
+
+    def test_no_penalties_keep_all_components(self, problem):
+        X, Y, _ = problem
+        dis = quick(sparsity=0, sharing=0).fit(X, Y)
+        assert dis.transform(X).shape == (len(X), 6)
 
     def test_feature_names_and_containers(self, problem):
         X, Y, _ = problem
         frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
         dis = quick().set_output(transform="pandas")
         out = dis.fit_transform(frame, Y)
-        assert list(out.columns) == [f"sparseshareddisentangler{j}" for j in range(6)]
+        assert list(out.columns) == list(dis.get_feature_names_out())
         assert list(dis.feature_names_in_) == list(frame.columns)
         out = dis.set_output(transform="polars").transform(frame)
         assert isinstance(out, pl.DataFrame)
@@ -557,7 +570,7 @@ class TestReproducible:
         X, Y, _ = problem
         before = torch.get_num_threads()
         seen = []
-        dis = quick(n_jobs=before + 1, max_iter=2, encoder=_Spy(seen))
+        dis = quick(n_threads=before + 1, max_iter=2, encoder=_Spy(seen))
         dis.fit(X, Y)
         dis.score(X, Y)
         dis.transform(X)
@@ -805,10 +818,10 @@ class TestBadInput:
             ({"sharing": -1}, X_OK, Y_OK, "'sharing' parameter"),
             ({"device": "quantum"}, X_OK, Y_OK, "device must be 'auto'"),
             ({"device": "meta:-7"}, X_OK, Y_OK, "device must be 'auto'"),
-            ({"penalty": "l2"}, X_OK, Y_OK, "'penalty' parameter"),
+            ({"solver": "l2"}, X_OK, Y_OK, "'solver' parameter"),
             ({"encoder": "mpl"}, X_OK, Y_OK, "'encoder' parameter"),
             ({"hidden_layer_sizes": (5, 0)}, X_OK, Y_OK, "hidden_layer_sizes must"),
-            ({"n_jobs": 0}, X_OK, Y_OK, "n_jobs must be"),
+            ({"n_threads": 0}, X_OK, Y_OK, "n_threads must be"),
             ({"task_weight": [1.0]}, X_OK, Y_OK, r"got shape \(1,\)"),
             ({"task_weight": [-1.0, 1]}, X_OK, Y_OK, "not negative"),
             ({"task_weight": {"b": 1.0}}, X_OK, Y_OK, "task_weight names 'b'"),

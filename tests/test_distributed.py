@@ -141,7 +141,7 @@ CASES = {
     "missing labels": ({"early_stopping": True, "tol": 0}, 0.2, False, 20),
     "weights": ({"class_weight": "balanced", "n_components": "auto"}, 0.2, True, 3),
     "all labels": (
-        {"encoder": "conv", "input_shape": (1, 2, 4), "penalty": "l1"},
+        {"encoder": "conv", "input_shape": (1, 2, 4)},
         0.0,
         False,
         150,

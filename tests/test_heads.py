@@ -409,15 +409,6 @@ def test_frames_and_single_precision(world):
     np.testing.assert_allclose(single.coef_, plain.coef_, atol=1e-3)
 
 
-def test_active_only_changes_nothing(world):
-    dis, X, factors, _ = world
-    plain = dis.fit_task(X[:30], factors[:30, 0])
-    short = copy.copy(dis).set_params(active_only=True)
-    head = short.fit_task(X[:30], factors[:30, 0])
-    assert (head.coef_ == plain.coef_).all()
-    assert (head.predict(X) == plain.predict(X)).all()
-
-
 def test_dense_heads_and_other_types_of_task(world):
     """A fit without zeros, and of regression tasks only, gives a prior, too."""
     _, X, factors, _ = world

@@ -48,14 +48,12 @@ def expected_to_fail(estimator):
 
 ESTIMATORS = [
     SparseSharedDisentangler(),
-    SparseSharedDisentangler(penalty="l1"),
     SparseSharedDisentangler(sparsity=0, sharing=0),
     SparseSharedDisentangler(solver="bilevel"),
     SparseSharedDisentangler(encoder="linear"),
     SparseSharedDisentangler(encoder="conv"),
     SparseSharedDisentangler(encoder=make_body, n_components=3),
     SparseSharedDisentangler(class_weight="balanced"),
-    SparseSharedDisentangler(active_only=True),
     SparseSharedDisentangler(cross_fit=2, n_components=3),
 ]
 

@@ -107,7 +107,7 @@ from skdisentangle.datasets import make_sprites
 from skdisentangle.metrics import mcc_score
 
 dis = SparseSharedDisentangler("six")  # arg-type
-SparseSharedDisentangler(penalty="l2")  # arg-type
+SparseSharedDisentangler(solver="l2")  # arg-type
 SparseSharedDisentangler(n_component=6)  # call-arg
 dis.fit()  # call-arg
 dis.fit([[0.0]], sample_weights=[1.0])  # call-arg

@@ -83,7 +83,7 @@ def test_other_settings_are_other_features(change, embedder):
 def test_settings_that_do_not_matter_do_not_count(embedder):
     embedder.transform(IMAGES)
     seen()
-    other = clone(embedder).set_params(batch_size=2, n_jobs=2, image_size=(12, 12))
+    other = clone(embedder).set_params(batch_size=2, n_threads=2, image_size=(12, 12))
     other.transform(IMAGES)
     assert seen() == 0
 

@@ -224,7 +224,7 @@ def test_nothing_of_the_users_is_touched():
     backbone.train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    embedder = ImageEmbedder(backbone, image_size=12, n_jobs=2)
+    embedder = ImageEmbedder(backbone, image_size=12, n_threads=2)
     out = embedder.fit(IMAGES).transform(IMAGES)
     np.testing.assert_array_equal(out, embedder.transform(IMAGES))
     assert backbone.training

@@ -46,7 +46,7 @@ def other_for_three_rows(n_features, n_components):
     "options",
     [
         {"encoder": "conv", "input_shape": (1, 33, 6)},
-        {"encoder": Own, "active_only": True},
+        {"encoder": Own},
     ],
     ids=["conv", "own"],
 )

@@ -80,7 +80,7 @@ def assert_same(dis, back, X):
     for name in ("coef_", "intercept_", "usage_", "active_components_", "loss_curve_"):
         np.testing.assert_array_equal(getattr(back, name), getattr(dis, name))
     plain = dis.get_params()
-    for name in ("encoder", "device", "n_jobs"):
+    for name in ("encoder", "device", "n_threads"):
         del plain[name]
     assert {k: v for k, v in back.get_params().items() if k in plain} == plain
 
@@ -107,7 +107,7 @@ class TestRoundTrip:
             {"encoder": "linear"},
             {"encoder": "conv", "input_shape": [2, 2, 2], "n_components": "auto"},
             {"solver": "bilevel"},
-            {"penalty": "l1", "scale_inputs": False, "active_only": True},
+            {"scale_inputs": False, "cross_fit": 2},
             {"sparsity": "auto", "early_stopping": True, "max_iter": 3},
             {"task_weight": np.arange(1.0, 10), "class_weight": "balanced"},
         ],
@@ -278,9 +278,11 @@ class TestRoundTrip:
         assert SparseSharedDisentanglerCV.load(tmp_path / "model").cv is None
 
     def test_device_and_threads_are_of_the_machine(self, quick_fit, tmp_path):
-        dis = pickle.loads(pickle.dumps(quick_fit)).set_params(n_jobs=2, device="cpu")
+        dis = pickle.loads(pickle.dumps(quick_fit)).set_params(
+            n_threads=2, device="cpu"
+        )
         back = through_file(dis, tmp_path / "model")
-        assert (back.device, back.n_jobs) == ("auto", None)
+        assert (back.device, back.n_threads) == ("auto", 1)
         back = SparseSharedDisentangler.load(tmp_path / "model", device="cpu")
         assert back.device == "cpu"
         with pytest.raises(ValueError, match="device must be 'auto'"):

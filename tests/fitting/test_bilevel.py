@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -182,12 +181,11 @@ def make_estimator(**changes):
     return SparseSharedDisentangler(6, **(options | changes))
 
 
-@pytest.mark.parametrize("outer_gradient", ["implicit", "first_order"])
-def test_finds_the_factors(outer_gradient):
+def test_finds_the_factors():
     problem = make_multitask_factors(
         1000, n_factors=4, support_size=(1, 2), n_tasks=30, random_state=100
     )
-    fitted = make_estimator(outer_gradient=outer_gradient, max_iter=100)
+    fitted = make_estimator(max_iter=100)
     codes = fitted.fit_transform(problem.X, problem.Y)
     assert fitted.active_components_.tolist() == [0, 1, 2, 3]
     both = np.abs(np.corrcoef(problem.factors.T, codes[:, :4].T)[:4, 4:])
@@ -197,32 +195,20 @@ def test_finds_the_factors(outer_gradient):
     assert (used == problem.supports).mean() > 0.95
 
 
-def test_the_solver_and_its_parameters_have_a_say(problem):
+def test_the_solver_has_a_say(problem):
     X, Y, _ = problem
     Y = Y[:, [0, 1, 3, 4, 6, 7]]
     Y = np.where(np.random.default_rng(0).random(Y.shape) < 0.3, np.nan, Y)
-    results = {}
-    for name, changes in {
-        "implicit": {},
-        "first order": {"outer_gradient": "first_order"},
-        "support": {"support_fraction": 0.8},
-        "tasks": {"tasks_per_step": 3},
-        "again": {"tasks_per_step": 3},
-        "all tasks": {"tasks_per_step": 100},
-        "alternating": {"solver": "alternating"},
-        "indifferent": {"solver": "alternating", "tasks_per_step": 3},
-    }.items():
+    found = []
+    for changes in ({}, {}, {"solver": "alternating"}):
         fitted = make_estimator(max_iter=6, batch_size=128, **changes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            results[name] = fitted.fit_transform(X, Y)
-        assert np.isfinite(results[name]).all()
-        assert results[name].shape == (len(X), 6)
-    # The same seed draws the same, down to the bits.
-    same = {"implicit": "all tasks", "tasks": "again", "alternating": "indifferent"}
-    for one, other in combinations(results, 2):
-        equal = np.array_equal(results[one], results[other])
-        assert equal == (same.get(one) == other), (one, other)
+            fitted.fit(X, Y)
+        found.append(fitted.predict(X))
+        assert np.isfinite(fitted.coef_).all()
+    assert np.array_equal(found[0], found[1])  # the same seed, the same bits
+    assert not np.array_equal(found[0], found[2])
 
 
 def test_rare_labels_make_no_nan(problem):
@@ -248,19 +234,10 @@ def test_partial_fit_learns(problem):
     assert fitted.score(X, Y) > 0.8
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"solver": "newton"},
-        {"outer_gradient": "none"},
-        {"support_fraction": 1.0},
-        {"tasks_per_step": 0},
-    ],
-)
-def test_wrong_parameters_are_named(problem, changes):
+def test_another_solver_is_refused(problem):
     X, Y, _ = problem
-    with pytest.raises(ValueError, match=f"'{next(iter(changes))}' parameter"):
-        make_estimator(**changes).fit(X, Y)
+    with pytest.raises(ValueError, match="'solver' parameter"):
+        make_estimator(solver="newton").fit(X, Y)
 
 
 def test_tasks_of_class_subsets(problem):

@@ -166,13 +166,6 @@ class TestFeatures:
         assert out.shape == plain.shape
         assert quick().fit_transform(X.astype(np.float32), Y).dtype == np.float32
 
-    def test_active_only(self, problem, plain):
-        X, Y, _ = problem
-        dis = quick(active_only=True)
-        features = dis.fit_transform(X, Y)
-        assert features.shape == (len(X), len(dis.active_components_))
-        assert np.array_equal(features, plain[:, dis.active_components_])
-
     def test_weight_zero_is_as_good_as_removed(self, problem):
         X, Y, _ = problem
         weight = RNG(0).randint(3, size=len(X)).astype(float)

@@ -170,7 +170,7 @@ def assert_attributes(dis):
 
 def assert_features(features, dis, n_rows):
     """Finite numbers, a row for each row, and a column for each component."""
-    width = len(dis.active_components_ if dis.active_only else dis.usage_)
+    width = len(dis.usage_)
     assert features.shape == (n_rows, width)
     assert features.dtype in (np.float32, np.float64)
     assert np.isfinite(features).all()

@@ -16,11 +16,7 @@ OPTIONS = {
     "n_components": (["1", "2", "40", "'auto'"], ["0", "10**30", "2.5", "nan", "None"]),
     "sparsity": (["0", "0.3", "'auto'", "1e300"], ["-1", "nan", "inf", "'x'", "[1]"]),
     "sharing": (["0", "1.0", "'auto'"], ["-1", "nan", "inf", "'x'", "None"]),
-    "penalty": (["'l1'", "'reweighted'"], ["'l2'", "None", "1"]),
     "solver": (["'bilevel'", "'alternating'"], ["'newton'", "None"]),
-    "outer_gradient": (["'first_order'", "'implicit'"], ["'second'", "3"]),
-    "support_fraction": (["0.01", "0.5", "0.99"], ["0", "1", "nan", "'half'"]),
-    "tasks_per_step": (["1", "10", "None", "10**30"], ["0", "1.5", "'all'"]),
     "encoder": (
         [
             "'linear'",
@@ -86,10 +82,9 @@ OPTIONS = {
     "early_stopping": (["True", "False"], ["'yes'", "None"]),
     "validation_fraction": (["0.01", "0.5", "0.99"], ["0", "1", "nan"]),
     "warm_start": (["True"], ["'yes'"]),
-    "active_only": (["True"], ["3"]),
     "cross_fit": (["2", "5", "None"], ["1", "0", "2.5", "'x'", "10**30"]),
     "device": (["'cpu'", "torch.device('cpu')"], ["'tpu'", "3", "'cuda:99'", "''"]),
-    "n_jobs": (["1", "None"], ["0", "1.5", "10**30"]),
+    "n_threads": (["1", "-1"], ["0", "1.5", "10**30"]),
     "random_state": (["1", "np.random.RandomState(3)"], ["-1", "'x'", "10**30"]),
     "verbose": (["False"], ["'x'"]),
 }

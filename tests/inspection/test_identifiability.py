@@ -293,12 +293,12 @@ def test_stability_over_refits(small_fit):
 
 
 @pytest.mark.filterwarnings("ignore:The fit was still improving")
-def test_frames_and_active_only(small_fit):
+def test_frames(small_fit):
     pd = pytest.importorskip("pandas")
     dis, X, Y = small_fit
     frame = pd.DataFrame(X), pd.DataFrame(Y)
     dis_frame = SparseSharedDisentangler(
-        4, encoder="linear", max_iter=60, random_state=0, active_only=True
+        4, encoder="linear", max_iter=60, random_state=0
     )
     dis_frame.set_output(transform="pandas").fit(*frame)
     report = identifiability_report(dis_frame, *frame, n_refits=1, random_state=0)

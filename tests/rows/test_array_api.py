@@ -167,7 +167,7 @@ def test_an_error_leaves_the_estimator_as_it_was(problem):
 def test_fit_transform_pipeline_and_gradient(problem):
     X, Y, _ = problem
     rows = torch.asarray(X).requires_grad_()
-    out = quick(active_only=True).fit_transform(rows, torch.asarray(Y))
+    out = quick().fit_transform(rows, torch.asarray(Y))
     assert isinstance(out, torch.Tensor)
     assert not out.requires_grad
     pipe = make_pipeline(StandardScaler(), quick()).fit(rows.detach(), torch.asarray(Y))
