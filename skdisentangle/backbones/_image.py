@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import Tensor, nn
 
+from .._images import File, Pixels, decode, resized
 from ..encoders.networks import seeded
 from ..validation import torch_device
 from ._embedder import (
@@ -31,12 +32,15 @@ from ._embedder import (
     module_key,
 )
 from ._mobilenet import MobileNetV2, without_classifier
-from ._pixels import File, ImageRows, Pixels, decode, image_shape, resized
+from ._pixels import ImageRows, image_shape
 
 __all__ = ["ImageEmbedder"]
 
 #: By channel, of the images of ImageNet, as torchvision's weights want them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+#: What installs Pillow.
+EXTRA = "backbones"
 
 #: Torchvision's file of the weights of MobileNetV2, and a package that holds it.
 MOBILENET_FILE = "mobilenet_v2-b0353104.pth"
@@ -106,6 +110,8 @@ class ImageEmbedder(Embedder):
     (10, 5)
     """
 
+    _model_name: ClassVar[str] = "backbone"
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [nn.Module, str],
         "weights": [str, Path, None],
@@ -166,7 +172,9 @@ class ImageEmbedder(Embedder):
             Images, the channels last: grey, grey and alpha, RGB, or RGBA; whole numbers
             in [0, 255], or floats in [0, 1], which are rounded to 8 bits. Arrays may be
             memory maps, or of h5py or zarr. A list holds paths of image files, Pillow
-            images, or arrays of any sizes. Images with alpha are laid on white.
+            images, or arrays of any sizes. Images with alpha are laid on white. Files are
+            read as :func:`skdisentangle.datasets.read_images` reads them, which says what
+            becomes of which kind, and Pillow images in the same way.
 
         Returns
         -------
@@ -175,9 +183,10 @@ class ImageEmbedder(Embedder):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or an image is not as described, or weights do not fit.
+            If a parameter, X or an image is not as described, an image is damaged, or its
+            features are NaN or infinite (it is named); or weights do not fit.
         OSError
-            If a file is missing; it is named.
+            If a file is missing, or cannot be read; it is named.
         ImportError
             If a package is missing; the message says how to install it.
         """
@@ -199,6 +208,11 @@ class ImageEmbedder(Embedder):
         if isinstance(row, File):
             return digest([b"file", row.content])
         return digest([repr(row.shape).encode(), row.tobytes()])
+
+    def _name(self, number: int, row: File | Pixels) -> str:
+        if isinstance(row, File):
+            return f"X[{number}], the file {row.path!r},"
+        return f"X[{number}]"
 
     def _source(self) -> tuple[Any, ...]:
         path = _weights_path(self.backbone, self.weights)
@@ -258,8 +272,8 @@ def _embed(
     batch = []
     for row, image in zip(rows, images, strict=True):
         if isinstance(image, File):
-            image = decode(image, row)
-        batch.append(image if size is None else resized(image, size))
+            image = decode(image, f"X[{row}]", EXTRA)
+        batch.append(image if size is None else resized(image, size, EXTRA))
     shapes = {image.shape[:2] for image in batch}
     if len(shapes) > 1:
         raise ValueError(

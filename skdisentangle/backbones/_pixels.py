@@ -1,36 +1,25 @@
-"""Images of any kind as arrays (height, width, 3) of uint8."""
+"""The rows of X that are images of any kind, as pixels or as content of files."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import prod
-from os import PathLike, fspath
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from ._embedder import import_extra
+from .._images import File, Pixels, array_pixels, pillow_pixels, read_file
 
-__all__ = ["File", "ImageRows", "Pixels", "decode", "resized"]
-
-Pixels = NDArray[np.uint8]
+__all__ = ["ImageRows", "image_shape"]
 
 #: What messages say of X.
 WANTED = (
     "X must be an array of images (n, height, width) or (n, height, width, channels), "
     "or a list of paths, Pillow images or arrays"
 )
-
-
-class File(NamedTuple):
-    """An image file that was read, but not decoded."""
-
-    path: str
-    content: bytes
 
 
 class ImageRows:
@@ -83,7 +72,8 @@ class ImageRows:
         if self._shape is not None:
             block = np.moveaxis(block.reshape(-1, *self._shape), 1, -1)
         return [
-            _rgb(image, f"X[{row}]") for row, image in zip(rows, block, strict=True)
+            array_pixels(image, f"X[{row}]")
+            for row, image in zip(rows, block, strict=True)
         ]
 
 
@@ -96,95 +86,18 @@ def _is_list(X: Any) -> bool:
 
 
 def _read_item(item: Any, row: int) -> File | Pixels:
+    name = f"X[{row}]"
     if isinstance(item, str | PathLike):
-        path = fspath(item)
-        try:
-            with open(path, "rb") as file:
-                return File(path, file.read())
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise type(error)(
-                f"X[{row}] must be the path of an image; cannot read {path!r}: {why}."
-            ) from error
+        return read_file(item, name)
     if hasattr(item, "getbands"):
-        return _pillow_rgb(item)
+        return pillow_pixels(item, name)
     if isinstance(item, torch.Tensor):
         item = item.numpy(force=True)
     try:
         image = np.asarray(item)
     except ValueError:  # ragged
         image = np.asarray(None)
-    return _rgb(image, f"X[{row}]")
-
-
-def decode(file: File, row: int) -> Pixels:
-    """Pixels of an image file, which is in some row of X."""
-    pillow = import_extra("PIL.Image", "ImageEmbedder")
-    turned = import_extra("PIL.ImageOps", "ImageEmbedder").exif_transpose
-    try:
-        with pillow.open(io.BytesIO(file.content)) as image:
-            return _pillow_rgb(turned(image))
-    # what Pillow raises, by format, for files that are not what they seem
-    except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
-        why = "" if "BytesIO" in str(error) else f": {error}"
-        raise ValueError(
-            f"X[{row}] must be an image file that Pillow can read; cannot decode "
-            f"{file.path!r}{why}."
-        ) from error
-
-
-def _pillow_rgb(image: Any) -> Pixels:
-    """Pixels of a Pillow image of any mode."""
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow would clip them to 8
-        return _rgb((np.asarray(image) >> 8).clip(0, 255), "An image of 16 bits")
-    clear = "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa")
-    kind = "RGBA" if clear or image.mode == "RGBA" else "RGB"
-    return _rgb(np.asarray(image.convert(kind)), "An image")
-
-
-def _rgb(image: NDArray[Any], name: str) -> Pixels:
-    """Pixels as three channels of 8 bits, on white where they are transparent."""
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.ndim not in (2, 3) or channels not in (1, 2, 3, 4) or 0 in image.shape:
-        raise ValueError(
-            f"{name} must be a path, a Pillow image, or an array (height, width) or "
-            "(height, width, channels) with 1 to 4 channels, the channels last; got "
-            + (f"shape {image.shape}." if image.ndim else f"{image[()]!r}.")
-        )
-    image = _eight_bits(image.reshape(*image.shape[:2], channels), name)
-    if channels in (2, 4):
-        alpha = image[..., -1:].astype(np.uint32)
-        image = (image[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255
-    return np.ascontiguousarray(
-        np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8
-    )
-
-
-def _eight_bits(image: NDArray[Any], name: str) -> NDArray[Any]:
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype.kind not in "buif":
-        raise ValueError(f"{name} must hold numbers; got {image.dtype}.")
-    top = 1 if image.dtype.kind in "bf" else 255
-    low, high = image.min(), image.max()
-    if not (low >= 0 and high <= top):
-        raise ValueError(
-            f"{name} holds values from {low} to {high}; floating-point images must lie "
-            "in [0, 1], whole numbers in [0, 255]."
-        )
-    if top == 1:
-        image = np.rint(image * np.float32(255))
-    return image.astype(np.uint8)
-
-
-def resized(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """The image at another height and width; bilinear, smoothed where it shrinks."""
-    if image.shape[:2] == size:
-        return image
-    pillow = import_extra("PIL.Image", "ImageEmbedder")
-    height, width = size
-    small = pillow.fromarray(image).resize((width, height), pillow.Resampling.BILINEAR)
-    return np.asarray(small)
+    return array_pixels(image, name)
 
 
 def image_shape(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
