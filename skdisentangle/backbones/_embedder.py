@@ -34,7 +34,7 @@ __all__ = [
 Features = NDArray[np.float32]
 
 #: Part of every key of the cache: to be raised when features change.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def import_extra(
@@ -183,6 +183,9 @@ class Embedder(TransformerMixin, BaseEstimator):
     #: Batches that are handed to the model at a time.
     _batches_at_once: ClassVar[int] = 1
 
+    #: The parameter that is the model.
+    _model_name: ClassVar[str]
+
     memory: str | Path | joblib.Memory | None
     batch_size: int
     n_threads: int
@@ -202,6 +205,10 @@ class Embedder(TransformerMixin, BaseEstimator):
     @abstractmethod
     def _digest(self, row: Any) -> str:
         """Digest of the content of a row."""
+
+    @abstractmethod
+    def _name(self, number: int, row: Any) -> str:
+        """What messages call a row, by its number in X and its content."""
 
     @abstractmethod
     def _source(self) -> tuple[Any, ...]:
@@ -279,17 +286,35 @@ class Embedder(TransformerMixin, BaseEstimator):
     ) -> Features:
         """Features of some rows, from the cache as far as they are there."""
         if store is None:
-            return model.embed(numbers, rows)
+            return self._embed(numbers, rows, model)
         keys = [f"{key}-{self._digest(row)}" for row in rows]
         with _naming(store):
             found = [_look_up(store, key) for key in keys]
         missing = [i for i, features in enumerate(found) if features is None]
         if missing:
-            new = model.embed([numbers[i] for i in missing], [rows[i] for i in missing])
+            new = self._embed(
+                [numbers[i] for i in missing], [rows[i] for i in missing], model
+            )
             with _naming(store):
                 for i, features in zip(missing, new, strict=True):
                     found[i] = store(keys[i], features)
         return np.array(found, dtype=np.float32)
+
+    def _embed(
+        self, numbers: Sequence[int], rows: Sequence[Any], model: Model
+    ) -> Features:
+        """Features of some rows, all of them finite, so that they may be kept."""
+        features = model.embed(numbers, rows)
+        finite = np.isfinite(features)
+        if not finite.all():
+            first = int(finite.all(axis=1).argmin())
+            raise ValueError(
+                f"The features of {self._name(numbers[first], rows[first])} must be "
+                f"finite; {np.count_nonzero(~finite[first])} of the "
+                f"{features.shape[1]} that the {self._model_name} gave are NaN or "
+                f"infinite. Leave this row out, or take another {self._model_name}."
+            )
+        return features
 
     def _store(self) -> Any:
         """Joblib's cache of :func:`_keep`, if one is wanted."""

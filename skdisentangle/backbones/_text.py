@@ -41,6 +41,9 @@ PACKAGES = {
     )
 }
 
+#: Characters of a text that a message repeats.
+BEGINNING = 40
+
 
 class TextEmbedder(Embedder):
     """Features of texts, by a frozen model.
@@ -91,6 +94,7 @@ class TextEmbedder(Embedder):
     """
 
     _batches_at_once: ClassVar[int] = 32
+    _model_name: ClassVar[str] = "model"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "model": [str, Path, nn.Module, callable],
@@ -141,7 +145,8 @@ class TextEmbedder(Embedder):
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or a text is not as described.
+            If a parameter, X or a text is not as described, or the features of a text are
+            NaN or infinite (it is named).
         FileNotFoundError
             If there is no such model.
         ImportError
@@ -154,6 +159,10 @@ class TextEmbedder(Embedder):
 
     def _digest(self, row: str) -> str:
         return digest([row.encode("utf-8", "surrogatepass")])
+
+    def _name(self, number: int, row: str) -> str:
+        beginning = repr(row[:BEGINNING])
+        return f"X[{number}], {beginning}{'...' if len(row) > BEGINNING else ''},"
 
     def _source(self) -> tuple[Any, ...]:
         files = None
@@ -281,19 +290,24 @@ def _encode(
         show_progress_bar=False,
         convert_to_numpy=True,
     )
-    return np.asarray(out, dtype=np.float32)
+    return _checked(out, len(texts))
 
 
 def _call(
     function: Callable[[list[str]], Any], rows: Sequence[int], texts: Sequence[str]
 ) -> Features:
-    out = np.asarray(function(list(texts)), dtype=np.float32)
-    if out.ndim != 2 or len(out) != len(texts):
+    return _checked(function(list(texts)), len(texts))
+
+
+def _checked(out: Any, n_texts: int) -> Features:
+    with np.errstate(over="ignore"):  # infinity is an error later on, with the text
+        features = np.asarray(out, dtype=np.float32)
+    if features.ndim != 2 or len(features) != n_texts:
         raise ValueError(
-            f"model must give an array (n, n_features) for n texts; for {len(texts)} it "
-            f"gave shape {out.shape}."
+            f"model must give an array (n, n_features) for n texts; for {n_texts} it "
+            f"gave shape {features.shape}."
         )
-    return out
+    return features
 
 
 def _key(model: Any, folder: Path | None) -> str:
@@ -319,4 +333,5 @@ def _function_key(function: Any) -> str:
             f"variables of an outer function; got {function!r}."
         )
     code = code_of(function.__code__)
-    return str(joblib.hash([function.__module__, function.__qualname__, code]))
+    name = [function.__module__, function.__qualname__]
+    return str(joblib.hash([CACHE_VERSION, *name, code]))

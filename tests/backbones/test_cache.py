@@ -180,3 +180,42 @@ def test_functions_that_cannot_be_known_again_have_no_cache(tmp_path):
         embedder = TextEmbedder(model, memory=tmp_path)
         with pytest.raises(ValueError, match="must be a plain one"):
             embedder.transform(["a"])
+
+
+DIVISOR = [0.0]
+
+
+def inverse(texts):
+    CALLS.extend(texts)
+    return [[1, len(text) / DIVISOR[0] if DIVISOR[0] else np.nan] for text in texts]
+
+
+def test_features_that_are_not_finite_are_not_kept(tmp_path):
+    CALLS.clear()
+    embedder = TextEmbedder(inverse, memory=tmp_path)
+    for _ in range(2):  # and not the second time, out of the cache
+        with pytest.raises(ValueError, match=r"X\[0\], 'a', must be finite"):
+            embedder.transform(["a"])
+    assert CALLS == ["a", "a"]
+    DIVISOR[0] = 2.0
+    np.testing.assert_array_equal(embedder.transform(["a"]), [[1, 0.5]])
+
+
+def test_an_image_without_finite_features_is_not_kept(embedder):
+    images = IMAGES.copy()
+    embedder.set_params(backbone=Holes(), batch_size=2)
+    images[4] = 0
+    for n_images in (6, 2):  # the rows of two batches are kept, those of the third not
+        with pytest.raises(ValueError, match=r"X\[4\] must be finite"):
+            embedder.transform(images)
+        assert seen() == n_images
+    assert np.isfinite(embedder.transform(np.delete(images, 4, axis=0))).all()
+
+
+class Holes(torch.nn.Module):
+    """No number for what is all black."""
+
+    def forward(self, x):
+        SEEN.append(len(x))
+        brightest = x.amax((2, 3))
+        return torch.where(brightest > x.amin((2, 3)), brightest, torch.nan)

@@ -467,6 +467,30 @@ def test_unreadable_files_are_named_with_their_row(tmp_path):
         SMALL.transform([*paths, str(tmp_path / "none.png")])
 
 
+class NotBlack(torch.nn.Module):
+    """Divides by the mean of an image: infinite where all is black."""
+
+    def forward(self, x):
+        means = x.mean((2, 3))
+        return torch.cat([means, 1 / means], dim=1)
+
+
+def test_features_that_are_not_finite_name_the_image(tmp_path):
+    embedder = ImageEmbedder(
+        NotBlack(), image_size=12, mean=(0, 0, 0), std=(1, 1, 1), batch_size=2
+    )
+    images = IMAGES.copy()
+    images[3] = 0
+    message = r"of X\[3\] must be finite; 3 of the 6 that the backbone gave are NaN"
+    for X in (images, list(images)):
+        with pytest.raises(ValueError, match=message):
+            embedder.transform(X)
+    paths = save_images(tmp_path, images)
+    with pytest.raises(ValueError, match=r"X\[3\], the file '.*3\.png', must be fin"):
+        embedder.transform(paths)
+    assert embedder.transform(images[:3]).shape == (3, 6)
+
+
 @pytest.mark.parametrize(
     ("X", "error", "match"),
     [

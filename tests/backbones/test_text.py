@@ -84,6 +84,23 @@ def test_wrong_parameters(parameters, error, match):
         TextEmbedder(**{"model": lengths} | parameters).transform(TEXTS)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_features_that_are_not_finite_name_the_text(value):
+    """The last is infinite as float32."""
+
+    def model(texts):
+        return [[len(text), value if "!" in text else 0] for text in texts]
+
+    embedder = TextEmbedder(model)
+    texts = ["one", "two", "three! " + 50 * "x", "four!"]
+    with pytest.raises(ValueError, match=r"X\[2\], 'three! x{33}'\.\.\., must be") as e:
+        embedder.transform(texts)
+    assert "1 of the 2 that the model gave are NaN or infinite" in str(e.value)
+    with pytest.raises(ValueError, match=r"of X\[1\], 'four!', must be finite"):
+        TextEmbedder(model, batch_size=1).transform(texts[::3])
+    np.testing.assert_array_equal(embedder.transform(["one"]), [[3, 0]])
+
+
 def test_pipeline_with_names_clone_and_pickle():
     texts = [f"{a} {b}" * n for a in WORDS for b in WORDS for n in (1, 2)]
     y = np.array([len(text) > 8 for text in texts])
@@ -156,6 +173,15 @@ def test_max_length(calls, tmp_path):
     out = TextEmbedder(tmp_path, max_length=3).transform(TEXTS)
     assert out[:, 0].max() == 3
     assert TextEmbedder(tmp_path).transform(TEXTS)[:, 0].max() > 3
+
+
+def test_a_loaded_model_whose_features_are_not_finite(calls):
+    model = Model()
+    torch.nn.init.constant_(model.scale, np.nan)
+    with pytest.raises(
+        ValueError, match=r"X\[0\], 'a cat', must be finite; 2 of the 2"
+    ):
+        TextEmbedder(model).transform(TEXTS)
 
 
 def test_a_loaded_model_is_not_touched(calls, tmp_path):
