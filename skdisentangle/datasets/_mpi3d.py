@@ -35,6 +35,9 @@ class Variant(NamedTuple):
     shapes: str
 
 
+#: Height, width and channels of an image.
+IMAGE_SHAPE = (64, 64, 3)
+
 _HOST = "https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main/"
 _SIMPLE = (
     (6, 6, 2, 3, 3, 40, 40),
@@ -47,25 +50,28 @@ _COMPLEX = (
     "0 coffee cup, 1 tennis ball, 2 croissant, 3 beer cup",
 )
 
+
+def _archive(filename: str, url: str, n_images: int) -> RemoteFile:
+    """An official file, whose checksum is not published."""
+    return RemoteFile(filename, url, None, arrays={"images": (n_images, *IMAGE_SHAPE)})
+
+
 #: Addresses and factors as in the README of the official repository,
 #: https://github.com/rr-learning/disentanglement_dataset, which publishes no checksums.
 VARIANTS = {
-    "toy": Variant(
-        RemoteFile("mpi3d_toy.npz", _HOST + "mpi3d_toy.npz", None), *_SIMPLE
-    ),
-    "realistic": Variant(
-        RemoteFile("mpi3d_realistic.npz", _HOST + "mpi3d_realistic.npz", None),
-        *_SIMPLE,
-    ),
-    "real": Variant(
-        RemoteFile("mpi3d_real.npz", _HOST + "mpi3d_real.npz", None), *_SIMPLE
-    ),
+    **{
+        name: Variant(
+            _archive(f"mpi3d_{name}.npz", f"{_HOST}mpi3d_{name}.npz", 1_036_800),
+            *_SIMPLE,
+        )
+        for name in ("toy", "realistic", "real")
+    },
     "complex": Variant(
-        RemoteFile(
+        _archive(
             "real3d_complicated_shapes_ordered.npz",
             "https://drive.google.com/uc?export=download&confirm=t"
             "&id=1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm",
-            None,
+            460_800,
         ),
         *_COMPLEX,
     ),
@@ -104,8 +110,11 @@ def fetch_mpi3d(
     """Load MPI3D: seven factors of an object on a robot arm (1,036,800 images).
 
     The official file is looked for in `data_home`, and else downloaded (several GB). No
-    checksum of it is published: that it is a whole zip archive, its array of the right
-    shape and the archive's own checksum of it (CRC-32) are what is checked.
+    checksum of it is published. So the first file that is there is checked by what it
+    says of itself, the zip archive's own checksums (CRC-32) and the shape and type of its
+    array, and its SHA-256 is kept beside it, in a file that ends in ``.sha256``: a later
+    one that differs is refused. That the first is the official one, HTTPS has to vouch
+    for.
 
     Parameters
     ----------
@@ -207,7 +216,13 @@ def fetch_mpi3d(
         )
         return _read(path, sizes)
 
-    images, classes, values = cached_arrays(folder, f"mpi3d_{variant}", read_source)
+    n_samples_all, height, width, n_channels = archive.arrays["images"]
+    images, classes, values = cached_arrays(
+        folder,
+        f"mpi3d_{variant}",
+        read_source,
+        (n_samples_all, n_channels, height, width),
+    )
     bunch = make_bunch(
         images,
         classes,
@@ -233,11 +248,6 @@ def fetch_mpi3d(
 
 def _read(path: Path, sizes: Sequence[int]) -> Source:
     n_samples, height, width, n_channels = npz_shape(path, "images")
-    if n_samples != prod(sizes):
-        raise ValueError(
-            f"{path}: expected {prod(sizes)} images, one for each combination of "
-            f"{' x '.join(map(str, sizes))} factors; got {n_samples}."
-        )
     blocks = (
         (first, rows.transpose(0, 3, 1, 2))
         for first, rows in npz_blocks(path, "images")

@@ -193,6 +193,12 @@ def _import_h5py() -> Any:
 
 def _read(path: Path, h5py: Any) -> Source:
     with h5py.File(path, "r") as file:
+        for name in ("images", "labels"):
+            link = file.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink) or file[name].external:
+                raise OSError(
+                    f"{path}: {name!r} in it leads to another file; it is not followed."
+                )
         n_samples, height, width, n_channels = file["images"].shape
         target = file["labels"][:]
     shape = (n_samples, n_channels, height, width)

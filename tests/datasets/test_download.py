@@ -51,7 +51,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {claimed}-{last}/{last + 1}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - first))
+        if server.says_length:
+            self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
         stop = server.cuts.pop(0) if server.cuts else len(content)
         self.wfile.write(content[first:stop])
@@ -68,6 +69,7 @@ def server():
         httpd.shift = 0  # how far off the range is that it sends
         httpd.cuts = []  # where in the file successive answers break off
         httpd.statuses = []  # errors that come first
+        httpd.says_length = True  # or a lost connection looks like the end
         httpd.requests = []  # the Range header of each request
         httpd.url = f"http://127.0.0.1:{httpd.server_port}/file.bin"
         thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
@@ -187,6 +189,93 @@ def test_without_a_checksum_a_page_is_not_taken_for_a_zip_archive(server, tmp_pa
     server.content = (tmp_path / "source.zip").read_bytes()
     path = fetch(server, tmp_path, checksum=None)
     assert path.read_bytes() == server.content
+
+
+def zipped(folder, **arrays):
+    """Content of a .npz file."""
+    np.savez_compressed(folder / "source.npz", **arrays)
+    content = (folder / "source.npz").read_bytes()
+    (folder / "source.npz").unlink()
+    return content
+
+
+@pytest.mark.parametrize("checksum", [SHA256, None])
+@pytest.mark.parametrize("cut", [0, 1, 150_000, 299_990])
+def test_a_cut_that_the_server_does_not_tell_of(server, tmp_path, checksum, cut):
+    """What came of it is removed, and never gets the final name."""
+    if checksum is None:
+        server.content = zipped(tmp_path, a=np.frombuffer(CONTENT, np.uint8))
+    server.says_length, server.cuts = False, [cut]
+    with pytest.raises(OSError, match=r"is not the official file: .*It was removed"):
+        fetch(server, tmp_path, checksum)
+    assert names(tmp_path) == []
+    assert fetch(server, tmp_path, checksum).read_bytes() == server.content
+
+
+def test_without_a_checksum_the_first_file_is_remembered(server, tmp_path):
+    first = server.content = zipped(tmp_path, a=np.arange(5))
+    path = fetch(server, tmp_path, checksum=None)
+    digest = hashlib.sha256(first).hexdigest()
+    record = tmp_path / "file.bin.sha256"
+    assert record.read_text() == f"{digest}  file.bin\n"
+    assert names(tmp_path) == ["file.bin", "file.bin.sha256"]
+    fetch(server, tmp_path, checksum=None)
+    assert len(server.requests) == 1
+
+    # a later download that differs, or a file put there by hand
+    server.content = zipped(tmp_path, a=np.arange(6))
+    path.unlink()
+    with pytest.raises(
+        OSError, match=rf"and not {digest}, .*first one.*It was removed"
+    ):
+        fetch(server, tmp_path, checksum=None)
+    assert names(tmp_path) == ["file.bin.sha256"]
+    path.write_bytes(server.content)
+    with pytest.raises(OSError, match=rf"file\.bin is not .* {digest}.*\.sha256 says"):
+        fetch(server, tmp_path, checksum=None)
+    path.write_bytes(first)
+    assert fetch(server, tmp_path, checksum=None) == path
+
+    # who removes the record takes another for the first
+    path.write_bytes(server.content)
+    record.unlink()
+    fetch(server, tmp_path, checksum=None)
+    assert record.read_text().startswith(hashlib.sha256(server.content).hexdigest())
+    record.write_text("nothing of the kind")
+    with pytest.raises(OSError, match=r"sha256 should hold its SHA-256 checksum"):
+        fetch(server, tmp_path, checksum=None)
+
+
+def test_a_published_checksum_needs_no_record(server, tmp_path):
+    fetch(server, tmp_path)
+    assert names(tmp_path) == ["file.bin"]
+
+
+def test_a_member_that_is_damaged_is_not_remembered(server, tmp_path):
+    good = zipped(tmp_path, a=np.frombuffer(CONTENT, np.uint8))
+    bad = bytearray(good)
+    bad[1000] ^= 1
+    server.content = bytes(bad)
+    with pytest.raises(OSError, match=r"'a\.npy' in it is damaged|invalid"):
+        fetch(server, tmp_path, checksum=None)
+    assert names(tmp_path) == []
+    server.content = good
+    assert fetch(server, tmp_path, checksum=None).read_bytes() == good
+
+
+@pytest.mark.parametrize("name", ["file.bin", "file.bin.part", "file.bin.sha256"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_not_written_through(server, tmp_path, name, exists):
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    folder.mkdir()
+    if exists:
+        outside.write_bytes(b"precious")
+    (folder / name).symlink_to(outside)
+    with pytest.raises(OSError, match=r"leads out of its folder, to .*outside; it is"):
+        fetch(server, folder)
+    assert server.requests == []
+    assert outside.exists() == exists
+    assert not exists or outside.read_bytes() == b"precious"
 
 
 def test_retries_are_counted(server, tmp_path):
@@ -331,6 +420,64 @@ def test_a_conversion_that_fails_leaves_no_images(tmp_path):
         assert not [n for n in names(tmp_path) if "images" in n or "tmp" in n]
     cached, _, _ = cached_arrays(tmp_path, "set", lambda: source_of(images))
     np.testing.assert_array_equal(cached, images)
+
+
+def spoil_length(path):
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "said"),
+    [
+        ("images.npy", lambda p: p.write_bytes(p.read_bytes()[:-1]), "mmap length"),
+        ("images.npy", spoil_length, "bytes in place of"),
+        ("images.npy", lambda p: p.write_bytes(b""), "No data left"),
+        ("images.npy", lambda p: p.write_bytes(b"text" * 99), "pickled"),
+        ("images.npy", lambda p: np.save(p, images_of(0)[:-1]), r"\(9, 3, 4, 5\), and"),
+        (
+            "images.npy",
+            lambda p: np.save(p, images_of(0)[0]),
+            r"shape \(3, 4, 5\), and",
+        ),
+        ("images.npy", lambda p: np.save(p, images_of(0) * 1.0), "holds float64"),
+        (
+            "images.npy",
+            lambda p: np.save(p, np.asfortranarray(images_of(0))),
+            "not in C order",
+        ),
+        ("factors.npz", lambda p: p.write_bytes(p.read_bytes()[:-30]), "zip"),
+        ("factors.npz", lambda p: p.write_bytes(b""), "No data left"),
+        ("factors.npz", lambda p: np.savez(p, other=np.zeros(3)), "classes"),
+        (
+            "factors.npz",
+            lambda p: np.savez(p, classes=np.full((10, 1), 4), values_0=np.arange(4)),
+            "classes are not those",
+        ),
+        (
+            "factors.npz",
+            lambda p: np.savez(p, classes=np.zeros(10, int), values_0=np.arange(4)),
+            "index out of range",
+        ),
+    ],
+)
+def test_a_damaged_cache_is_named(tmp_path, kind, spoil, said):
+    cached_arrays(tmp_path, "set", lambda: source_of(images_of(0)))
+    path = tmp_path / f"set_{kind}"
+    spoil_path = tmp_path / f"spoilt.{kind[-3:]}"
+    spoil_path.write_bytes(path.read_bytes())
+    spoil(spoil_path)
+    spoil_path.replace(path)
+    with pytest.raises(OSError, match=rf"set_{kind} is damaged.*{said}.*Remove it"):
+        cached_arrays(tmp_path, "set", lambda: source_of(images_of(0)))
+    path.unlink()
+    cached, _, _ = cached_arrays(tmp_path, "set", lambda: source_of(images_of(0)))
+    np.testing.assert_array_equal(cached, images_of(0))
+
+
+def test_the_cache_of_another_shape_is_refused(tmp_path):
+    cached_arrays(tmp_path, "set", lambda: source_of(images_of(0)), (10, 3, 4, 5))
+    with pytest.raises(OSError, match=r"\(10, 3, 4, 5\), and .* \(10, 3, 5, 4\)"):
+        cached_arrays(tmp_path, "set", lambda: None, (10, 3, 5, 4))
 
 
 def test_factors_of_other_rows_are_refused(tmp_path):

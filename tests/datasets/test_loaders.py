@@ -7,9 +7,11 @@ import gzip
 import hashlib
 import inspect
 import io
+import stat
 import sys
 import tarfile
 import threading
+import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -97,8 +99,11 @@ def write_mpi3d(folder, monkeypatch, variant="toy", sizes=(2, 3, 2, 2, 3, 4, 5))
     target, classes = grid(*map(range, sizes))
     images = random_images(len(target), 8, 8, 3)
     np.savez_compressed(path, images=images)
+    archive = described.archive._replace(arrays={"images": images.shape})
     monkeypatch.setitem(
-        _mpi3d.VARIANTS, variant, described._replace(sizes=tuple(sizes))
+        _mpi3d.VARIANTS,
+        variant,
+        described._replace(sizes=tuple(sizes), archive=archive),
     )
     return Written(images.transpose(0, 3, 1, 2), target, classes, [path])
 
@@ -485,6 +490,8 @@ def test_mpi3d_variants(tmp_path, monkeypatch):
 
 def test_mpi3d_sizes_of_the_official_files():
     sizes = {name: np.prod(v.sizes) for name, v in _mpi3d.VARIANTS.items()}
+    for name, variant in _mpi3d.VARIANTS.items():
+        assert variant.archive.arrays == {"images": (sizes[name], 64, 64, 3)}
     simple = 1_036_800
     assert sizes == {
         "toy": simple,
@@ -494,13 +501,56 @@ def test_mpi3d_sizes_of_the_official_files():
     }
 
 
-def test_mpi3d_of_another_size(tmp_path):
-    np.savez(
-        make_folder(tmp_path, "mpi3d") / "mpi3d_toy.npz",
-        images=np.zeros((6, 8, 8, 3), np.uint8),
-    )
-    with pytest.raises(ValueError, match=r"expected 1036800 images.*; got 6"):
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        (
+            {"images": np.zeros((6, 64, 64, 3), np.uint8)},
+            r"'images' has shape \(6, 64, 64, 3\), and not \(1036800, 64, 64, 3\)",
+        ),
+        ({"images": np.zeros((6, 64), np.int16)}, "to be uint8 in C order; got int16"),
+        ({"other": np.zeros(6, np.uint8)}, r"expected an array 'images'; got \['other"),
+    ],
+)
+def test_mpi3d_of_another_kind(arrays, said, tmp_path):
+    folder = make_folder(tmp_path, "mpi3d")
+    np.savez(folder / "mpi3d_toy.npz", **arrays)
+    with pytest.raises(OSError, match=rf"is not the official file: .*{said}"):
         _mpi3d.fetch_mpi3d(data_home=tmp_path)
+    # nothing is remembered of it, so that the right one is taken later
+    assert [path.name for path in folder.iterdir()] == ["mpi3d_toy.npz"]
+
+
+def test_mpi3d_remembers_the_first_file(tmp_path, monkeypatch):
+    """No checksum is published: that of the first download stands for it."""
+    folder = make_folder(tmp_path, "mpi3d")
+    written = write_mpi3d(folder, monkeypatch)
+    (path,) = written.paths
+    check_whole(_mpi3d.fetch_mpi3d(data_home=tmp_path), written)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = folder / "mpi3d_toy.npz.sha256"
+    assert record.read_text() == f"{digest}  mpi3d_toy.npz\n"  # as of sha256sum
+
+    np.savez(path, images=np.zeros((1440, 8, 8, 3), np.uint8))  # as good a zip archive
+    for cached in folder.glob("*_images.npy"):
+        cached.unlink()
+    with pytest.raises(OSError, match=rf"and not {digest}, which is that of the first"):
+        _mpi3d.fetch_mpi3d(data_home=tmp_path)
+    record.unlink()
+    assert not _mpi3d.fetch_mpi3d(data_home=tmp_path).data.any()
+
+
+def test_mpi3d_checks_its_cache_on_every_load(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, "mpi3d")
+    written = write_mpi3d(folder, monkeypatch)
+    check_whole(_mpi3d.fetch_mpi3d(data_home=tmp_path), written)
+    cache = folder / "mpi3d_toy_images.npy"
+    np.save(cache, written.images[:, :1])  # consistent, but grey
+    said = r"toy_images\.npy is damaged.* \(1440, 1, 8, 8\), and .* \(1440, 3, 8, 8\)"
+    with pytest.raises(OSError, match=said):
+        _mpi3d.fetch_mpi3d(data_home=tmp_path)
+    cache.unlink()
+    check_whole(_mpi3d.fetch_mpi3d(data_home=tmp_path), written)
 
 
 def test_smallnorb_subsets_and_cameras(tmp_path, monkeypatch):
@@ -568,3 +618,130 @@ def test_cars3d_with_a_part_missing(tmp_path, monkeypatch, missing):
     with pytest.raises(ValueError, match=missing):
         _cars3d.fetch_cars3d(data_home=tmp_path)
     assert not list(folder.glob("*.npy"))
+
+
+# --------------------------------------------------------------- checksums and links
+
+
+def test_every_official_file_has_a_checksum_or_is_checked_otherwise():
+    remotes = [_dsprites.ARCHIVE, _shapes3d.ARCHIVE, _cars3d.ARCHIVE]
+    remotes += _smallnorb.ARCHIVES
+    remotes += [variant.archive for variant in _mpi3d.VARIANTS.values()]
+    assert len(remotes) == 13
+    for remote in remotes:
+        if remote.checksum is None:
+            assert remote.arrays
+            assert remote.url.startswith("https://")
+        else:
+            algorithm, digits = remote.checksum.split(":")
+            assert len(digits) == {"md5": 32, "sha256": 64}[algorithm]
+
+
+def test_a_link_in_place_of_the_official_file(name, written, tmp_path):
+    outside = make_folder(tmp_path, "outside") / "file"
+    path = written.paths[-1]
+    path.rename(outside)
+    path.symlink_to(outside)
+    with pytest.raises(
+        OSError, match="is a symbolic link that leads out of its folder"
+    ):
+        FETCHERS[name](data_home=tmp_path)
+    path.unlink()
+    path.with_name("renamed").write_bytes(outside.read_bytes())
+    path.symlink_to("renamed")  # within the folder
+    check_whole(FETCHERS[name](data_home=tmp_path), written)
+
+
+def test_a_folder_that_is_a_link_is_the_users_own_affair(name, written, tmp_path):
+    elsewhere = make_folder(tmp_path, "elsewhere")
+    (elsewhere / name).symlink_to(tmp_path / name)
+    check_whole(FETCHERS[name](data_home=elsewhere), written)
+
+
+@pytest.mark.parametrize("kind", ["images.npy", "factors.npz"])
+def test_a_link_in_place_of_the_cache(name, written, tmp_path, kind):
+    FETCHERS[name](data_home=tmp_path)
+    (path,) = (tmp_path / name).glob(f"*_{kind}")
+    outside = make_folder(tmp_path, "outside") / "file"
+    path.rename(outside)
+    content = outside.read_bytes()
+    path.symlink_to(outside)
+    with pytest.raises(OSError, match=rf"{kind} is a symbolic link that leads out"):
+        FETCHERS[name](data_home=tmp_path)
+    assert outside.read_bytes() == content
+
+
+def add_link(path, name, target, kind=tarfile.SYMTYPE):
+    """Write an archive anew, with a link at the end."""
+    with tarfile.open(path) as archive:
+        members = [(m, archive.extractfile(m)) for m in archive.getmembers()]
+        with tarfile.open(path.with_name("new"), "w:gz") as new:
+            for member, file in members:
+                if member.name != name:
+                    new.addfile(member, file)
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            new.addfile(link)
+    path.with_name("new").replace(path)
+
+
+CAR = "data/cars/car_003_mesh.mat"
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("/etc/passwd", tarfile.SYMTYPE),
+        ("../sprites/sprites_1.mat", tarfile.SYMTYPE),
+        ("../../../other.mat", tarfile.SYMTYPE),
+        ("data/sprites/sprites_1.mat", tarfile.LNKTYPE),
+    ],
+)
+def test_cars3d_with_a_link_that_leads_out(target, kind, tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, "cars3d")
+    (path,) = write_cars3d(folder, monkeypatch).paths
+    add_link(path, CAR, target, kind)
+    monkeypatch.setattr(_cars3d, "ARCHIVE", signed(_cars3d.ARCHIVE, path))
+    with pytest.raises(OSError, match=rf"{CAR}' in it is a link .* to '{target}'"):
+        _cars3d.fetch_cars3d(data_home=tmp_path)
+    assert not list(folder.glob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("car_001_mesh.mat", tarfile.SYMTYPE), ("data/cars/car_001_mesh.mat", b"1")],
+)
+def test_cars3d_with_a_link_to_another_car(target, kind, tmp_path, monkeypatch):
+    written = write_cars3d(make_folder(tmp_path, "cars3d"), monkeypatch)
+    (path,) = written.paths
+    add_link(path, CAR, target, kind)
+    monkeypatch.setattr(_cars3d, "ARCHIVE", signed(_cars3d.ARCHIVE, path))
+    bunch = _cars3d.fetch_cars3d(data_home=tmp_path)
+    views = bunch.data.reshape(8, 3, -1)
+    np.testing.assert_array_equal(views[:, 2], views[:, 1])
+    np.testing.assert_array_equal(views[:, :2], written.images.reshape(8, 3, -1)[:, :2])
+
+
+def test_dsprites_with_a_link_in_the_archive(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path, "dsprites")
+    (path,) = write_dsprites(folder, monkeypatch).paths
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("link.npy")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    monkeypatch.setattr(_dsprites, "ARCHIVE", signed(_dsprites.ARCHIVE, path))
+    with pytest.raises(ValueError, match=r"'link\.npy' in it is a symbolic link"):
+        _dsprites.fetch_dsprites(data_home=tmp_path)
+
+
+def test_shapes3d_with_a_link_to_another_file(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    folder = make_folder(tmp_path, "shapes3d")
+    (path,) = write_shapes3d(folder, monkeypatch).paths
+    path.rename(tmp_path / "other.h5")
+    with h5py.File(path, "w") as file:
+        file["images"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "images")
+        file["labels"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "labels")
+    monkeypatch.setattr(_shapes3d, "ARCHIVE", signed(_shapes3d.ARCHIVE, path))
+    with pytest.raises(OSError, match="'images' in it leads to another file"):
+        _shapes3d.fetch_shapes3d(data_home=tmp_path)
