@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from .._random import RandomState
+from ._cache import Source, cached_arrays, make_bunch
 from ._download import (
     RemoteFile,
-    Source,
-    cached_arrays,
     check_arguments,
     data_folder,
     get_files,
-    make_bunch,
 )
 
 __all__ = ["fetch_cars3d"]

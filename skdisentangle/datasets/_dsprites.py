@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from .._random import RandomState
+from ._cache import Source, cached_arrays, encode_factors, make_bunch
 from ._download import (
     RemoteFile,
-    Source,
-    cached_arrays,
     check_arguments,
     data_folder,
-    encode_factors,
     find_problem,
     get_files,
-    make_bunch,
     npz_blocks,
     npz_shape,
 )

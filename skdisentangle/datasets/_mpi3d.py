@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._random import RandomState
+from ._cache import Source, cached_arrays, make_bunch
 from ._download import (
     RemoteFile,
-    Source,
-    cached_arrays,
     check_arguments,
     data_folder,
     get_files,
-    make_bunch,
     npz_blocks,
     npz_shape,
 )

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._random import RandomState
+from ._cache import Source, cached_arrays, encode_factors, make_bunch
 from ._download import (
     RemoteFile,
-    Source,
-    cached_arrays,
     check_arguments,
     data_folder,
-    encode_factors,
     get_files,
-    make_bunch,
     rows_per_block,
 )
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from skdisentangle.datasets import _download
+from skdisentangle.datasets._cache import Source, cached_arrays
 from skdisentangle.datasets._download import (
     RemoteFile,
-    Source,
-    cached_arrays,
     get_files,
     npz_blocks,
     npz_shape,
