@@ -16,17 +16,19 @@ __all__ = ["is_temporary", "remove_temporary", "replacing"]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, follow_links: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file that becomes `path` if all goes well, and vanishes if not.
 
     It is on the disk before it gets its name, so that `path` is whole even after a
     failure of power. Several processes may do this at once: the last one wins. What a
     process that was killed leaves behind, :func:`remove_temporary` removes. Only a regular
     file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``. The
-    new one has its permissions; of a link it is the file behind it that is replaced.
+    new one has its permissions. Of a link it is the file behind it that is replaced, or
+    the link itself, and nothing behind it, if links are not followed.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file():
+    path = path.resolve() if follow_links and path.is_symlink() else path
+    is_there = path.exists() and not path.is_symlink()
+    if is_there and not path.is_file():
         kind, what = errno.EINVAL, "none"
         if path.is_dir():
             kind, what = errno.EISDIR, "a directory"
@@ -37,7 +39,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            if path.exists():
+            if is_there:
                 os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import platform
+import stat
 import struct
 import sys
 import time
@@ -38,6 +39,7 @@ from scipy import sparse
 from .._replacing import is_temporary, remove_temporary, replacing
 from .._version import __version__
 from ..disentangler import SparseSharedDisentangler
+from ..files.file_format import MAX_HEADER
 from .readers import (
     MANIFEST,
     ArrayFiles,
@@ -108,8 +110,10 @@ def extract_features(
     model : str or path-like
         File of a fitted estimator or pipeline with ``transform``, written by
         ``joblib.dump``. Such a file can run any code when it is loaded: take it only
-        from a source that you trust. Or ``model.safetensors``, written by
-        :meth:`~skdisentangle.SparseSharedDisentangler.save`, which runs nothing.
+        from a source that you trust. Or a file written by
+        :meth:`~skdisentangle.SparseSharedDisentangler.save`, which runs nothing. Which of
+        the two it is, its content says, whatever its name; only that a name that ends in
+        ``.safetensors`` is never loaded by joblib.
     input : str or path-like
         A ``.npy``, ``.csv``, ``.parquet``, ``.arrow`` or ``.feather`` file, or a folder
         of such files of one kind, which are read in the order of their names. Columns of
@@ -149,7 +153,8 @@ def extract_features(
     Warns
     -----
     UserWarning
-        If a shard was damaged, and is made anew.
+        If a shard was damaged, or is a link, and is made anew. Nothing is written to where
+        a link leads.
 
     See Also
     --------
@@ -294,7 +299,9 @@ def _load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
             "model must be the path of a file, with which a killed extraction can go "
             f"on; got {type(path).__name__}. Write the file with joblib.dump(model, path)."
         )
-    if Path(path).suffix == ".safetensors":
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if _are_tensors(start) or Path(path).suffix.lower() == ".safetensors":
         return SparseSharedDisentangler.load(path), _file_hash(path)
     try:
         with open(path, "rb") as file:
@@ -325,6 +332,11 @@ def _load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
             what += "; save pipeline[:-1], which gives what the last step gets"
         raise ValueError(f"model: {os.fspath(path)!r} holds {what}.")
     return estimator, checksum
+
+
+def _are_tensors(start: bytes) -> bool:
+    """Whether a file that starts so is one of safetensors; no file of joblib does."""
+    return int.from_bytes(start[:8], "little") <= MAX_HEADER and start[8:] == b"{"
 
 
 def _column_names(estimator: Any) -> Any:
@@ -452,7 +464,12 @@ def _damage(folder: Path, shard: Mapping[str, Any]) -> str | None:
     """What is wrong with a shard; None if it is what was written."""
     path = folder / shard["file"]
     try:
-        size = path.stat().st_size
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            is_link = stat.S_ISLNK(found.st_mode)
+            what = "a symbolic link" if is_link else "no regular file"
+            return f"{path.name} is {what}, and not what was written"
+        size = found.st_size
         if size != shard["bytes"]:
             return f"{path.name} has {size:,} bytes in place of {shard['bytes']:,}"
         if _file_hash(path) != shard["sha256"]:
@@ -488,7 +505,7 @@ def _write_shard(
             "same model and rows give other bits here. Remove the output and extract "
             "it anew, on one kind of machine."
         )
-    with replacing(folder / shard["file"]) as file:
+    with replacing(folder / shard["file"], follow_links=False) as file:
         file.writelines(parts)
     if index == len(shards):
         shards.append(shard)
@@ -499,12 +516,17 @@ def _write_shard(
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    with replacing(folder / MANIFEST) as file:
+    with replacing(folder / MANIFEST, follow_links=False) as file:
         file.write((json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise ValueError(
+            f"output: {str(path)!r} is a symbolic link, and not what was written. Put the "
+            "file itself there, or take another output."
+        )
     if not path.exists():
         raise FileNotFoundError(
             f"output: {str(folder)!r} must be a folder that extract_features has "
@@ -557,7 +579,7 @@ def _shard_name(index: int, kind: str) -> str:
 
 def _begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
     """Manifest of an output that is new, or that was begun in the same way."""
-    if not (folder / MANIFEST).exists():
+    if not os.path.lexists(folder / MANIFEST):
         others = [path.name for path in folder.iterdir() if not is_temporary(path)]
         if others:
             raise ValueError(

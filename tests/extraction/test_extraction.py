@@ -373,6 +373,80 @@ def test_damaged_shard_is_said_and_made_anew(job, damage, said):
     assert contents(features) == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("is_same", [True, False], ids=["same", "other"])
+def test_a_link_in_place_of_a_shard_is_not_followed(job, is_same):
+    """Not even to a file with the very bytes, which may change any time."""
+    model, source, features = job
+    extract_features(model, source, features, **SETTINGS)
+    before = contents(features)
+    shard, outside = features / "part-000002.npy", features.parent / "outside.npy"
+    content = shard.read_bytes() if is_same else b"precious"
+    outside.write_bytes(content)
+    outside.chmod(0o640)
+    shard.unlink()
+    shard.symlink_to(outside)
+    said = r"part-000002\.npy is a symbolic link, and not what was written"
+    with pytest.raises(ValueError, match=said):
+        verify_features(features)
+    with pytest.warns(UserWarning, match=said):
+        extract_features(model, source, features, **SETTINGS)
+    assert not shard.is_symlink()
+    assert contents(features) == before
+    assert outside.read_bytes() == content
+    verify_features(features, model=model, input=source)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("target", ["a file", "a folder", "nothing"])
+def test_a_link_where_a_shard_will_be_is_replaced(job, monkeypatch, target):
+    model, source, features = job
+    stopped_early(model, source, features, monkeypatch)
+    outside = features.parent / "outside"
+    if target == "a folder":
+        outside.mkdir()
+    elif target == "a file":
+        outside.write_bytes(b"precious")
+    (features / "part-000003.npy").symlink_to(outside)
+    extract_features(model, source, features, **SETTINGS)
+    assert not (features / "part-000003.npy").is_symlink()
+    verify_features(features, model=model, input=source)
+    if target == "a file":
+        assert outside.read_bytes() == b"precious"
+    else:
+        assert outside.exists() == (target == "a folder")
+
+
+def test_a_folder_in_place_of_a_shard_is_said(job):
+    model, source, features = job
+    extract_features(model, source, features, **SETTINGS)
+    (features / "part-000002.npy").unlink()
+    (features / "part-000002.npy").mkdir()
+    with pytest.raises(ValueError, match=r"000002\.npy is no regular file, and not"):
+        verify_features(features)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_place_of_the_manifest_is_not_followed(job, exists):
+    model, source, features = job
+    extract_features(model, source, features, **SETTINGS)
+    manifest, outside = features / "_manifest.json", features.parent / "outside.json"
+    content = manifest.read_bytes()
+    if exists:
+        outside.write_bytes(content)
+    manifest.unlink()
+    manifest.symlink_to(outside)
+    for call in (
+        lambda: verify_features(features),
+        lambda: extract_features(model, source, features, **SETTINGS),
+    ):
+        with pytest.raises(ValueError, match=r"_manifest\.json' is a symbolic link"):
+            call()
+    assert outside.exists() == exists
+    assert not exists or outside.read_bytes() == content
+
+
 def test_damaged_manifest_is_said(job):
     model, source, features = job
     extract_features(model, source, features)
@@ -541,6 +615,58 @@ def test_wrong_models_are_said_before_anything_is_written(job, dis, frame):
     with pytest.raises(ValueError, match="expecting 3 features"):
         extract_features(model, source, features)
     assert not features.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.joblib", "model.SafeTensors", "model"]
+)
+def test_a_model_of_save_is_known_by_its_content(job, dis, frame, name, monkeypatch):
+    """It never comes near joblib, whatever its name."""
+    pytest.importorskip("safetensors")
+    model, source, features = job
+    model.unlink()
+    dis.save(features.parent / "saved.safetensors")
+    (features.parent / "saved.safetensors").rename(model.with_name(name))
+    monkeypatch.setattr(joblib, "load", None)
+    extract_features(model.with_name(name), source, features)
+    np.testing.assert_allclose(
+        read(features), dis.transform(frame), rtol=1e-5, atol=1e-6
+    )
+    # one that is cut short is still no pickle
+    content = model.with_name(name).read_bytes()
+    for size in (9, 100, len(content) - 1):
+        model.with_name(name).write_bytes(content[:size])
+        with pytest.raises(ValueError, match=rf"{name}' cannot be loaded: it is .*cut"):
+            extract_features(model.with_name(name), source, features)
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, ("evil",))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.SAFETENSORS"])
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3)])
+def test_a_pickle_named_safetensors_is_not_run(job, name, compress, monkeypatch):
+    _, source, features = job
+    monkeypatch.chdir(features.parent)
+    joblib.dump(Evil(), name, compress=compress)
+    kind = {0: "a pickle, which can run any code", 3: "compressed, perhaps by joblib"}
+    said = kind.get(compress, "compressed with gzip")
+    with pytest.raises(ValueError, match=rf"{name}' cannot be loaded: it is {said}"):
+        extract_features(name, source, features)
+    assert not os.path.exists("evil")
+    assert not features.exists()
+
+
+@pytest.mark.parametrize("compress", [0, 3, *(("gzip", 3), ("bz2", 3), ("xz", 3))])
+@pytest.mark.parametrize("protocol", range(6))
+def test_files_of_joblib_are_not_taken_for_others(job, frame, compress, protocol):
+    model, source, features = job
+    pca = PCA(2).fit(frame.to_numpy())
+    joblib.dump(pca, model, compress=compress, protocol=protocol)
+    extract_features(model, source, features)
+    np.testing.assert_allclose(read(features), pca.transform(frame.to_numpy()))
 
 
 def test_wrong_inputs_are_said_before_anything_is_written(job, tmp_path):
