@@ -134,6 +134,14 @@ def test_metrics_and_data_do_without_torch():
     assert "torch" not in found
 
 
+def test_features_are_verified_without_torch():
+    """It has no part in that, and takes longer to load than most files to read."""
+    code = "from skdisentangle.cli import main; main(['verify', 'no folder'])"
+    found = loaded(code)
+    assert "numpy" in found
+    assert "torch" not in found
+
+
 def test_names_of_the_package():
     assert {
         "SparseSharedDisentangler",
