@@ -51,7 +51,6 @@ LINKS = {
     r"\]\(\.\./CHANGELOG\.md": "](/about/changelog.md",
     r"\]\(\.\./CONTRIBUTING\.md": "](/about/contributing.md",
     r"\]\(\.\./examples/(\w+)\.py": r"](/auto_examples/\1.rst",
-    r"\]\(README\.md#[\w-]+": "](/about/code.md",
     r"\]\(docs/": "](/",
 }
 
@@ -61,10 +60,9 @@ LINKS = {
 #: All other modules without an underscore are in the reference, with all that their
 #: ``__all__`` names, and all public members of classes.
 INSIDE = re.compile(
-    r"""all_rows|array_api|basis|bilevel|blocks|callbacks|cli|conjugate|crossfit
-    |dask_blocks|disentangler|encoders|exact_heads|file_format|inputs|labels|losses
-    |noise|notebook|onnx_export|path|penalties|persistence|recording|rows|solvers|sources|steps
-    |supports|task_files|tasks|training|validation
+    r"""cli|disentangler|validation
+    |(encoders|files|fitting|rows|solvers|tasks)(\.[a-z_]+)*
+    |extraction\.(?!(extract|verify)_features$).*
     |distributed\.(?!process_group$|Ranks$|Ranks\.fit$).*
     |backbones\..*\.forward""",
     re.VERBOSE,

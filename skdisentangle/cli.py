@@ -1,4 +1,8 @@
-"""The command ``skdisentangle``."""
+"""The command ``skdisentangle``.
+
+Help, version and wrong usage need the standard library alone: all else takes seconds to
+import, and each command imports its own.
+"""
 
 from __future__ import annotations
 
@@ -202,13 +206,6 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    import joblib
-
-    from ._replacing import replacing
-    from .disentangler import SparseSharedDisentangler
-    from .extraction.readers import read_table
-    from .files.file_format import import_safetensors
-
     folder = options.model.parent
     writable = os.access(folder, os.W_OK) and folder.is_dir()
     if not writable or (options.model.exists() and not options.model.is_file()):
@@ -217,13 +214,22 @@ def _fit(options: argparse.Namespace) -> None:
             f"model: the file {str(options.model)!r} cannot be written; give a new or "
             "regular file in a folder that can be written to."
         )
+    task_types = _task_types(options.task_types, options.tasks)
+
+    import joblib  # what takes seconds to import waits until the arguments are right
+
+    from ._replacing import replacing
+    from .disentangler import SparseSharedDisentangler
+    from .extraction.readers import read_table
+    from .files.file_format import import_safetensors
+
     as_tensors = options.model.suffix == ".safetensors"
     if as_tensors:
         import_safetensors()
     parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
     dis = SparseSharedDisentangler(
         **parameters,
-        task_types=_task_types(options.task_types, options.tasks),
+        task_types=task_types,
         verbose=not options.quiet,
     )
     X, Y_tasks = read_table(options.input, options.tasks, options.features)

@@ -43,8 +43,21 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("tasks", "losses", "penalties", "solvers")
-TESTS = [f"tests/test_{module}.py" for module in MODULES]
+TYPES = "tests/tasks/types/test_protocol.py"
+#: Modules that are changed, and the tests that are the first to look.
+MODULES = {
+    "tasks.blocks": "tests/tasks/test_blocks.py",
+    "tasks.task_set": "tests/tasks/test_task_set.py",
+    "tasks.weights": "tests/tasks/test_task_set.py",
+    "tasks.types.base": TYPES,
+    "tasks.types._classes": TYPES,
+    "tasks.types.binary": TYPES,
+    "tasks.types.multiclass": TYPES,
+    "tasks.types.regression": TYPES,
+    "solvers.penalties": "tests/solvers/test_penalties.py",
+    "solvers.proximal": "tests/solvers/test_proximal.py",
+}
+TESTS = list(dict.fromkeys(MODULES.values()))
 OPTIONS = ["-q", "-q", "-p", "no:cacheprovider"]
 
 #: Limits of a process: seconds of computing, bytes of address space.
@@ -54,7 +67,11 @@ SECONDS, MEMORY = 30, 8 * 2**30
 @functools.cache
 def source(module: str) -> str:
     """Code of a module when it was first asked for: files may be edited meanwhile."""
-    return (ROOT / "skdisentangle" / f"{module}.py").read_text(encoding="utf-8")
+    return (ROOT / path(module)).read_text(encoding="utf-8")
+
+
+def path(module: str) -> str:
+    return f"skdisentangle/{module.replace('.', '/')}.py"
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ class Mutant:
         return mutate_code(source(self.module), operator, self.occurrence)
 
     def diff(self) -> str:
-        name = f"skdisentangle/{self.module}.py"
+        name = path(self.module)
         lines = difflib.unified_diff(
             source(self.module).splitlines(),
             self.code().splitlines(),
@@ -148,8 +165,8 @@ def run_tests(mutant: Mutant) -> None:
     log = os.open(os.devnull, os.O_WRONLY)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    own = f"tests/test_{mutant.module}.py"
-    tests = [own, *(path for path in TESTS if path != own)]
+    own = MODULES[mutant.module]
+    tests = [own, *(other for other in TESTS if other != own)]
     os._exit(pytest.main(["-x", "--assert=plain", *OPTIONS, *tests]))
 
 
@@ -183,7 +200,7 @@ def main() -> None:
     torch.testing.assert_close(torch.ones(1), torch.ones(1))
     pytest.main(["--collect-only", *OPTIONS, *TESTS])
     gc.freeze()  # what is here stays, and need not be looked at in each process
-    for _, outcome in outcomes([Mutant(MODULES[0])], 1):
+    for _, outcome in outcomes([Mutant(next(iter(MODULES)))], 1):
         if outcome != "survived":
             sys.exit("The tests fail on the code as it is.")
     every = [mutant for module in MODULES for mutant in mutants(module)]

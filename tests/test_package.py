@@ -4,6 +4,7 @@ import configparser
 import doctest
 import importlib
 import inspect
+import pickle
 import pkgutil
 import re
 import subprocess
@@ -62,19 +63,136 @@ def test_the_lowest_versions_are_those_of_the_bounds():
         assert re.fullmatch(rf"{re.escape(bound)}(\.0)*", lowest[name]), name
 
 
+def fresh(code, *arguments):
+    """What code prints in an interpreter of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def loaded(code, *arguments):
+    """Packages that code loads in an interpreter of its own."""
+    code = f"import atexit, sys\natexit.register(lambda: print(*sys.modules))\n{code}"
+    last = fresh(code, *arguments).splitlines()[-1]
+    return {name.partition(".")[0] for name in last.split()}
+
+
 def test_layers_do_not_import_upwards():
     """The solvers know nothing of scikit-learn."""
+    found = loaded("import skdisentangle.fitting.training")
+    assert "torch" in found
+    assert "sklearn" not in found
+
+
+HEAVY = {"joblib", "numpy", "pandas", "scipy", "sklearn", "torch"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import skdisentangle",
+        "import skdisentangle; skdisentangle.__version__; dir(skdisentangle)",
+        "import skdisentangle; hasattr(skdisentangle, 'nothing')",
+        "import skdisentangle.cli",
+    ],
+)
+def test_what_the_package_holds_is_loaded_when_it_is_used(code):
+    assert loaded(code) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["fit", "--help"],
+        ["extract", "--help"],
+        ["verify", "--help"],
+        ["demo", "--help"],
+        [],
+        ["nothing"],
+        ["fit", "rows.csv", "model.joblib", "--tasks", "a", "--sparsity", "much"],
+        ["fit", "rows.csv", "no folder/model.joblib", "--tasks", "a"],
+        ["fit", "rows.csv", "model", "--tasks", "a", "--task-types", "b=binary"],
+    ],
+)
+def test_help_and_wrong_usage_load_nothing_that_takes_long(arguments):
     code = (
-        "import sys, types; package = types.ModuleType('skdisentangle');"
-        f"package.__path__ = {list(skdisentangle.__path__)!r};"
-        "sys.modules['skdisentangle'] = package;"
-        "import skdisentangle.fitting.training;"
-        "print([m for m in sys.modules if m.startswith('sklearn')])"
+        "from contextlib import suppress; from skdisentangle.cli import main\n"
+        "with suppress(SystemExit): main(sys.argv[1:])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    assert loaded(code, *arguments) & HEAVY == set()
+
+
+def test_metrics_and_data_do_without_torch():
+    found = loaded("import skdisentangle.metrics, skdisentangle.datasets")
+    assert "sklearn" in found
+    assert "torch" not in found
+
+
+def test_features_are_verified_without_torch():
+    """It has no part in that, and takes longer to load than most files to read."""
+    code = "from skdisentangle.cli import main; main(['verify', 'no folder'])"
+    found = loaded(code)
+    assert "numpy" in found
+    assert "torch" not in found
+
+
+def test_names_of_the_package():
+    assert {
+        "SparseSharedDisentangler",
+        "SparseSharedDisentanglerCV",
+        "__version__",
+        "datasets",
+        "metrics",
+    } <= set(dir(skdisentangle))
+    for name in set(dir(skdisentangle)):
+        getattr(skdisentangle, name)
+    with pytest.raises(
+        AttributeError,
+        match=r"^module 'skdisentangle' has no attribute 'SparseDisentangler'$",
+    ) as error:
+        _ = skdisentangle.SparseDisentangler
+    # by which Python finds the name that was meant
+    assert (error.value.name, error.value.obj) == ("SparseDisentangler", skdisentangle)
+    assert not hasattr(skdisentangle, "__wrapped__")
+
+
+def test_each_name_is_loaded_by_whoever_asks_first():
+    """A pickle, ``import *`` and a submodule, where nothing has been loaded before."""
+    data = pickle.dumps(skdisentangle.SparseSharedDisentangler(7))
+    code = (
+        "import pickle, sys\n"
+        "model = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "from skdisentangle import *\n"
+        "import skdisentangle\n"
+        "assert type(model) is SparseSharedDisentangler, model\n"
+        "print(model.n_components, SparseSharedDisentanglerCV.__name__, __version__)\n"
+        "print(skdisentangle.datasets.make_sprites.__name__)"
     )
-    assert done.stdout.strip() == "[]"
+    assert fresh(code, data.hex()).split() == [
+        "7",
+        "SparseSharedDisentanglerCV",
+        skdisentangle.__version__,
+        "make_sprites",
+    ]
+
+
+@pytest.mark.slow
+def test_each_module_can_be_the_first_that_is_imported():
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for ours in [m for m in sys.modules if m.startswith('skdisentangle')]:\n"
+        "        del sys.modules[ours]\n"
+        "    importlib.import_module(name)\n"
+        "    print(name)"
+    )
+    assert fresh(code, *MODULES).split() == MODULES
 
 
 @pytest.mark.slow

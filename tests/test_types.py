@@ -22,6 +22,7 @@ from typing import Any, assert_type
 import numpy as np
 from numpy.typing import NDArray
 
+import skdisentangle
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
 from skdisentangle.backbones import ImageEmbedder
 from skdisentangle.cli import main
@@ -80,6 +81,8 @@ assert_type(SparseSharedDisentanglerCV.load("model"), SparseSharedDisentanglerCV
 
 codes = dis.transform(X)
 assert_type(mcc_score(data.factors, codes), float)
+assert_type(skdisentangle.metrics.mcc_score(data.factors, codes), float)
+assert_type(skdisentangle.SparseSharedDisentangler(), SparseSharedDisentangler)
 assert_type(dci_scores(data.factors, codes), DCIScores)
 assert_type(dci_scores(data.factors, codes).code_weights, NDArray[np.float64])
 assert_type(disentanglement_report(data.factors, codes), DisentanglementReport)
@@ -101,6 +104,7 @@ assert_type(main(["demo"]), int)
 """
 
 WRONG = """
+import skdisentangle
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.cli import main
 from skdisentangle.datasets import make_sprites
@@ -116,6 +120,8 @@ dis.save(3)  # arg-type
 name: str = dis.score([[0.0]], [[0.0]])  # assignment
 mcc_score([[0.0]], [[0.0]], method=1)  # arg-type
 make_sprites("many")  # arg-type
+skdisentangle.SparseDisentangler()  # attr-defined
+skdisentangle.metric  # attr-defined
 main("demo --help".split)  # arg-type
 """
 

@@ -5,27 +5,19 @@ Memory holds a block, whatever the size of the files.
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from .arrays import ArrayFiles
+from .manifest import MANIFEST, is_complete
+from .tables import TableFiles, check_columns, check_numbers
 
-__all__ = [
-    "MANIFEST",
-    "ArrayFiles",
-    "TableFiles",
-    "check_numbers",
-    "import_tables",
-    "list_files",
-    "open_source",
-    "read_table",
-]
+__all__ = ["Source", "list_files", "open_source", "read_table"]
+
+#: What gives the rows of files, whatever their kind.
+Source = ArrayFiles | TableFiles
 
 #: Kind of file by the end of its name.
 KINDS = {
@@ -35,32 +27,6 @@ KINDS = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
-
-#: Name of the manifest of extracted features, which may be an input again. Readers of
-#: Parquet folders skip files with an underscore.
-MANIFEST = "_manifest.json"
-
-#: Bytes of a table that are read at a time; in a CSV file the first tell the types.
-BLOCK_BYTES = 2**22
-
-
-def import_tables() -> tuple[Any, Any]:
-    """Import pyarrow and pandas.
-
-    Raises
-    ------
-    ImportError
-        If one of them is not there; says how to install it.
-    """
-    try:
-        import pandas as pd
-        import pyarrow as pa
-    except ImportError as error:
-        raise ImportError(
-            "CSV, Parquet and Arrow files need pyarrow and pandas: "
-            "pip install 'skdisentangle[parquet]'"
-        ) from error
-    return pa, pd
 
 
 def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]]:
@@ -99,7 +65,7 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
             )
         return KINDS[path.suffix.lower()], [path]
     manifest = path / MANIFEST
-    if manifest.exists() and not _is_complete(name, manifest):
+    if manifest.exists() and not is_complete(name, manifest):
         raise ValueError(
             f"{name}: the folder {str(path)!r} holds features whose extraction has not "
             "ended."
@@ -118,16 +84,7 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
     return kinds[0], files
 
 
-def _is_complete(name: str, manifest: Path) -> bool:
-    try:
-        return bool(json.loads(manifest.read_bytes())["complete"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{name}: {str(manifest)!r} is damaged.") from error
-
-
-def open_source(
-    path: str | os.PathLike[str], columns: Sequence[str] | None
-) -> ArrayFiles | TableFiles:
+def open_source(path: str | os.PathLike[str], columns: Sequence[str] | None) -> Source:
     """Open the files of a path, to be read once from the first row to the last.
 
     Parameters
@@ -177,7 +134,7 @@ def read_table(
         )
     columns = None if features is None else [*features, *tasks]
     table = TableFiles(kind, files, columns)
-    _check_columns(table.columns, tasks, files[0])
+    check_columns(table.columns, tasks, files[0])
     if features is None and "" in table.columns:
         raise ValueError(
             f"input: {str(files[0])!r} has a column without a name, as pandas writes row "
@@ -197,347 +154,3 @@ def read_table(
             "choose others as features."
         )
     return X, frame[list(tasks)]
-
-
-def check_numbers(frame: Any, remedy: str) -> None:
-    """All columns of a data frame must hold numbers; else say what to do."""
-    for name, dtype in frame.dtypes.items():
-        if dtype.kind not in "fiub":
-            raise ValueError(
-                f"input: the column {name!r} must hold numbers; got {dtype}. {remedy}"
-            )
-
-
-class ArrayFiles:
-    """Rows of ``.npy`` files, one after the other.
-
-    Parameters
-    ----------
-    files : list of Path
-        Two-dimensional arrays of the same dtype and number of columns.
-
-    Attributes
-    ----------
-    at_end : bool
-        Whether the last row has been read.
-    row_bytes : int
-        Bytes of a row in memory.
-    """
-
-    def __init__(self, files: list[Path]) -> None:
-        self._files = files
-        self._lengths: list[int] = []
-        for file in files:
-            rows = _map(file)
-            if rows.ndim != 2 or rows.dtype.kind not in "fiub":
-                raise ValueError(
-                    f"input: {str(file)!r} must hold numbers, of shape (n_samples, "
-                    f"n_features); got {rows.dtype} of shape {rows.shape}."
-                )
-            if not self._lengths:
-                self._dtype, self._width = rows.dtype, rows.shape[1]
-            elif (rows.dtype, rows.shape[1]) != (self._dtype, self._width):
-                raise ValueError(
-                    f"input: all files must hold the same number of columns, of one "
-                    f"dtype; {files[0].name!r} has {self._width} of {self._dtype}, "
-                    f"{file.name!r} {rows.shape[1]} of {rows.dtype}."
-                )
-            self._lengths.append(len(rows))
-        self._n_rows = sum(self._lengths)
-        self._n_read = 0  # rows, in all
-        self._file, self._row = 0, 0  # where the next row is
-        self.row_bytes = self._width * self._dtype.itemsize
-
-    @property
-    def at_end(self) -> bool:
-        return self._n_read == self._n_rows
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What must be the same for the rows to be the same."""
-        return {
-            "kind": "npy",
-            "files": _sizes(self._files),
-            "dtype": str(self._dtype),
-            "n_features": self._width,
-        }
-
-    def share_read(self) -> float:
-        """Share of the input that has been read."""
-        return self._n_read / self._n_rows if self._n_rows else 1.0
-
-    def read(self, n_rows: int) -> NDArray[Any]:
-        """Next rows; fewer than asked for at the end only."""
-        parts = [np.empty((0, self._width), self._dtype)]
-        while n_rows > 0 and not self.at_end:
-            if self._row == self._lengths[self._file]:
-                self._file, self._row = self._file + 1, 0
-                continue
-            stop = min(self._lengths[self._file], self._row + n_rows)
-            # mapped anew for each block: else all that was read stays in memory
-            block = np.array(_map(self._files[self._file])[self._row : stop], order="C")
-            if len(block) < stop - self._row:
-                raise ValueError(
-                    f"input: {str(self._files[self._file])!r} has fewer rows than when "
-                    "it was opened."
-                )
-            n_rows -= len(block)
-            self._n_read += len(block)
-            self._row = stop
-            parts.append(block)
-        return parts[1] if len(parts) == 2 else np.concatenate(parts)
-
-    @staticmethod
-    def checksum(rows: NDArray[Any], before: int) -> int:
-        """CRC-32 of rows, going on from that of the rows before."""
-        return zlib.crc32(rows.data, before)
-
-
-def _map(file: Path) -> NDArray[Any]:
-    try:
-        mapped: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(
-            f"input: {str(file)!r} is no whole .npy file of numbers: {error}"
-        ) from error
-    return mapped
-
-
-def _sizes(files: Sequence[Path]) -> list[dict[str, Any]]:
-    return [{"name": file.name, "bytes": file.stat().st_size} for file in files]
-
-
-class TableFiles:
-    """Rows of CSV, Parquet or Arrow files, one after the other, as pandas data frames.
-
-    Columns have the types of the first file; those of a CSV file are told from its
-    first 4 MB, and whole numbers in it are read as float64.
-
-    Parameters
-    ----------
-    kind : {"csv", "parquet", "arrow"}
-    files : list of Path
-        All with the columns wanted; others are not looked at.
-    columns : sequence of str or None
-        Columns to read, in the order wanted. None takes all of the first file.
-
-    Attributes
-    ----------
-    columns : list of str
-    at_end, row_bytes
-        As in :class:`ArrayFiles`.
-    """
-
-    def __init__(
-        self, kind: str, files: list[Path], columns: Sequence[str] | None
-    ) -> None:
-        self._pa, self._pd = import_tables()
-        self._kind, self._files = kind, files
-        self._read_schema, self._read_blocks = TABLES[kind]
-        schema = self._schema(files[0])
-        if columns is None:
-            # not those that hold the index of a pandas data frame
-            index = (schema.pandas_metadata or {}).get("index_columns", [])
-            columns = [name for name in schema.names if name not in index]
-        self.columns = list(columns)
-        _check_columns(schema.names, self.columns, files[0])
-        self._types = self._pa.schema([schema.field(name) for name in self.columns])
-        unread = [f.name for f in self._types if self._pa.types.is_binary(f.type)]
-        if kind == "csv" and unread:
-            raise ValueError(
-                f"input: {str(files[0])!r} must be encoded in UTF-8; the column "
-                f"{unread[0]!r} is not."
-            )
-        self.row_bytes = 8 * len(self.columns)
-        self._sizes = _sizes(files)
-        self._bytes_read = 0.0
-        self._held: list[Any] = []
-        self._n_held = 0
-        self._batches = self._iterate()
-        self._hold(0)
-
-    @property
-    def at_end(self) -> bool:
-        return self._n_held == 0
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What must be the same for the rows to be the same."""
-        return {
-            "kind": self._kind,
-            "files": self._sizes,
-            "columns": [[field.name, str(field.type)] for field in self._types],
-        }
-
-    def share_read(self) -> float:
-        """Share of the input that has been read."""
-        return self._bytes_read / int(sum(file["bytes"] for file in self._sizes))
-
-    def read(self, n_rows: int) -> Any:
-        """Next rows; fewer than asked for at the end only."""
-        self._hold(n_rows)
-        table = self._pa.Table.from_batches(self._held, self._types)
-        rest = table.slice(n_rows)
-        self._held, self._n_held = rest.to_batches(), rest.num_rows
-        return table.slice(0, n_rows).to_pandas(ignore_metadata=True)
-
-    def checksum(self, rows: Any, before: int) -> int:
-        """CRC-32 of rows, going on from that of the rows before."""
-        hashes = self._pd.util.hash_pandas_object(rows, index=False)
-        return zlib.crc32(hashes.to_numpy(), before)
-
-    def _hold(self, n_rows: int) -> None:
-        """Read on until there are more rows than these, or no more at all."""
-        while self._n_held <= n_rows:
-            batch = next(self._batches, None)
-            if batch is None:
-                return
-            self._held.append(batch)
-            self._n_held += batch.num_rows
-
-    def _iterate(self) -> Iterator[Any]:
-        before = 0
-        for file, size in zip(self._files, self._sizes, strict=True):
-            if file != self._files[0]:
-                _check_columns(self._schema(file).names, self.columns, file)
-            with _naming(file, self._pa):
-                for batch, share in self._read_blocks(file, self._types):
-                    self._bytes_read = before + share * size["bytes"]
-                    yield batch.cast(self._types)
-            before += size["bytes"]
-
-    def _schema(self, file: Path) -> Any:
-        with _naming(file, self._pa):
-            return self._read_schema(file)
-
-
-def _check_columns(names: Sequence[str], columns: Sequence[str], file: Path) -> None:
-    """All columns must be there, each once, and be asked for once."""
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise ValueError(
-            f"input: {str(file)!r} lacks the columns {_listed(missing)}; it has "
-            f"{_listed(names)}."
-        )
-    twice = [n for n in columns if list(names).count(n) > 1]
-    if twice:
-        raise ValueError(f"input: {str(file)!r} has several columns {_listed(twice)}.")
-    again = [name for name in columns if list(columns).count(name) > 1]
-    if again:
-        raise ValueError(f"input: the column {again[0]!r} is asked for twice.")
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-@contextmanager
-def _naming(file: Path, pa: Any) -> Iterator[None]:
-    """Say which file it was that pyarrow could not read."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise ValueError(f"input: {str(file)!r} cannot be read: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise OSError(f"input: {str(file)!r} cannot be read: {error}") from error
-
-
-# -- the kinds of tables: the schema of a file; its blocks, and the share read ---------
-
-
-def _csv_schema(file: Path) -> Any:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    with csv.open_csv(
-        file,
-        csv.ReadOptions(block_size=BLOCK_BYTES),
-        csv.ParseOptions(newlines_in_values=True),
-    ) as reader:
-        schema = reader.schema
-    if all(_is_number(name) for name in schema.names):
-        raise ValueError(
-            f"input: the first line of {str(file)!r} must hold the names of the "
-            f"columns; got {_listed(schema.names)}."
-        )
-    # a later block may have a fraction, or a number at all, where the first has none
-    fields = [
-        field.with_type(pa.float64())
-        if pa.types.is_integer(field.type) or pa.types.is_null(field.type)
-        else field
-        for field in schema
-    ]
-    return pa.schema(fields)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _csv_blocks(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    size = file.stat().st_size
-    convert = csv.ConvertOptions(
-        column_types=types, include_columns=types.names, strings_can_be_null=True
-    )
-    # Not a file of Python's: pyarrow's own thread reads ahead, after an error, too, and
-    # must not need the interpreter, which may have ended by then.
-    with (
-        pa.OSFile(str(file)) as stream,
-        csv.open_csv(
-            stream,
-            csv.ReadOptions(block_size=BLOCK_BYTES),
-            csv.ParseOptions(newlines_in_values=True),
-            convert,
-        ) as reader,
-    ):
-        for batch in reader:
-            yield batch, stream.tell() / size
-
-
-def _parquet_schema(file: Path) -> Any:
-    from pyarrow import parquet
-
-    return parquet.read_schema(file)
-
-
-def _parquet_blocks(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(file) as reader:
-        n_read = 0
-        batch_size = max(1, BLOCK_BYTES // (8 * max(1, len(types))))
-        for batch in reader.iter_batches(batch_size, columns=types.names):
-            n_read += batch.num_rows
-            yield batch.select(types.names), n_read / reader.metadata.num_rows
-
-
-def _arrow_schema(file: Path) -> Any:
-    import pyarrow as pa
-
-    with pa.OSFile(str(file)) as stream, pa.ipc.open_file(stream) as reader:
-        return reader.schema
-
-
-def _arrow_blocks(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
-    import pyarrow as pa
-
-    # not mapped: else all that was read stays in memory
-    with pa.OSFile(str(file)) as stream, pa.ipc.open_file(stream) as reader:
-        count = reader.num_record_batches
-        for index in range(count):
-            yield reader.get_batch(index).select(types.names), (index + 1) / count
-
-
-TABLES = {
-    "csv": (_csv_schema, _csv_blocks),
-    "parquet": (_parquet_schema, _parquet_blocks),
-    "arrow": (_arrow_schema, _arrow_blocks),
-}

@@ -18,9 +18,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from skdisentangle import SparseSharedDisentangler, extraction
-from skdisentangle.extraction import extract_features, verify_features
-from skdisentangle.extraction import readers as sources
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.extraction import (
+    extract,
+    extract_features,
+    progress,
+    tables,
+    verify_features,
+)
+from skdisentangle.extraction.manifest import locked
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -174,7 +180,7 @@ def test_names_of_features_that_come_twice(job, frame, format):
 
 
 def test_line_breaks_in_a_csv_file_of_several_blocks(job, frame, dis, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1000)
     model, _, output = job
     path = output.with_name("notes.csv")
     frame.assign(note="two\nlines").to_csv(path, index=False)
@@ -221,7 +227,7 @@ def test_a_later_file_lacks_a_column(job, frame):
 def test_whole_numbers_and_gaps_in_the_first_block_of_a_csv(job, monkeypatch):
     """The types of the first block are not those of the file."""
     model, _, features = job
-    monkeypatch.setattr("skdisentangle.extraction.readers.BLOCK_BYTES", 64)
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 64)
     rows = pd.DataFrame({"a": [1.0] * 30, "b": 2.0, "c": np.arange(30.0), "d": 3.5})
     text = rows.to_csv(index=False, float_format="%g")
     assert "\n1,2,0,3.5\n" in text
@@ -512,7 +518,7 @@ def test_other_settings_and_versions_are_said(job, monkeypatch):
     extract_features(model, source, features, **SETTINGS)
     with pytest.raises(ValueError, match="another setting: batch_size was 8, and is 9"):
         extract_features(model, source, features, batch_size=9, rows_per_shard=20)
-    monkeypatch.setattr(extraction, "__version__", "99")
+    monkeypatch.setattr(extract, "__version__", "99")
     with pytest.raises(ValueError, match="another version: skdisentangle was '"):
         extract_features(model, source, features, **SETTINGS)
 
@@ -521,7 +527,7 @@ def test_two_at_a_time_are_refused(job):
     pytest.importorskip("fcntl")
     model, source, features = job
     features.mkdir()
-    with extraction._locked(features), pytest.raises(OSError, match="another process"):
+    with locked(features), pytest.raises(OSError, match="another process"):
         extract_features(model, source, features)
     extract_features(model, source, features)
 
@@ -555,7 +561,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path):
 
 def test_progress(job, capsys, monkeypatch):
     model, source, features = job
-    monkeypatch.setattr(extraction, "PROGRESS_SECONDS", {False: 0.0})
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", {False: 0.0})
     extract_features(model, source, features, verbose=True, **SETTINGS)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("8 rows, ")

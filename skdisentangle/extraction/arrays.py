@@ -1,0 +1,108 @@
+"""Rows out of ``.npy`` files, in order and block by block."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .manifest import file_sizes
+
+__all__ = ["ArrayFiles"]
+
+
+class ArrayFiles:
+    """Rows of ``.npy`` files, one after the other.
+
+    Parameters
+    ----------
+    files : list of Path
+        Two-dimensional arrays of the same dtype and number of columns.
+
+    Attributes
+    ----------
+    at_end : bool
+        Whether the last row has been read.
+    row_bytes : int
+        Bytes of a row in memory.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        self._lengths: list[int] = []
+        for file in files:
+            rows = _map(file)
+            if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+                raise ValueError(
+                    f"input: {str(file)!r} must hold numbers, of shape (n_samples, "
+                    f"n_features); got {rows.dtype} of shape {rows.shape}."
+                )
+            if not self._lengths:
+                self._dtype, self._width = rows.dtype, rows.shape[1]
+            elif (rows.dtype, rows.shape[1]) != (self._dtype, self._width):
+                raise ValueError(
+                    f"input: all files must hold the same number of columns, of one "
+                    f"dtype; {files[0].name!r} has {self._width} of {self._dtype}, "
+                    f"{file.name!r} {rows.shape[1]} of {rows.dtype}."
+                )
+            self._lengths.append(len(rows))
+        self._n_rows = sum(self._lengths)
+        self._n_read = 0  # rows, in all
+        self._file, self._row = 0, 0  # where the next row is
+        self.row_bytes = self._width * self._dtype.itemsize
+
+    @property
+    def at_end(self) -> bool:
+        return self._n_read == self._n_rows
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for the rows to be the same."""
+        return {
+            "kind": "npy",
+            "files": file_sizes(self._files),
+            "dtype": str(self._dtype),
+            "n_features": self._width,
+        }
+
+    def share_read(self) -> float:
+        """Share of the input that has been read."""
+        return self._n_read / self._n_rows if self._n_rows else 1.0
+
+    def read(self, n_rows: int) -> NDArray[Any]:
+        """Next rows; fewer than asked for at the end only."""
+        parts = [np.empty((0, self._width), self._dtype)]
+        while n_rows > 0 and not self.at_end:
+            if self._row == self._lengths[self._file]:
+                self._file, self._row = self._file + 1, 0
+                continue
+            stop = min(self._lengths[self._file], self._row + n_rows)
+            # mapped anew for each block: else all that was read stays in memory
+            block = np.array(_map(self._files[self._file])[self._row : stop], order="C")
+            if len(block) < stop - self._row:
+                raise ValueError(
+                    f"input: {str(self._files[self._file])!r} has fewer rows than when "
+                    "it was opened."
+                )
+            n_rows -= len(block)
+            self._n_read += len(block)
+            self._row = stop
+            parts.append(block)
+        return parts[1] if len(parts) == 2 else np.concatenate(parts)
+
+    @staticmethod
+    def checksum(rows: NDArray[Any], before: int) -> int:
+        """CRC-32 of rows, going on from that of the rows before."""
+        return zlib.crc32(rows.data, before)
+
+
+def _map(file: Path) -> NDArray[Any]:
+    try:
+        mapped: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"input: {str(file)!r} is no whole .npy file of numbers: {error}"
+        ) from error
+    return mapped

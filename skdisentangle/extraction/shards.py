@@ -1,0 +1,113 @@
+"""Shards: features in files of one kind, written whole, and checked later."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._replacing import replacing
+from .manifest import file_hash, shard_name, write_manifest
+
+__all__ = ["WRITERS", "damage_of", "write_shard"]
+
+
+def _npy_parts(batches: list[NDArray[Any]], names: Sequence[str]) -> list[Any]:
+    header = io.BytesIO()
+    description = {
+        "descr": np.lib.format.dtype_to_descr(batches[0].dtype),
+        "fortran_order": False,
+        "shape": (sum(map(len, batches)), batches[0].shape[1]),
+    }
+    np.lib.format.write_array_header_1_0(header, description)
+    return [header.getvalue(), *batches]
+
+
+def _table_parts(
+    kind: str, batches: list[NDArray[Any]], names: Sequence[str]
+) -> list[Any]:
+    import pyarrow as pa
+
+    columns = np.concatenate(batches).T
+    table = pa.table(dict(zip(names, columns, strict=True)))
+    sink = pa.BufferOutputStream()
+    if kind == "parquet":
+        from pyarrow import parquet
+
+        # few values come twice: a dictionary of them takes longer, and more room
+        parquet.write_table(table, sink, use_dictionary=False)
+    elif kind == "csv":
+        from pyarrow import csv
+
+        csv.write_csv(table, sink)
+    else:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    return [sink.getvalue()]
+
+
+#: From batches of features and the names of the columns to the content of a shard, in
+#: parts.
+WRITERS: dict[str, Callable[..., list[Any]]] = {
+    "npy": _npy_parts,
+    **{kind: partial(_table_parts, kind) for kind in ("csv", "parquet", "arrow")},
+}
+
+
+def damage_of(folder: Path, shard: Mapping[str, Any]) -> str | None:
+    """What is wrong with a shard; None if it is what was written."""
+    path = folder / shard["file"]
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            is_link = stat.S_ISLNK(found.st_mode)
+            what = "a symbolic link" if is_link else "no regular file"
+            return f"{path.name} is {what}, and not what was written"
+        size = found.st_size
+        if size != shard["bytes"]:
+            return f"{path.name} has {size:,} bytes in place of {shard['bytes']:,}"
+        if file_hash(path) != shard["sha256"]:
+            return f"{path.name} has been altered, its checksum is another"
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    return None
+
+
+def write_shard(
+    folder: Path,
+    manifest: dict[str, Any],
+    index: int,
+    batches: list[NDArray[Any]],
+    input_checksum: str,
+) -> None:
+    """Write a shard, and then its line in the manifest."""
+    settings, shards = manifest["settings"], manifest["shards"]
+    parts = WRITERS[settings["format"]](batches, manifest["features"]["names"])
+    checksum = hashlib.sha256()
+    for part in parts:
+        checksum.update(part)
+    shard: dict[str, Any] = {
+        "file": shard_name(index, settings["format"]),
+        "rows": sum(map(len, batches)),
+        "bytes": sum(memoryview(part).nbytes for part in parts),
+        "sha256": checksum.hexdigest(),
+        "input_crc32": input_checksum,
+    }
+    if index < len(shards) and shard != shards[index]:
+        raise ValueError(
+            f"output: {shard['file']} was damaged, and cannot be made as it was: the "
+            "same model and rows give other bits here. Remove the output and extract "
+            "it anew, on one kind of machine."
+        )
+    with replacing(folder / shard["file"], follow_links=False) as file:
+        file.writelines(parts)
+    if index == len(shards):
+        shards.append(shard)
+        write_manifest(folder, manifest)
