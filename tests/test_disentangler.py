@@ -83,7 +83,7 @@ class TestFit:
     def test_attributes(self, fitted, problem):
         X, Y, _ = problem
         n_outputs = 3 + 3 + 3 * 3
-        assert fitted.coef_.shape == (n_outputs, 6)
+        assert fitted.coef_.shape == (n_outputs, len(fitted.active_components_))
         assert fitted.intercept_.shape == (n_outputs,)
         assert [t.type for t in fitted.tasks_[:3]] == [
             "regression",
@@ -163,7 +163,7 @@ class TestFit:
         X, Y, _ = problem
         odd = np.column_stack([X, X[:, 0], np.full(len(X), 7.0), X[:, 1] * 1e8])
         assert quick().fit(odd, Y).score(odd, Y) > 0.8
-        assert quick().fit(X[:, :1], Y).transform(X[:, :1]).shape == (300, 6)
+        assert quick().fit(X[:, :1], Y).transform(X[:, :1]).shape == (300, 1)
         whole = np.round(X).astype(int)
         assert quick().fit(whole, Y).score(whole, Y) > 0.5
         assert np.isfinite(quick().fit(X > 0, Y).transform(X > 0)).all()
@@ -239,12 +239,6 @@ class TestFit:
         with pytest.warns(ConvergenceWarning, match="max_iter=3") as caught:
             quick(max_iter=3).fit(X, Y)
         assert caught[0].filename == __file__
-
-    def test_nothing_to_learn_is_said(self, problem):
-        X, Y, _ = problem
-        with pytest.warns(UserWarning, match="No component is active"):
-            dis = quick(sparsity=10).fit(X, Y)
-        assert not dis.transform(X).any()
 
     def test_verbose(self, problem, capsys):
         X, Y, _ = problem
@@ -420,9 +414,9 @@ big = np.broadcast_to(X[:1], (1_000_000, 50)).copy()  # 200 MB
 dis.transform(big[:5000])
 with open("/proc/self/statm") as file:
     data = int(file.read().split()[5]) * resource.getpagesize()
-limit = data + 16_000_000 + 64 * 2**20  # the output, and 64 MB
+limit = data + 8_000_000 + 64 * 2**20  # the output, and 64 MB
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-assert dis.transform(big).shape == (1_000_000, 4)
+assert dis.transform(big).shape == (1_000_000, 2)
 try:
     big * 1.0
 except MemoryError:
@@ -597,7 +591,7 @@ class TestReproducible:
         images = X.reshape(300, 3, 8, 8)
         Y = np.column_stack([images[:, 0].mean((1, 2)), images[:, 1].mean((1, 2))])
         dis = quick(encoder="conv", input_shape=(3, 8, 8), max_iter=60).fit(X, Y)
-        assert dis.transform(X).shape == (300, 6)
+        assert dis.transform(X).shape == (300, 2)
         assert dis.score(X, Y) > 0.3
 
 
