@@ -15,7 +15,7 @@ BLOCKS = (
 )
 
 
-def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05, reweighted=True):
+def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n_rows, 3, generator=generator, dtype=torch.float64)
     targets = torch.stack(
@@ -26,7 +26,6 @@ def make(seed=0, n_rows=200, sparsity=0.02, sharing=0.05, reweighted=True):
         blocks=BLOCKS,
         sparsity=sparsity,
         sharing=sharing,
-        reweighted=reweighted,
         learning_rate=0.01,
         spread=torch.tensor([1.0, 1.0, 0.5, 0.5], dtype=torch.float64),
         task_weights=torch.full((4,), 0.25, dtype=torch.float64),
@@ -48,5 +47,6 @@ def fit(rows, targets, options, state, **changes):
         "n_iter_no_change": 300,
         "generator": torch.Generator().manual_seed(0),
     }
+    state.n_labels = targets.new_full((targets.shape[1],), len(rows))
     labels = LabelTensors(targets, None, None)
     return train(state, rows, labels, options, **{**settings, **changes})

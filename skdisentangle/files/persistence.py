@@ -651,7 +651,6 @@ def _restored_state(
             Settings.of(estimator, estimator.sparsity_, estimator.sharing_),
             estimator._task_set,
             torch.from_numpy(estimator._spread).to(like),
-            estimator.input_noise_,
         ),
     )
     for field in fields(state):

@@ -8,14 +8,12 @@ said in :mod:`skdisentangle.fitting.training`, how a basis is found in
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from ..distributed import Part, Ranks
 from ..encoders.scalers import last_linear
-from ..rows.batches import LabelRows, Rows, RowsInBlocks
+from ..rows.batches import LabelRows, LabelTensors, Rows, RowsInBlocks
 from ..solvers.basis import (
     Basis,
     change_outputs,
@@ -35,12 +33,11 @@ __all__ = [
     "change_basis",
     "check_finite",
     "chunk_rows",
-    "count_different",
-    "count_labels",
+    "choose_noise",
     "few_labels",
     "finish",
     "score_state",
-    "set_noise",
+    "sample_rows",
 ]
 
 #: Rows that go through the body at a time when the whole of X is looked at.
@@ -49,11 +46,9 @@ CHUNK_ROWS = 4096
 #: And values of standardised rows, at the most, where they are not in memory.
 CHUNK_VALUES = 2**25
 
-#: Labels that are counted at a time.
-LABELS_AT_ONCE = 2**21
-
-#: Rows that labels are counted on, and a basis is chosen on, at the most.
-BASIS_ROWS = 8192
+#: Rows that a basis is chosen on, at the most, and labels that each task has among them at
+#: the least, if it has so many.
+BASIS_ROWS, LEAST_LABELS = 8192, 100
 
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
@@ -104,77 +99,69 @@ def _raw_components(
     return out
 
 
-def _sample(labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS) -> Tensor:
-    """Of some rows, evenly spaced, that stand for those of all ranks, those here."""
+def sample_rows(labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS) -> Tensor:
+    """Random rows that stand for those of all ranks, those here, in order.
+
+    So many at the most, and besides some labelled ones of each task that has few labels
+    among them: a task is known by what labels it has.
+    """
     shard = ranks.shard(len(labels))
     n_rows = len(labels) if shard is None else shard.n_rows
-    step = math.ceil(n_rows / most)
-    some = torch.arange(0, n_rows, step, device=labels.targets.device)
-    return some if shard is None else shard.here(some)
+    device = labels.targets.device
+    if n_rows <= most:
+        return torch.arange(len(labels), device=device)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(n_rows, generator=generator)[:most].sort().values
+    some = chosen if shard is None else shard.here(chosen)
+    some = some.to(device)
+    weights = labels.weights
+    if weights is None:
+        return some
+    there = ranks.sum((weights[some] > 0).sum(0))
+    few = torch.nonzero(there < LEAST_LABELS).squeeze(1)
+    if not len(few):
+        return some
+    # More of one task than there are rows to spare would be no sample.
+    each = max(1, min(LEAST_LABELS, most // len(few)))
+    taken, more = torch.zeros(len(few), device=device), [some]
+    order = torch.randperm(len(labels), generator=generator).to(device)
+    for index in order.split(CHUNK_ROWS):
+        known = weights[index][:, few] > 0
+        known &= taken + known.cumsum(0) <= each
+        more.append(index[known.any(1)])
+        taken += known.sum(0)
+        if (taken >= each).all():
+            break
+    found: Tensor = torch.cat(more).unique()
+    return found
 
 
-def count_labels(rows: Rows, labels: LabelRows, ranks: Ranks) -> Tensor:
-    """Labels of each task; those of equal rows count once, like one of a larger weight."""
-    return count_different(rows, labels, ranks)[1:]
+def share_of_labels(known: LabelTensors, labels: LabelRows, ranks: Ranks) -> Tensor:
+    """Share of the labels of each task, by weight, that some rows of all ranks hold."""
+    n_rows = ranks.count(len(labels))
+    if known.weights is None:
+        return known.targets.new_full((known.targets.shape[1],), len(known) / n_rows)
+    return known.weights.sum(0) / n_rows
 
 
-def count_different(
-    rows: Rows, labels: LabelRows, ranks: Ranks, most: int = BASIS_ROWS
-) -> Tensor:
-    """Different rows, then those among them with a label of each task.
-
-    Those of all ranks are counted. Rows are taken for equal if one random projection of
-    theirs is. Of more than ``most`` rows, a sample is counted, and stands for all.
-    """
-    some = _sample(labels, ranks, most)
-    parts = []
-    for index in some.split(max(1, chunk_rows(rows) // 4)):
-        held = rows[index]
-        generator = torch.Generator().manual_seed(0)
-        axis = torch.randn(held.shape[1], generator=generator, dtype=torch.float64)
-        parts.append((held.double() * axis.to(held.device)).sum(1))
-    projected = ranks.rows(torch.cat(parts))
-    decimals = (projected / projected.abs().max().clamp_min(EPS)).round(decimals=9)
-    groups, group = decimals.unique(return_inverse=True)
-    n_rows, n_tasks = len(projected), labels.targets.shape[1]
-    if labels.weights is None:
-        count = projected.new_full((1 + n_tasks,), len(groups))
-    else:
-        known = ranks.rows(labels.weights[some])
-        counts = [projected.new_full((1,), len(groups))]
-        for part in known.split(max(1, LABELS_AT_ONCE // n_rows), dim=1):
-            there = (part != 0).to(part)
-            seen = part.new_zeros(len(groups), part.shape[1])
-            counts.append((seen.index_add_(0, group, there) > 0).sum(0))
-        count = torch.cat([part.to(projected) for part in counts])
-    count = count.clamp_min_(1).to(held.dtype)
-    return count * ranks.count(len(labels)) / n_rows
-
-
-def set_noise(
-    state: TrainingState,
+def choose_noise(
     rows: Rows,
     labels: LabelRows,
     options: TrainingOptions,
-    counts: Tensor,
-) -> None:
-    """Choose the noise on the rows, where it is not given."""
-    if options.input_noise is not None:
-        state.input_noise = options.input_noise
-        return
+    n_rows: float,
+    n_labels: Tensor,
+) -> float:
+    """Noise on the rows, of which there are so many, with so many labels of each task."""
     ranks = options.ranks
     # Of wide rows fewer: they are made dense, and held together.
     most = min(MAX_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
-    some = _sample(labels, ranks, most)
+    some = sample_rows(labels, ranks, most)
     known = labels[some].of_all(ranks)
-    sampled = len(known) / ranks.count(len(labels))
-    # Counted in this sample: where rows are repeated, a smaller one has more different
-    # rows than its share.
-    n_labels = count_different(rows, labels, ranks, most)[1:] * sampled
     held = ranks.rows(rows[some])
-    state.input_noise = ranks.first(
+    sampled = n_labels * share_of_labels(known, labels, ranks)
+    return ranks.first(
         lambda: choose_input_noise(
-            held, known, options.blocks, n_rows=float(counts[0]), n_labels=n_labels
+            held, known, options.blocks, n_rows=n_rows, n_labels=sampled
         )
     )
 
@@ -211,7 +198,7 @@ def change_basis(
     if layer is None or (options.sparsity == 0 and options.sharing == 0):
         return False
     ranks = options.ranks
-    some = _sample(labels, ranks)
+    some = sample_rows(labels, ranks)
     # From here on each rank has the sample of all.
     raw = ranks.rows(_raw_components(state.body, rows, some)).double()
     check_finite(raw)
@@ -230,13 +217,17 @@ def change_basis(
         _solve_all(state, codes, known, options, penalised=not first)
     coef = state.theta[:, :-1]
     if first:
-        n_labels = count_labels(rows, labels, ranks)
+        n_labels = share_of_labels(known, labels, ranks)
+        if state.n_labels is not None:
+            n_labels = n_labels * state.n_labels
+        else:
+            n_labels = n_labels * ranks.count(len(labels))
         errors = standard_errors(
             augment(codes) @ state.theta.T,
             known.targets,
             known.weights,
             options.blocks,
-            n_labels * len(known) / ranks.count(len(labels)),
+            n_labels,
             coef.shape[1],
         )
 

@@ -26,7 +26,7 @@ from ..tasks.blocks import Block, tasks_to_outputs
 from ..tasks.task_set import TaskSet
 from ..tasks.weights import learned_task_weights
 from ..validation import layer_sizes, split_rows, torch_device
-from .all_rows import finish, score_state
+from .all_rows import choose_noise, finish, score_state
 from .monitor import Monitor
 from .problem import Fitted, Problem, Settings
 from .steps import EPS, TrainingOptions, TrainingState
@@ -169,10 +169,9 @@ def training_options(
     settings: Settings,
     task_set: TaskSet,
     spread: Tensor,
-    noise: float | None,
     ranks: Ranks = ALONE,
 ) -> TrainingOptions:
-    """Constants of the steps; ``noise`` on the inputs, None if it is to be chosen."""
+    """Constants of the steps."""
     weights = learned_task_weights(settings.task_weight, task_set)
     share = torch.from_numpy(weights / len(weights)).to(spread)
     return TrainingOptions(
@@ -183,7 +182,6 @@ def training_options(
         spread=spread,
         task_weights=tasks_to_outputs(share, task_set.blocks),
         bilevel=settings.solver == "bilevel",
-        input_noise=noise,
         ranks=ranks,
         # Modules of the user's may do another thing each time.
         recorded=isinstance(settings.encoder, str) and ranks.size == 1,
@@ -326,8 +324,9 @@ def fit(
     elif not settings.scale_inputs:
         noise = 0.0  # columns may be of any scale, or numbers of words
     spread = torch.from_numpy(encoded.spread(task_set, ranks)).to(like)
-    options = training_options(settings, task_set, spread, noise, ranks)
+    options = training_options(settings, task_set, spread, ranks)
     state = setup.begin(like, options)
+    state.input_noise = noise or 0.0
     if ranks.size > 1:
         check_can_join(state.body)
     state.copy_first(ranks)
@@ -362,6 +361,12 @@ def fit(
         )
         return ranks.any(stop)
 
+    counts = encoded.counts(rows_in, ranks)
+    state.n_labels = torch.from_numpy(counts.labels).to(like).clamp_min(1)
+    if noise is None:
+        state.input_noise = choose_noise(
+            train_rows, train_labels, options, counts.rows, state.n_labels
+        )
     if monitor is not None:
         monitor.begin(max_iter)
     own_noise = isinstance(settings.encoder, str)

@@ -55,12 +55,7 @@ class Monitor:
                 f"active components {n_active}",
                 flush=True,
             )
-
-        def attributes() -> dict[str, Any]:
-            found = fitted().attributes()
-            return {k: v for k, v in found.items() if k.endswith("_")}
-
-        return self._callbacks.epoch(attributes)
+        return self._callbacks.epoch(lambda: fitted().attributes())
 
     def end(self, fitted: Fitted, history: History, max_iter: int) -> None:
         """Tell of the end, and of what is wrong with it."""

@@ -93,8 +93,7 @@ MEMORY = 0.99
 class TrainingOptions:
     """Constants of a fit; names as in the estimator.
 
-    ``bilevel`` says which solver; ``input_noise`` is None where it is to be chosen from the
-    rows. ``ranks`` are the processes that the rows are spread over.
+    ``bilevel`` says which solver. ``ranks`` are the processes that the rows are spread over.
     ``recorded`` says that steps may be recorded on a GPU: that the body does the same in
     each of them.
     """
@@ -106,7 +105,6 @@ class TrainingOptions:
     spread: Tensor
     task_weights: Tensor
     bilevel: bool = False
-    input_noise: float | None = 0.0
     ranks: Ranks = ALONE
     recorded: bool = False
 
@@ -219,7 +217,6 @@ class TrainingState:
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_regression),
             optimizer=optimizer,
-            input_noise=options.input_noise or 0.0,
         )
 
     def snapshot(self) -> Snapshot:

@@ -71,7 +71,7 @@ def fit_more(
     if noise == "auto":
         # On a stream it is not known how few the rows will be.
         noise = 0.0 if before is None else before.input_noise
-    options = training_options(settings, task_set, width, float(noise))
+    options = training_options(settings, task_set, width)
     if state is not None:
         state = copy.deepcopy(
             state
@@ -80,6 +80,9 @@ def fit_more(
         state = setup.begin(like, options)
     else:
         state = _resumed(setup, before, like, options)
+    state.input_noise = float(noise)
+    seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
+    state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     batch_size, _ = budget(problem.n_rows, settings)
     own_noise = isinstance(settings.encoder, str)
     with nullcontext() if own_noise else seeded(noise_seed):

@@ -40,10 +40,7 @@ from .all_rows import (
     change_basis,
     check_finite,
     chunk_rows,
-    count_different,
-    count_labels,
     few_labels,
-    set_noise,
 )
 from .recording import RecordedSteps
 from .regularisation import InputNoise
@@ -201,9 +198,6 @@ def train_pass(
         Mean loss over tasks and rows.
     """
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
-    state.input_noise = options.input_noise or 0.0
-    seen = count_labels(rows, labels, options.ranks)
-    state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
     if progress >= STAGES[0] and enough and not state.based:
         change_basis(state, rows, labels, options, first=True)
@@ -279,10 +273,6 @@ def train(
     # Where all rows go into each step their order means nothing, but for the split.
     in_order = batch_size >= n_rows and not options.bilevel
     every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
-    counts = count_different(rows, labels, options.ranks)
-    state.n_labels = counts[1:]
-    set_noise(state, rows, labels, options, counts)
-
     recorder = _recorder(state, options)
 
     def set_rate(share: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -163,13 +163,53 @@ def unscaled(n_features: int) -> InputScaler:
     )
 
 
+class Counts(NamedTuple):
+    """How many rows there are, and how many labels of each task.
+
+    The larger of their number and of the sum of their weights: a row of weight 2 is two
+    rows, and one of weight 1/2 is still a row.
+    """
+
+    rows: float
+    labels: NDArray[np.float64]
+
+
+def _counts(
+    there: NDArray[np.bool_] | None,
+    weight: NDArray[np.float64] | None,
+    n_rows: int,
+    n_tasks: int,
+    ranks: Ranks = ALONE,
+) -> Counts:
+    """Counts of rows, of which those of each task are labelled that are there."""
+    every = np.ones((n_rows, 1), dtype=bool)
+    known = np.hstack([every, every if there is None else there])
+    number = known.sum(0, dtype=np.float64)
+    total = number if weight is None else weight @ known
+    number, total = ranks.sum(number), ranks.sum(total)
+    larger = np.maximum(number, total)
+    labels = np.broadcast_to(larger[1:], n_tasks) if there is None else larger[1:]
+    return Counts(float(larger[0]), labels.copy())
+
+
 @dataclass(frozen=True)
 class EncodedLabels:
-    """Labels as arrays; attributes as in :class:`skdisentangle.rows.batches.LabelTensors`."""
+    """Labels as arrays; attributes as in :class:`skdisentangle.rows.batches.LabelTensors`.
+
+    ``weight`` are the weights of the rows as they were given.
+    """
 
     targets: NDArray[np.float64]
     weights: NDArray[np.float64] | None
     row_weights: NDArray[np.float64] | None
+    weight: NDArray[np.float64] | None = None
+
+    def counts(self, rows: NDArray[np.intp] | slice, ranks: Ranks = ALONE) -> Counts:
+        """Numbers of some rows, and of their labels."""
+        there = None if self.weights is None else self.weights[rows] > 0
+        weight = None if self.weight is None else self.weight[rows]
+        n_rows, n_tasks = self.targets[rows].shape
+        return _counts(there, weight, n_rows, n_tasks, ranks)
 
     def tensors(self, rows: NDArray[np.intp] | slice, like: Tensor) -> LabelTensors:
         """Those of some rows, as ``like`` in type and device."""
@@ -203,12 +243,24 @@ class CompactLabels:
     row_weights : ndarray of shape (n_rows,) or None
     spreads : ndarray of shape (n_outputs,)
         See :func:`output_spread`.
+    weight : ndarray of shape (n_rows,) or None
+        Weights of the rows as they were given.
     """
 
     values: NDArray[np.float32]
     factors: NDArray[np.float64] | None
     row_weights: NDArray[np.float64] | None
     spreads: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
+
+    def counts(self, rows: NDArray[np.intp] | slice, ranks: Ranks = ALONE) -> Counts:
+        """Numbers of some rows, and of their labels."""
+        weight = None if self.weight is None else self.weight[rows]
+        parts = []
+        for column in self.values.T:
+            there = ~np.isnan(column[rows])[:, np.newaxis]
+            parts.append(_counts(there, weight, len(there), 1, ranks))
+        return Counts(parts[0].rows, np.concatenate([part.labels for part in parts]))
 
     @classmethod
     def encode(
@@ -251,6 +303,7 @@ class CompactLabels:
             None if plain else factors,
             share,
             np.concatenate(spreads),
+            weight,
         )
 
     def spread(self, task_set: TaskSet, ranks: Ranks = ALONE) -> NDArray[np.float64]:
@@ -378,7 +431,10 @@ def encode_labels(
         labelled, weight, targets, task_set.n_classes() if balanced else None, ranks
     )
     return EncodedLabels(
-        targets, weights, None if weight is None else weight / ranks.mean(weight)
+        targets,
+        weights,
+        None if weight is None else weight / ranks.mean(weight),
+        weight,
     )
 
 

@@ -144,7 +144,7 @@ def few_labels_factor(n_labels: Tensor) -> Tensor:
     -------
     Tensor of shape (n_tasks,)
     """
-    return (MANY_LABELS / n_labels).sqrt().clamp_min(1.0)
+    return (MANY_LABELS / n_labels.clamp_min(1)).sqrt().clamp_min(1.0)
 
 
 def ridge_weights(blocks: Sequence[Block], n_labels: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 from skdisentangle import SparseSharedDisentangler
-from skdisentangle.fitting import all_rows
 from skdisentangle.fitting import regularisation as noise
 from skdisentangle.fitting.regularisation import (
     MOST,
@@ -206,19 +205,6 @@ def test_wide_rows_are_looked_at_a_part_of_the_columns_at_a_time(monkeypatch):
     monkeypatch.setattr(noise, "PART_VALUES", 300)
     parts = InputNoise(0.5, 100, generator.manual_seed(0), rows)(rows)
     assert torch.equal(added, parts)
-
-
-def test_repeated_rows_are_counted_in_the_sample(monkeypatch):
-    # Of 240 different rows, ten times each, a sample of 200 has far more than 20.
-    monkeypatch.setattr(all_rows, "MAX_ROWS", 200)
-    X, y = _problem(240, 40, error=0.3)
-    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(240), 10))
-    settings = {"encoder": "linear", "max_iter": 1, "random_state": 0}
-    once = SparseSharedDisentangler(4, **settings).fit(X, y).input_noise_
-    often = SparseSharedDisentangler(4, **settings).fit(X[rows], y[rows]).input_noise_
-    assert MOST > once > 0
-    assert often == pytest.approx(once, rel=0.35)
-    assert often < MOST
 
 
 class _Words(torch.nn.Module):

@@ -74,7 +74,6 @@ def test_a_step_moves_the_body_down_the_loss_of_the_new_heads(missing, monkeypat
         LabelTensors(targets, weights, None),
         torch.full((4, 5), 0.01).double(),
         options,
-        torch.Generator(),
     )
     outer = options.task_weights.clone()
     outer[:2] /= state.variance + VARIANCE_FLOOR
@@ -112,7 +111,7 @@ def test_the_heads_of_a_step_are_those_of_the_solver(n_steps, tasks, part):
     expected = proximal_steps(
         state.theta, augment(codes), targets, None, options.blocks, l1, n_steps
     )
-    step(state, rows, known, l1, options, torch.Generator(), part)
+    step(state, rows, known, l1, options, part)
     assert expected.abs().amax() > 0.05
     torch.testing.assert_close(state.theta, expected)
 
