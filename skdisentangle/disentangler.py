@@ -491,7 +491,7 @@ class SparseSharedDisentangler(
                 monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
             self._set_fitted(fitted)
-        return self
+            return self
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""
@@ -640,7 +640,7 @@ class SparseSharedDisentangler(
             )
             self._set_fitted(fitted)
             self._partial_state = state
-        return self
+            return self
 
     # -- using -----------------------------------------------------------------------
 
@@ -675,7 +675,7 @@ class SparseSharedDisentangler(
         codes = self._codes(X)
         if codes.shape[1] == 0:
             raise ValueError(
-                "transform has no features to give: no component is in use, as no task "
+                "transform has no features to give: no component is active, as no task "
                 "gains from one at these strengths. Lower sparsity or sharing and fit "
                 "again, if the tasks can be learned from X at all."
             )

@@ -181,9 +181,9 @@ def test_recorded_steps_are_the_same(case, problem, monkeypatch):
     fits, tapes = [], []
     for recorded in (False, True):
 
-        def recorder(state, options, generator):
+        def recorder(state, options):
             tapes.append(Tape(state))
-            return RecordedSteps(state, options, generator, tapes[-1])
+            return RecordedSteps(state, options, tapes[-1])
 
         if recorded:
             monkeypatch.setattr(training, "_recorder", recorder)

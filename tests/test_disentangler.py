@@ -372,7 +372,7 @@ class TestTransform:
 
     def test_no_component_in_use(self, problem):
         X, Y, _ = problem
-        with pytest.warns(UserWarning, match="No component is in use"):
+        with pytest.warns(UserWarning, match="No component is active"):
             dis = quick(sparsity=100.0).fit(X, Y)
         assert dis.coef_.shape == (len(dis.intercept_), 0)
         assert len(dis.predict(X)) == len(X)

@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skdisentangle import SparseSharedDisentangler, SparseSharedDisentanglerCV
 from skdisentangle.fitting import path as path_module
 from skdisentangle.fitting.path import compare, fewest_nonzeros, row_losses
+from skdisentangle.fitting.problem import Fitted, Problem, Settings
 from skdisentangle.inspection import SparsityPathDisplay
 from skdisentangle.model_selection import sparsity_path
 from skdisentangle.tasks.labels import Labels
@@ -97,7 +98,9 @@ class TestRule:
 
 class TestRowLosses:
     def losses(self, dis, X, Y, weight=None):
-        return row_losses(dis, X, Labels.read(Y), weight)
+        settings = Settings.of(dis, dis.sparsity_, dis.sharing_)
+        problem = Problem(X, Labels.read(Y), weight)
+        return row_losses(Fitted.of(dis), settings, problem)
 
     def test_is_the_mean_over_tasks(self, problem):
         """Against scikit-learn's Brier score, and the squared error by hand."""
@@ -156,7 +159,7 @@ class TestPath:
             assert model.sparsity == model.sparsity_ == path.sparsities[number]
             assert model.score(X[held], Y[held]) == pytest.approx(path.scores[number])
             assert np.count_nonzero(model.coef_) == path.n_nonzero[number]
-            assert model.transform(X).shape == (300, 5)
+            assert model.coef_.shape[1] == path.n_active[number]
             assert model.get_params()["task_types"] is None
 
     def test_held_back_rows_have_no_influence(self, path, problem):

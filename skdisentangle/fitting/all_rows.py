@@ -30,7 +30,9 @@ from .regularisation import MAX_ROWS, choose_input_noise
 from .steps import EPS, TrainingOptions, TrainingState
 
 __all__ = [
+    "ROWS_PER_COMPONENT",
     "change_basis",
+    "change_basis_of_a_stream",
     "check_finite",
     "chunk_rows",
     "choose_noise",
@@ -49,6 +51,9 @@ CHUNK_VALUES = 2**25
 #: Rows that a basis is chosen on, at the most, and labels that each task has among them at
 #: the least, if it has so many.
 BASIS_ROWS, LEAST_LABELS = 8192, 100
+
+#: Rows for each component that a stream chooses a basis on, at the least.
+ROWS_PER_COMPONENT = 10
 
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
@@ -173,6 +178,7 @@ def change_basis(
     options: TrainingOptions,
     *,
     first: bool,
+    n_labels: Tensor | None = None,
 ) -> bool:
     """Change the components to a basis in which the heads are sparser, if there is one.
 
@@ -188,6 +194,8 @@ def change_basis(
         Whether this is the choice among all bases, at the end of the time without
         penalties, in which components that no task needs are switched off for good;
         else pairs of the components in use are looked at once more.
+    n_labels : Tensor of shape (n_tasks,), optional
+        Labels of each task in these rows, for the first choice.
 
     Returns
     -------
@@ -195,7 +203,7 @@ def change_basis(
         Whether the basis was changed.
     """
     layer = last_linear(state.body)
-    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+    if layer is None or not options.penalised:
         return False
     ranks = options.ranks
     some = sample_rows(labels, ranks)
@@ -215,34 +223,102 @@ def change_basis(
         # The heads of the last batches, or of one small support, are ten times noisier.
         codes = codes.to(state.theta)
         _solve_all(state, codes, known, options, penalised=not first)
-    coef = state.theta[:, :-1]
+    if not first:
+        coef = state.theta[:, :-1].cpu()
+        basis = ranks.first(lambda: settled_basis(coef, correlation))
+    else:
+        counts = share_of_labels(known, labels, ranks)
+        counts *= ranks.count(len(labels)) if n_labels is None else n_labels
+        basis = _simplest_basis(state, codes, known, correlation, counts, options)
+    return _take_basis(state, layer, mean, std, basis)
+
+
+def change_basis_of_a_stream(
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    first: bool,
+    batch_size: int,
+) -> bool:
+    """The same where each pass brings few rows; returns whether there were enough.
+
+    Moments of the components are summed over passes until rows are enough; heads are those
+    of the last batches.
+    """
+    layer = last_linear(state.body)
+    if layer is None or not options.penalised:
+        return True
+    raw = _raw_components(state.body, rows).double()
+    check_finite(raw)
+    held = augment(raw)
+    sums = held.T @ held
+    state.moments = sums if state.moments is None else state.moments + sums
+    n_seen, n_components = float(state.moments[-1, -1]), raw.shape[1]
+    if n_seen < ROWS_PER_COMPONENT * n_components:
+        return False
+    moments, state.moments = state.moments / n_seen, None
+    mean = moments[-1, :-1]
+    covariance = moments[:-1, :-1] - torch.outer(mean, mean)
+    std = (covariance.diagonal().clamp_min(0) + EPS).sqrt()
+    correlation = covariance / torch.outer(std, std)
     if first:
-        n_labels = share_of_labels(known, labels, ranks)
-        if state.n_labels is not None:
-            n_labels = n_labels * state.n_labels
-        else:
-            n_labels = n_labels * ranks.count(len(labels))
-        errors = standard_errors(
-            augment(codes) @ state.theta.T,
-            known.targets,
-            known.weights,
-            options.blocks,
-            n_labels,
-            coef.shape[1],
-        )
+        codes = ((raw - mean) / std).to(state.theta)
+        known = labels[:]
+        # Heads know about two batches.
+        counts = share_of_labels(known, labels, options.ranks) * 2 * batch_size
+        basis = _simplest_basis(state, codes, known, correlation, counts, options)
+    else:
+        basis = settled_basis(state.theta[:, :-1].cpu(), correlation.cpu())
+    _take_basis(state, layer, mean, std, basis)
+    return True
+
+
+def _simplest_basis(
+    state: TrainingState,
+    codes: Tensor,
+    known: LabelTensors,
+    correlation: Tensor,
+    n_labels: Tensor,
+    options: TrainingOptions,
+) -> Basis | None:
+    """Basis in which the heads, which have no penalty yet, are simple."""
+    coef, blocks = state.theta[:, :-1], options.blocks
+    errors = standard_errors(
+        augment(codes) @ state.theta.T,
+        known.targets,
+        known.weights,
+        blocks,
+        n_labels.clamp_min(1),
+        coef.shape[1],
+    )
+    # Of a task without a label here nothing is known but its head.
+    errors = torch.where(
+        errors.isfinite(), errors, torch.linalg.vector_norm(coef, dim=1)
+    )
+    weights = output_weights(blocks, coef)
 
     def choose() -> Basis | None:
-        if not first:
-            return settled_basis(coef.cpu(), correlation)
-        weights = output_weights(options.blocks, coef)
         return simplest_basis(coef.cpu(), correlation, weights, options.spread, errors)
 
-    basis = ranks.first(choose)
+    return options.ranks.first(choose)
+
+
+def _take_basis(
+    state: TrainingState,
+    layer: nn.Linear,
+    mean: Tensor,
+    std: Tensor,
+    basis: Basis | None,
+) -> bool:
+    """Let the body give the components of a basis, if there is one."""
     if basis is None:
         return False
-    transform, new = basis.transform.to(coef), basis.coef.to(coef)
+    coef = state.theta[:, :-1]
+    transform = basis.transform.to(coef)
     change_outputs(layer, state.optimizer, mean.to(coef), std.to(coef), transform)
-    state.theta[:, :-1] = new
+    state.theta[:, :-1] = basis.coef.to(coef)
     state.mean.zero_()
     state.var.fill_(1.0)
     state.based = True
@@ -367,7 +443,7 @@ def _try_uncorrelated(
     that is taken in the end are returned, in their place.
     """
     layer = last_linear(state.body)
-    if layer is None or (options.sparsity == 0 and options.sharing == 0):
+    if layer is None or not options.penalised:
         return codes
     ranks, kept = options.ranks, state.snapshot()
     used = state.theta[:, :-1] != 0

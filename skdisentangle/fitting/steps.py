@@ -108,6 +108,11 @@ class TrainingOptions:
     ranks: Ranks = ALONE
     recorded: bool = False
 
+    @property
+    def penalised(self) -> bool:
+        """Whether heads are penalised at all."""
+        return self.sparsity > 0 or self.sharing > 0
+
     @cached_property
     def curvatures(self) -> Tensor:
         """Bound on the curvature of each loss in its scores, shape (n_outputs, 1)."""
@@ -146,6 +151,14 @@ class TrainingState:
         components, and their signs.
     pull : Tensor of shape (n_outputs, n_components) or None
         See :func:`skdisentangle.solvers.exact_heads.pulls_at_zeros`; None before the end of a fit.
+    settled : bool
+        Of a stream: whether the choice of the basis is final.
+    moments : Tensor of shape (n_components + 1, n_components + 1) or None
+        Of a stream that waits for rows to choose a basis on: sums of products of its raw
+        components, and a one.
+    head_pace : float
+        Share of a whole step that the heads take; less than one on long streams, where
+        they average over batches.
     inner_steps : int
         Steps of the heads for each step of the encoder, with the alternating solver.
     pace : float or Tensor of shape ()
@@ -169,6 +182,9 @@ class TrainingState:
     columns: Tensor | None = None
     signs: Tensor | None = None
     pull: Tensor | None = None
+    settled: bool = False
+    moments: Tensor | None = None
+    head_pace: float = 1.0
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
 
@@ -365,6 +381,7 @@ def _alternating(
         part,
         bound,
         gram,
+        state.head_pace,
     )
     state.theta.copy_(moved)
     known = split_labels(targets, weights, blocks)
@@ -409,6 +426,7 @@ def _bilevel(
         l1,
         SUPPORT_STEPS,
         support.row_weights,
+        pace=state.head_pace,
     )
     state.theta.copy_(moved)
     query = labels[n_support:]

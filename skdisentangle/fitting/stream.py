@@ -26,6 +26,9 @@ from .training import PARTIAL_FIT_STEPS, train_pass
 
 __all__ = ["fit_more"]
 
+#: Steps that a fit counts for on the stream that goes on from it.
+RESUMED_STEPS = 10 * PARTIAL_FIT_STEPS
+
 
 def fit_more(
     problem: Problem,
@@ -82,7 +85,6 @@ def fit_more(
         state = _resumed(setup, before, like, options)
     state.input_noise = float(noise)
     seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
-    state.n_labels = seen if state.n_labels is None else state.n_labels + seen
     batch_size, _ = budget(problem.n_rows, settings)
     own_noise = isinstance(settings.encoder, str)
     with nullcontext() if own_noise else seeded(noise_seed):
@@ -95,8 +97,9 @@ def fit_more(
             generator=torch.Generator().manual_seed(
                 (order_seed + state.n_steps) % 2**31
             ),
+            n_labels=seen,
         )
-    if state.columns is None and _are_chosen(state):
+    if state.columns is None and state.settled:
         state.columns, state.signs = columns_in_use(
             state, task_set.blocks, penalised=settings.penalised
         )
@@ -128,12 +131,8 @@ def _resumed(
     components = before.encoder.components
     state.mean = components.mean.to(like)
     state.var = (components.scale.pow(-2) - EPS).to(like)
-    state.n_steps = PARTIAL_FIT_STEPS
+    state.n_steps = RESUMED_STEPS
     state.based = options.sparsity > 0 or options.sharing > 0
     state.columns, state.signs = components.order, components.sign
+    state.settled = True
     return state
-
-
-def _are_chosen(state: TrainingState) -> bool:
-    """Whether components have been chosen: by a basis, or where there is none by now."""
-    return state.based or state.n_steps >= PARTIAL_FIT_STEPS

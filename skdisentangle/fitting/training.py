@@ -37,7 +37,9 @@ from ..solvers.penalties import output_weights, penalty_weights
 from ..solvers.proximal import pad_weights, sum_tensors
 from ..tasks.blocks import Block, block_scores, split_heads, split_labels
 from .all_rows import (
+    ROWS_PER_COMPONENT,
     change_basis,
+    change_basis_of_a_stream,
     check_finite,
     chunk_rows,
     few_labels,
@@ -63,9 +65,6 @@ MIN_EPOCHS_TO_SETTLE = 5
 
 #: When to look for a basis of the components that makes the heads sparser.
 BASIS_TIMES = (*STAGES[:2], 1 / 2)
-
-#: Rows for each component that ``partial_fit`` chooses a basis on, at the least.
-ROWS_PER_COMPONENT = 10
 
 #: A penalty that no loss pays.
 NEVER = 1e6
@@ -189,19 +188,43 @@ def train_pass(
     *,
     batch_size: int,
     generator: torch.Generator,
+    n_labels: Tensor,
 ) -> float:
-    """One pass over the rows at a constant rate, for ``partial_fit``.
+    """One pass over the rows, for ``partial_fit``.
+
+    The rate is constant until components have been chosen and have settled; from there it
+    falls with one over the root of the number of steps (Robbins & Monro, "A stochastic
+    approximation method", Ann. Math. Statist. 22, 1951), and so does the pace of the heads.
+
+    Parameters
+    ----------
+    state, rows, labels, options, batch_size, generator
+        As in :func:`train`.
+    n_labels : Tensor of shape (n_tasks,)
+        Labels of each task in these rows.
 
     Returns
     -------
     float
         Mean loss over tasks and rows.
     """
+    state.n_labels = n_labels if state.n_labels is None else state.n_labels + n_labels
     progress = STAGES[1] * state.n_steps / PARTIAL_FIT_STEPS
-    enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
-    if progress >= STAGES[0] and enough and not state.based:
-        change_basis(state, rows, labels, options, first=True)
+    first = not state.based
+    if progress >= STAGES[0 if first else 1] and not state.settled:
+        enough = len(labels) >= ROWS_PER_COMPONENT * (state.theta.shape[1] - 1)
+        where = state, rows, labels, options
+        if enough:
+            change_basis(*where, first=first, n_labels=n_labels)
+        else:
+            enough = change_basis_of_a_stream(
+                *where, first=first, batch_size=batch_size
+            )
+        state.settled = enough and progress >= STAGES[1]
     l1 = _enter(state, options, progress)
+    share = min(1.0, PARTIAL_FIT_STEPS / max(1, state.n_steps)) ** 0.5
+    state.head_pace = share
+    state.set_learning_rate(options.learning_rate * share)
     batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
     return _pass(state, rows, labels, batches, l1, options, generator)
 
@@ -325,7 +348,11 @@ def train(
             for time in BASIS_TIMES:
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]
-                    change_basis(state, rows, labels, options, first=first)
+                    change_basis(
+                        *(state, rows, labels, options),
+                        first=first,
+                        n_labels=state.n_labels,
+                    )
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:

@@ -48,6 +48,9 @@ def follows_input(method: Method) -> Method:
     @wraps(method)
     def following(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         space = _space(X)
+        before = {
+            name: vars(self)[name] for name in FITTED_ARRAYS if name in vars(self)
+        }
         if fits:
             _move(self, None)
             estimator = self
@@ -56,7 +59,11 @@ def follows_input(method: Method) -> Method:
             estimator = in_numpy(self)
         given = [numpy_array(value) for value in (X, *args)]
         named = {name: numpy_array(value) for name, value in kwargs.items()}
-        out = method(estimator, *given, **named)
+        try:
+            out = method(estimator, *given, **named)
+        except BaseException:
+            vars(self).update(before)
+            raise
         if space is None:
             return out
         if fits:

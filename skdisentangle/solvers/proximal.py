@@ -225,6 +225,7 @@ def proximal_steps(
     part: Part | None = None,
     bound: Tensor | None = None,
     gram: Tensor | None = None,
+    pace: float = 1.0,
 ) -> Tensor:
     """A few plain proximal gradient steps from ``theta``, for a moving target.
 
@@ -249,6 +250,8 @@ def proximal_steps(
         That of :func:`curvature` for these rows, if it is known.
     gram : Tensor of shape (n_components + 1, n_components + 1), optional
         As in :func:`curvature`.
+    pace : float, default=1.0
+        Share of a whole step to take, where heads are to average over batches.
 
     Returns
     -------
@@ -260,7 +263,7 @@ def proximal_steps(
     if bound is None:
         bound = curvature(codes, weights, blocks, row_weights, gram, part)
     slopes = sums_of_slopes(codes, targets, weights, blocks, gram, part)
-    step = bound.reciprocal()
+    step = pace * bound.reciprocal()
     if weights is not None:
         step = step * (bound > torch.finfo(bound.dtype).tiny)
     threshold = step * l1

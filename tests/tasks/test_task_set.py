@@ -303,7 +303,7 @@ def test_degenerate_tasks_are_named_in_one_warning():
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TaskSet.build(labels, **options, stacklevel=0)
+        TaskSet.build(labels, **options, quiet=True)
 
 
 def test_tasks_left_out_have_no_outputs():
