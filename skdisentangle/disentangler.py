@@ -120,10 +120,10 @@ class SparseSharedDisentangler(
     ----------
     n_components : int or "auto", default=20
         Largest number of components; give rather too many than too few. A component is
-        in use, or active, if some task has a coefficient on it. Only these are kept:
-        `transform` gives as many features as factors were found. Without penalties
-        (both strengths 0) all components are kept. ``"auto"`` begins with one component
-        for each output of the heads, at the most 64.
+        in use, or active, if some task has a nonzero coefficient on it. Only those in use
+        are kept, so that `transform` gives as many features as factors were found.
+        Without penalties (both strengths 0) all are kept. ``"auto"`` begins with one
+        component for each output of the heads, at the most 64.
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of tasks or outputs, on the scale of X or of a
@@ -244,8 +244,8 @@ class SparseSharedDisentangler(
         Share of the heads' magnitude on each component; sums to one. Components are
         ordered by it, the most used one first.
     active_components_ : ndarray of int
-        Columns of `transform` that some task uses. After `fit` these are all of them;
-        after :meth:`partial_fit`, which keeps its columns, they may be fewer.
+        Columns of `transform` that some task uses. After `fit` that is each of them.
+        :meth:`partial_fit` keeps its columns, so that some may be out of use.
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float
