@@ -93,8 +93,7 @@ def run(case, seed):
     report = identifiability_report(estimator, X)
     factors = problem.factors[n_train:, needed]
     codes = estimator.transform(problem.X[n_train:])
-    active = codes[:, estimator.active_components_]
-    both = np.abs(np.corrcoef(factors.T, active.T))
+    both = np.abs(np.corrcoef(factors.T, codes.T))
     purity = both[: len(factors.T), len(factors.T) :].max(axis=0)
     return {
         "case": case,

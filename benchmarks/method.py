@@ -72,9 +72,9 @@ def run(case, solver, seed, **changes):
     estimator.fit(problem.X[:n_train], problem.Y[:n_train])
     seconds = time.process_time() - start
     codes = estimator.transform(X)
-    used = codes[:, estimator.active_components_]
-    disentanglement, completeness = dci(factors, used, codes.shape[1])
-    both = np.abs(np.corrcoef(factors.T, used.T))[: len(factors.T), len(factors.T) :]
+    width = None if n_components == "auto" else n_components
+    disentanglement, completeness = dci(factors, codes, width)
+    both = np.abs(np.corrcoef(factors.T, codes.T))[: len(factors.T), len(factors.T) :]
     counts = separating_tasks(problem.supports)
     return {
         "case": case,
@@ -85,12 +85,12 @@ def run(case, solver, seed, **changes):
         "identifiable": identifiability_report(
             estimator, problem.X[:n_train]
         ).identifiable,
-        "active": used.shape[1],
+        "active": codes.shape[1],
         "nonzeros": float((estimator.coef_ != 0).sum() / problem.supports.sum()),
         "disentanglement": disentanglement,
         "completeness": completeness,
-        "linear": disentanglement_score(factors, used, importance="lasso"),
-        "mcc": mcc_score(factors, used),
+        "linear": disentanglement_score(factors, codes, importance="lasso"),
+        "mcc": mcc_score(factors, codes),
         "correlation": float(both.max(axis=1).min()),
     }
 

@@ -151,7 +151,7 @@ def lasso(rows, labels, kind):
 
 def weighted_lasso(estimator):
     """L1 with the penalty of the fit: a component that few tasks use costs more."""
-    use = estimator.usage_[estimator.active_components_]
+    use = estimator.usage_
     ratio = estimator.sharing_ / estimator.sparsity_
     cost = 1 + ratio * np.log(use.max() / use)
 
@@ -206,8 +206,7 @@ def run(name, seed):
 
 def measure(problem, name, seed):
     estimator, n_pool = problem.estimator, problem.n_pool
-    active = estimator.active_components_
-    codes = estimator.transform(problem.X)[:, active]
+    codes = estimator.transform(problem.X)
     owner = None
     if problem.factors is not None:
         both = np.corrcoef(problem.factors.T, codes.T)
@@ -231,8 +230,8 @@ def measure(problem, name, seed):
                 predicted = head.predict(problem.X[n_pool:])
                 scores[OURS].append(quality(predicted, truth, kind))
                 if owner is not None:
-                    chosen = np.flatnonzero(np.isin(active, head.support_))
-                    overlap[OURS].append(jaccard(chosen, problem.supports[task], owner))
+                    value = jaccard(head.support_, problem.supports[task], owner)
+                    overlap[OURS].append(value)
                 for method, fit in methods.items():
                     values = problem.X if method == RAW else codes
                     model = fit(values[rows], labels[rows], kind)
@@ -251,7 +250,7 @@ def measure(problem, name, seed):
                     "seed": seed,
                     "kind": kind,
                     "labels": n_labels,
-                    "active": len(active),
+                    "active": codes.shape[1],
                     "scores": {},
                     "overlap": {},
                 },
@@ -335,11 +334,10 @@ in equal numbers; scores are on other rows still. The first line is the mean sco
 `fit_task`; below it how much the others differ from it on the same draws, with the standard
 error over tasks and seeds, and for how many tasks `fit_task` is better, equal (within
 {tie}) or worse. An R2 below -1 counts as -1. "Ridge" is `LogisticRegression` with its
-defaults, or `RidgeCV`, after a `StandardScaler`, on the components of `transform` (columns
-of inactive components are zero, so that `active_only` changes nothing). "L1 weighted by
-usage" has the penalty of the fit, with the strength by cross-validation. "Support" is the
-Jaccard index of the factors that the chosen components stand for with the true ones; for
-`fit_task` of `support_`.
+defaults, or `RidgeCV`, after a `StandardScaler`, on the components of `transform`. "L1
+weighted by usage" has the penalty of the fit, with the strength by cross-validation. "Support"
+is the Jaccard index of the factors that the chosen components stand for with the true ones;
+for `fit_task` of `support_`.
 
 Seeds {first} to {last}; {machine}.
 

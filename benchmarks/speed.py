@@ -37,6 +37,8 @@ from benchmarks._readme import machine, write_readme
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.encoders.networks import build_body
+from skdisentangle.fitting.fit import budget
+from skdisentangle.fitting.problem import Settings
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 HIDDEN, RATE = (128, 128), 0.005
@@ -249,7 +251,8 @@ def epoch_part(rounds):
         few = rounds or (MANY_ROUNDS if len(problem.X) < 10_000 else EPOCH_ROUNDS)
         for _ in range(few):
             ours = SparseSharedDisentangler(**settings, random_state=0)
-            batch_size = ours._budget(len(problem.X))[0]
+            used = Settings.of(ours, ours.sparsity, ours.sharing)
+            batch_size = budget(len(problem.X), used)[0]
             bare = BareLoop(problem, settings["n_components"], batch_size)
             fitted, looped = timed_pair(ours, problem.X, problem.Y, bare.epoch)
             results.append({"case": case, "ours": fitted, "bare": looped})

@@ -61,19 +61,18 @@ def main():
     )
     for number, (title, dis) in enumerate(fits.items()):
         dis.fit(made.X[fit], made.Y[fit])
-        active = dis.active_components_
-        match = correlations(made.factors[rest], dis.transform(made.X[rest])[:, active])
+        match = correlations(made.factors[rest], dis.transform(made.X[rest]))
         order = in_order(match)
-        size = np.abs(dis.coef_[:, active[order]])
+        size = np.abs(dis.coef_[:, order])
         axes_heads[number].imshow(size / size.max(axis=1, keepdims=True), **SHADES)
         axes_heads[number].set(xlabel="component", title=title)
         picture = axes_factors[number].imshow(match[:, order], **SHADES)
         axes_factors[number].set(xlabel="component", title=title)
         for axes in (axes_heads[number], axes_factors[number]):
-            axes.set_xticks(range(len(active)), [str(a) for a in active[order]])
+            axes.set_xticks(range(len(order)), list(map(str, order)))
         best = match.max(axis=1)
         print(
-            f"{title}: {len(active)} active components, best correlation of a factor "
+            f"{title}: {len(order)} components in use, best correlation of a factor "
             f"{best.min():.2f} to {best.max():.2f}, zeros in the heads "
             f"{np.mean(dis.coef_ == 0):.2f}"
         )

@@ -35,5 +35,5 @@ with process_group(timeout=60) as ranks:
         print(
             f"Fitted on {ranks.size} process{plural}: score "
             f"{dis.score(made.X, Y_tasks=made.Y):.3f}, "
-            f"{len(dis.active_components_)} active components"
+            f"{dis.coef_.shape[1]} components in use"
         )

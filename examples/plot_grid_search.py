@@ -56,12 +56,12 @@ print(f"\nthe tasks truly need {n_true} coefficients")
 for name, dis in (("grid search", search.best_estimator_), ("auto", auto)):
     print(
         f"{name}: sparsity {dis.sparsity_:.3g}, {np.count_nonzero(dis.coef_)} nonzero "
-        f"coefficients, {len(dis.active_components_)} active components"
+        f"coefficients, {dis.coef_.shape[1]} components in use"
     )
 
 # %%
-# The path shows all of it: loss on rows held back, nonzero coefficients and active
-# components over the strengths, at the cost of two or three fits.
+# The path shows all of it: loss on rows held back, nonzero coefficients and components in
+# use over the strengths, at the cost of two or three fits.
 display = SparsityPathDisplay.from_estimator(
     SparseSharedDisentangler(n_components=10, encoder="linear", random_state=0), X, Y
 )

@@ -52,9 +52,8 @@ except FileNotFoundError as missing:
 # Fit, and look at the components of the images that were left out.
 dis = SparseSharedDisentangler(n_components=10, random_state=0)
 dis.fit(X[:N_FIT], tasks.Y[:N_FIT])
-active = dis.active_components_[:6]
-codes = dis.transform(X[N_FIT:])[:, active]
-print(f"{len(dis.active_components_)} of {dis.n_components} components are active")
+codes = dis.transform(X[N_FIT:])[:, :6]  # those that tasks use most
+print(f"{dis.coef_.shape[1]} of {dis.n_components} components are in use")
 
 shapes = ["square", "ellipse", "heart"]
 shown = np.column_stack(
@@ -72,7 +71,7 @@ figure, (left, right) = plt.subplots(
 )
 picture = left.imshow(match, cmap="Purples", vmin=0, vmax=1, aspect="auto")
 left.set_yticks(range(shown.shape[1]), [*shapes, "scale", "hue"])
-left.set_xticks(range(len(active)), [str(component) for component in active])
+left.set_xticks(range(codes.shape[1]))
 left.set(xlabel="component", title=f"Correlation with the factors ({name})")
 figure.colorbar(picture, ax=left, shrink=0.7)
 
@@ -82,9 +81,8 @@ for code in codes.T:
     strips.append(np.concatenate(images[along], axis=1))
 right.imshow(np.concatenate(strips))
 height = images.shape[1]
-right.set_yticks(
-    height * (np.arange(len(active)) + 0.5), [str(component) for component in active]
-)
+numbers = np.arange(len(strips))
+right.set_yticks(height * (numbers + 0.5), numbers)
 right.set_xticks([])
 right.set(xlabel="lowest to highest", ylabel="component", title="Images, by component")
 plt.show()

@@ -30,7 +30,7 @@ dis.fit(X[:1500], Y[:1500])
 # One new task, five labels. The head says which components it probably uses.
 head = dis.fit_task(X[1500:1505], new[1500:1505, 0])
 print("components that the task uses:", head.support_)
-print("probability of each component:", head.inclusion_.round(2)[:6])
+print("probability of each component:", head.inclusion_.round(2))
 print(f"R2 on new rows: {head.score(X[2000:], new[2000:, 0]):.2f}")
 
 # %%

@@ -2,9 +2,9 @@
 How many factors are there?
 ===========================
 
-One need not know the number of factors: components that no task needs are switched off.
-``n_components="auto"`` begins with one for each output of the heads and gives as many
-features as it found. We make problems of two to seven factors, and count.
+You need not know the number of factors: components that no task needs are left out, and
+``transform`` gives as many features as were found. ``n_components="auto"`` begins with one
+component for each output of the heads. We make problems of two to seven factors, and count.
 """
 
 # %%
@@ -34,8 +34,8 @@ found = [features_found(n_factors, "regression") for n_factors in true_numbers]
 print(f"{true_numbers} factors: {found} features found")
 
 # %%
-# With a number of components given, rather too large, the same can be read from their
-# usage: those that are not needed have none.
+# A number that is rather too large does the same. The usage then says which of the
+# components matter to many tasks, and which to few.
 problem = make_multitask_factors(
     800, n_factors=7, n_tasks=60, task_types="regression", random_state=7
 )

@@ -26,7 +26,7 @@ problem = make_multitask_factors(
     50_000, n_factors=3, n_tasks=30, task_types="regression", random_state=0
 )
 labelled = slice(1000)
-dis = SparseSharedDisentangler(n_components=10, active_only=True, random_state=0)
+dis = SparseSharedDisentangler(n_components=10, random_state=0)
 dis.fit(problem.X[labelled], problem.Y[labelled])
 
 temporary = tempfile.TemporaryDirectory()

@@ -30,10 +30,11 @@ for task in range(n_tasks):
 Y_tasks[rng.random(Y_tasks.shape) < 1 / 3] = np.nan
 
 # %%
-# Fit. We do not know the number of factors, and take too many components.
+# Fit. We do not know the number of factors, and allow too many components: only those that
+# some task uses are kept.
 dis = SparseSharedDisentangler(n_components=12, random_state=0)
 dis.fit(X[:1500], Y_tasks[:1500])
-print(f"{len(dis.active_components_)} of {dis.n_components} components are active")
+print(f"{dis.coef_.shape[1]} of {dis.n_components} components are in use")
 
 # %%
 # Left, the heads: tasks that need the same components stand together. Right, what each

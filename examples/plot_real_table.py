@@ -35,7 +35,7 @@ Y_tasks = (data.data[worst] > data.data[worst].median()).add_suffix(" is high")
 Y_tasks["malignant"] = data.target == 0
 
 dis = SparseSharedDisentangler(encoder="linear", random_state=0).fit(X, Y_tasks)
-print(f"{len(dis.active_components_)} components for {Y_tasks.shape[1]} tasks")
+print(f"{dis.coef_.shape[1]} components for {Y_tasks.shape[1]} tasks")
 
 # %%
 # Which columns move which component? As a table, and as a picture beside the tasks. One

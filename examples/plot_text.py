@@ -80,9 +80,8 @@ except (ImportError, FileNotFoundError) as missing:
 # Fit, and look at the components of the reviews that were left out.
 dis = SparseSharedDisentangler(n_components=10, random_state=0)
 dis.fit(X[:n_fit], tasks.Y[:n_fit])
-active = dis.active_components_[:6]
-codes = dis.transform(X[n_fit:])[:, active]
-print(f"{len(dis.active_components_)} of {dis.n_components} components are active")
+codes = dis.transform(X[n_fit:])[:, :6]  # those that tasks use most
+print(f"{dis.coef_.shape[1]} of {dis.n_components} components are in use")
 
 labels = [*TOPICS, "sentiment", "chatty"]
 shown = np.column_stack(
@@ -98,15 +97,15 @@ figure, (left, right) = plt.subplots(
 )
 picture = left.imshow(match, cmap="Purples", vmin=0, vmax=1, aspect="auto")
 left.set_yticks(range(len(labels)), labels)
-left.set_xticks(range(len(active)), [str(component) for component in active])
+left.set_xticks(range(codes.shape[1]))
 left.set(xlabel="component", title=f"Correlation with what was written ({name})")
 figure.colorbar(picture, ax=left, shrink=0.7)
 
-for place, (component, code) in enumerate(zip(active, codes.T, strict=True)):
+for component, code in enumerate(codes.T):
     low, high = np.argmin(code) + n_fit, np.argmax(code) + n_fit
     right.text(
         0,
-        1 - (place + 0.5) / len(active),
+        1 - (component + 0.5) / codes.shape[1],
         f"{component}   low:   {texts[low]}\n     high:  {texts[high]}",
         va="center",
         fontsize=9,

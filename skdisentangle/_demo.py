@@ -121,14 +121,13 @@ def run_demo(picture: Path, out: TextIO, *, verbose: bool = True) -> dict[str, f
     for task, name, score in zip(dis.tasks_, fitted, accuracy, strict=True):
         used = np.flatnonzero(dis.coef_[task.outputs].any(axis=0))
         say(f"{name:18s} {score:8.3f}  {', '.join(map(str, used))}")
-    active = dis.active_components_
-    say(f"\n{len(active)} of {dis.n_components} components are active.")
+    width = codes.shape[1]
+    say(f"\n{width} of {dis.n_components} components are in use.")
 
-    width = len(active)
     lda = LinearDiscriminantAnalysis().fit(pixels[fit_rows], digits[fit_rows])
     pca = PCA(min(width, pixels.shape[1]), random_state=0).fit(pixels[fit_rows])
     features = {
-        f"disentangled ({width})": codes[:, active],
+        f"disentangled ({width})": codes,
         f"PCA ({pca.n_components_})": pca.transform(pixels),
         f"LDA ({lda.transform(pixels[:1]).shape[1]})": lda.transform(pixels),
         f"raw pixels ({pixels.shape[1]})": pixels,
@@ -174,9 +173,8 @@ def _draw(
             "pip install 'skdisentangle[plots]'."
         )
         return
-    figure = Figure(
-        figsize=(4.4 + 0.32 * len(dis.active_components_), 6.0), layout="constrained"
-    )
+    width = dis.coef_.shape[1]
+    figure = Figure(figsize=(4.4 + 0.32 * width, 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     TaskComponentDisplay.from_estimator(dis, task_names=names, ax=figure.subplots())
     picture.parent.mkdir(parents=True, exist_ok=True)

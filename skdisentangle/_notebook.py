@@ -52,10 +52,11 @@ def task_table(estimator: Any) -> str:
         f"<th>{name}</th>" for name in ("task", "type", "classes", "components")
     )
     active = len(estimator.active_components_)
+    n_components = len(estimator.encoder_.components.mean)
     return (
         f"{STYLE}<details open><summary>{len(tasks)} "
-        f"task{'' if len(tasks) == 1 else 's'}, {active} of {len(estimator.usage_)} "
-        f'components active</summary><div class="skd-tasks"><table><thead><tr>{head}'
+        f"task{'' if len(tasks) == 1 else 's'}, {active} of {n_components} components "
+        f'in use</summary><div class="skd-tasks"><table><thead><tr>{head}'
         f"</tr></thead><tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table></div>"
         "</details>"
     )

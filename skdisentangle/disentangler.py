@@ -119,10 +119,11 @@ class SparseSharedDisentangler(
     Parameters
     ----------
     n_components : int or "auto", default=20
-        Number of components. Rather too many than too few: those that no task needs
-        are switched off. ``"auto"`` begins with one for each output of the heads, at
-        the most 64, and keeps those in use only, so that `transform` gives as many
-        features as factors were found.
+        Largest number of components; give rather too many than too few. A component is
+        in use, or active, if some task has a nonzero coefficient on it. Only those in use
+        are kept, so that `transform` gives as many features as factors were found.
+        Without penalties (both strengths 0) all are kept. ``"auto"`` begins with one
+        component for each output of the heads, at the most 64.
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of tasks or outputs, on the scale of X or of a
@@ -213,8 +214,8 @@ class SparseSharedDisentangler(
     device : str or torch.device, default="auto"
         Where torch computes; ``"auto"`` takes a CUDA device if there is one.
     n_threads : int, default=1
-        Threads of torch, while this estimator fits or transforms; -1 takes as many as
-        there are processors. Small batches gain little from more than one.
+        Number of threads that torch uses while this estimator fits or transforms. -1
+        takes all processors. Small batches gain little from more than one.
     random_state : int, RandomState instance or None, default=None
         Seeds the initialisation, the order of rows and the choice of the rows held
         back. The global random states of numpy and torch are not touched.
@@ -225,9 +226,10 @@ class SparseSharedDisentangler(
     ----------
     encoder_ : skdisentangle.encoders.scalers.Encoder
         The fitted torch module, from raw rows to components.
-    coef_ : ndarray of shape (n_outputs, n_components)
-        Heads, in the units of the labels; zeros are exact. Predictions are
-        ``transform(X) @ coef_.T + intercept_``, which are logits for classes.
+    coef_ : ndarray of shape (n_outputs, n_active)
+        Heads, in the units of the labels, with a column for each column of `transform`;
+        zeros are exact. Predictions are ``transform(X) @ coef_.T + intercept_``, which
+        are logits for classes.
     intercept_ : ndarray of shape (n_outputs,)
     tasks_ : list of skdisentangle.tasks.Task
         Name, type, classes and outputs (rows of ``coef_``) of each task.
@@ -238,10 +240,12 @@ class SparseSharedDisentangler(
         The noise of the fit.
     sparsity_, sharing_ : float
         The strengths of the fit.
-    usage_ : ndarray of shape (n_components,)
-        Share of the heads' magnitude on each component; sums to one.
+    usage_ : ndarray of shape (n_active,)
+        Share of the heads' magnitude on each component; sums to one. Components are
+        ordered by it, the most used one first.
     active_components_ : ndarray of int
-        Components that some task uses. Components are ordered by usage.
+        Columns of `transform` that some task uses. After `fit` that is each of them.
+        :meth:`partial_fit` keeps its columns, so that some may be out of use.
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float
@@ -274,10 +278,10 @@ class SparseSharedDisentangler(
     >>> X = factors @ rng.normal(size=(2, 5))
     >>> Y_tasks = np.column_stack([factors[:, 0], factors[:, 1] > 0, factors[:, 1]])
     >>> dis = SparseSharedDisentangler(n_components=4, random_state=0)
-    >>> dis.fit_transform(X, Y_tasks).shape
-    (500, 4)
-    >>> len(dis.active_components_)
-    2
+    >>> dis.fit_transform(X, Y_tasks).shape  # of four components two are in use
+    (500, 2)
+    >>> dis.coef_.shape
+    (3, 2)
     """
 
     #: For :class:`skdisentangle.distributed.Ranks`.
@@ -473,7 +477,7 @@ class SparseSharedDisentangler(
         ConvergenceWarning
             If ``max_iter`` ended a fit that was still improving.
         UserWarning
-            If tasks cannot be learned and are left out, or no component is active.
+            If tasks cannot be learned and are left out, or no component is in use.
         """
         with _all_or_nothing(self), threads(thread_count(self.n_threads)):
             before = Fitted.of(self) if self._goes_on() else None
@@ -553,14 +557,15 @@ class SparseSharedDisentangler(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
+        ndarray of shape (n_samples, n_active)
             As from :meth:`transform`.
 
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if there are fewer rows than folds, or a fold leaves
-            no task that can be learned. The estimator is then what it was before.
+            As in :meth:`fit`; also if no component is in use, if there are fewer rows than
+            folds, or if a fold leaves no task that can be learned. The estimator is then
+            what it was before.
 
         Warns
         -----
@@ -609,7 +614,10 @@ class SparseSharedDisentangler(
             The fitted estimator. The heads are as they are after the pass, not solved to
             the optimum as they are by :meth:`fit`. The first 500 steps (batches) are
             free of penalties, so that no coefficient is zero until then. The components
-            are chosen in the first call after that with at least 10 rows a component.
+            are chosen in the first call after that with at least 10 rows a component, or
+            after 1,000 steps. Until then `transform` gives all ``n_components`` columns.
+            From then on it gives those in use at that time, and their number, order and
+            signs stay.
 
         Raises
         ------
@@ -656,18 +664,19 @@ class SparseSharedDisentangler(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components)
-            Standardised over the training rows; float32 for float32 rows, else float64.
-            With ``active_only``, of shape ``(n_samples, len(active_components_))``. A
-            Dask array for a Dask array, in its chunks, and a Dask data frame for a Dask
-            data frame, with its index. With scikit-learn's array API dispatch, an array
-            of the library and on the device of X.
+        ndarray of shape (n_samples, n_active)
+            A column for each component that is in use, the most used one first (but see
+            :meth:`partial_fit`). Standardised over the training rows; float32 for float32
+            rows, else float64. A Dask array for a Dask array, in its chunks, and a Dask
+            data frame for a Dask data frame, with its index. With scikit-learn's array API
+            dispatch, an array of the library and on the device of X.
 
         Raises
         ------
         ValueError
             If X is not as described, or so far from the rows of the fit that a component
-            is not finite.
+            is not finite; or if no component is in use, so that there is no column to
+            give.
         """
         if is_dask(X):
             check_is_fitted(self)

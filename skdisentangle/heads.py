@@ -64,15 +64,16 @@ class SparseTaskHead(FileMixin, BaseEstimator):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, n_components)
-        In the units of the labels, on all components of the disentangler; zeros are
-        exact. One output for a regression or binary task, else one a class.
+    coef_ : ndarray of shape (n_outputs, n_active)
+        In the units of the labels, with a column for each column of the disentangler's
+        `transform`; zeros are exact. One output for a regression or binary task, else one
+        a class.
     intercept_ : ndarray of shape (n_outputs,)
-    inclusion_ : ndarray of shape (n_components,)
+    inclusion_ : ndarray of shape (n_active,)
         Probability that the task uses each component. Below 0.1 its coefficient is zero.
     support_ : ndarray of int
-        The most probable support. While labels are few, ``coef_`` also holds components
-        that are in doubt.
+        The most probable support: numbers of the components that the task uses. While
+        labels are few, ``coef_`` also holds components that are in doubt.
     task_ : skdisentangle.tasks.Task
         Name, type and classes of the task.
     classes_ : ndarray of shape (n_classes,)

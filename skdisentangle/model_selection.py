@@ -67,7 +67,7 @@ n_threads, random_state, verbose
         ``error_test_loss``, the mean over rows (half the squared error of standardised
         regression targets, half the Brier score of classes, mean over tasks) and the
         standard error of its difference to the least; ``mean_n_nonzero`` and
-        ``mean_n_active``, nonzero coefficients and active components, means over folds.
+        ``mean_n_active``, nonzero coefficients and components in use, means over folds.
     best_index_ : int
         The candidate chosen.
     n_splits_ : int

@@ -102,7 +102,7 @@ QUOTED = """
 idea | New tasks from few labels | fit_task | 20 | 0.916
 idea | New tasks from few labels | ridge | 20 | 0.046
 objective | What each piece of the method does | defaults | rho 0.9 | 0.998
-objective | What each piece of the method does | penalty="l1" | rho 0.9 | 0.027
+objective | What each piece of the method does | plain L1 | rho 0.9 | 0.027
 objective | What each piece of the method does | defaults | 12 tasks | 0.988
 objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.947
 missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998

@@ -483,7 +483,7 @@ def expected_to_fail(estimator):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:No component is active")
+@pytest.mark.filterwarnings("ignore:No component is in use")
 @parametrize_with_checks(
     [
         SparseSharedDisentanglerCV(sparsities=[0.03, 0.3], cv=2, **CHECKED),

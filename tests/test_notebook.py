@@ -102,8 +102,8 @@ def test_not_fitted_or_not_wanted(fitted):
 def test_nothing_active(problem):
     X, Y, _ = problem
     dis = SparseSharedDisentangler(3, encoder="linear", max_iter=3, sparsity=10.0)
-    with pytest.warns(UserWarning, match="No component is active"):
+    with pytest.warns(UserWarning, match="No component is in use"):
         dis.fit(X, Y[:, 0])
     table = Table(task_table(dis))
     assert table.rows[1] == ["task0", "regression", "", "none"]
-    assert "1 task, 0 of 3 components active" in task_table(dis)
+    assert "1 task, 0 of 3 components in use" in task_table(dis)

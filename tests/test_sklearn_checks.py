@@ -91,7 +91,7 @@ def shown(value):
 
 
 # The labels of some checks are noise, and the fit may say so.
-@pytest.mark.filterwarnings("ignore:No component is active:UserWarning")
+@pytest.mark.filterwarnings("ignore:No component is in use:UserWarning")
 @pytest.mark.parametrize(("estimator", "check"), [*checks()], ids=shown)
 def test_check(estimator, check):
     check(estimator)

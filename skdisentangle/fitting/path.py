@@ -377,7 +377,8 @@ def sparsity_path(
           least.
         - **scores**: ndarray, the estimators' scores (R2 and accuracy) on these rows.
         - **n_nonzero**: ndarray of int, coefficients that are not zero.
-        - **n_active**: ndarray of int, active components.
+        - **n_active**: ndarray of int, components in use: columns of the estimator's
+          ``transform``.
         - **held_back**: ndarray of int, the rows held back.
         - **best_index**: int, the model of the fewest nonzeros whose loss is at most a
           hundredth above the least; the rule of ``sparsity="auto"``.

@@ -14,10 +14,10 @@ __all__ = ["UsageDisplay"]
 
 
 class UsageDisplay:
-    """How much the tasks use each component, and which are switched off.
+    """How much the tasks use each component.
 
     The bar of a component is its usage, its share of the heads' magnitude; the number
-    on it says how many tasks use it. Components that no task uses have no bar.
+    on it says how many tasks use it. A component that no task uses has no bar.
 
     It is recommended to use :meth:`from_estimator`. All parameters are stored as
     attributes.
@@ -119,7 +119,7 @@ class UsageDisplay:
             if self.counts_
             else "component",
             ylabel="usage",
-            title=f"active components: {int((n_tasks > 0).sum())} of {n}",
+            title=f"components in use: {int((n_tasks > 0).sum())}",
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self

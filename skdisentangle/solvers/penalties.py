@@ -15,18 +15,16 @@ For a task with few labels ``sparsity`` is larger, by :func:`few_labels_factor`;
 ``sharing``, which would switch off all but a few components where every task has few, nor
 ``cut``, below: few labels are no reason to shrink what is large.
 
-``penalty="l1"``
-    ``weight[k, m] = sparsity + sharing * share[m]``
+**Plain L1** has ``weight[k, m] = sparsity + sharing * share[m]``. It finds the components of
+a fit where no basis can be chosen (:mod:`skdisentangle.fitting.training`).
 
-``penalty="reweighted"``
-    the same times ``max(0, 1 - |coef[k, m]| / cut[k])``, the linearised minimax concave
-    penalty (Zhang, "Nearly unbiased variable selection under minimax concave penalty",
-    Annals of Statistics 38, 2010), with ``cut[k]`` the larger of 0.3 times the largest
-    coefficient of the output and ``2 sparsity / spread[k]``: small coefficients are
-    pressed to zero, large ones are not touched.
-    That matters beyond the heads. An encoder makes up for coefficients that are shrunk
-    by stretching what they lack, and of correlated factors it is the differences that
-    are stretched, until the factors are gone.
+**The penalty of a fit** has the same weights times ``max(0, 1 - |coef[k, m]| / cut[k])``. It
+is the linearised minimax concave penalty (Zhang, "Nearly unbiased variable selection under
+minimax concave penalty", Annals of Statistics 38, 2010), with ``cut[k]`` the larger of 0.3
+times the largest coefficient of the output and ``2 sparsity / spread[k]``: small coefficients
+are pressed to zero, large ones are not touched. That matters beyond the heads. An encoder
+makes up for coefficients that are shrunk by stretching what they lack. Of correlated factors
+it is the differences that are stretched, until the factors are gone.
 
 ``share`` is the gradient of the entropy of the usage at the last heads (Fumero et al.,
 "Leveraging sparse and shared feature activations for disentangled representation
@@ -46,7 +44,6 @@ from torch import Tensor
 from ..tasks.blocks import Block, tasks_to_outputs
 
 __all__ = [
-    "PENALTIES",
     "few_labels_factor",
     "output_weights",
     "penalty_weights",
@@ -56,8 +53,6 @@ __all__ = [
     "soft_threshold",
     "usage",
 ]
-
-PENALTIES = ("reweighted", "l1")
 
 #: Coefficients above this share of an output's largest are not penalised, if they are also
 #: above so many times the size at which ``sparsity`` would remove them.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.fitting import training
+from skdisentangle.solvers import exact_heads
 
 suite = pytest.importorskip("benchmarks.ablations")
 
@@ -35,3 +38,14 @@ def test_variants_change_what_is_there():
         for place, name, value in replaced:
             assert getattr(place, name) is not value
     assert set(suite.CASES) <= set(suite.method.CASES)
+
+
+def test_plain_l1_shrinks_large_coefficients_as_much_as_small_ones():
+    coef = torch.tensor([[2.0, 0.1, 0.0]])
+    options = {"sparsity": 0.1, "sharing": 0.0, "reweighted": True}
+    for place in (training, exact_heads):
+        assert place.penalty_weights(coef, torch.ones(1), **options)[0, 0] == 0
+        with suite._plain_l1.plain_l1():
+            found = place.penalty_weights(coef, torch.ones(1), **options)
+        torch.testing.assert_close(found, torch.full_like(coef, 0.1))
+        assert place.penalty_weights(coef, torch.ones(1), **options)[0, 0] == 0

@@ -58,7 +58,7 @@ def fitted(problem):
 def idle(problem):
     """Nothing is active."""
     X, Y, _ = problem
-    with pytest.warns(UserWarning, match="No component is active"):
+    with pytest.warns(UserWarning, match="No component is in use"):
         return quick(max_iter=5, sparsity=10.0).fit(X, Y)
 
 
@@ -218,11 +218,11 @@ class TestUsage:
         counts = used.sum(axis=0)
         assert texts(display.counts_) == [str(c) for c in counts if c]
         n_active = len(dis.active_components_)
-        assert display.ax_.get_title() == f"active components: {n_active} of 6"
+        assert display.ax_.get_title() == f"components in use: {n_active}"
 
     def test_nothing_active_and_many(self, idle):
         display = UsageDisplay.from_estimator(idle)
-        assert display.ax_.get_title() == "active components: 0 of 6"
+        assert display.ax_.get_title() == "components in use: 0"
         display = UsageDisplay(np.full(200, 1 / 200), np.ones(200, dtype=int)).plot()
         assert display.counts_ == []
         assert no_overlap(display.figure_, display.ax_.get_xticklabels())

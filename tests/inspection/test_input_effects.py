@@ -21,7 +21,7 @@ from skdisentangle.inspection import InputEffectDisplay, InputEffects, input_eff
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The fit was still improving"),
-    pytest.mark.filterwarnings("ignore:No component is active"),
+    pytest.mark.filterwarnings("ignore:No component is in use"),
 ]
 
 
