@@ -87,8 +87,9 @@ class ComponentScaler(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         centred = raw.index_select(1, self.order).sub_(self.mean[self.order])
         gain = self.scale[self.order] * self.sign
-        # Adding to zero turns a negative zero into a plain one.
-        return torch.addcmul(centred.new_zeros(()), centred, gain)
+        # Adding zero turns a negative zero into a plain one. In one operation, addcmul,
+        # torch 2.7 could not export it.
+        return centred.mul_(gain).add_(0.0)
 
 
 class Encoder(nn.Module):
