@@ -18,7 +18,6 @@ import torch
 from benchmarks import _plain_l1, method
 from benchmarks._runs import load, main
 from skdisentangle.fitting import all_rows, steps, training
-from skdisentangle.solvers import basis
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5003)
@@ -38,13 +37,6 @@ def _unsolved(*args, penalised, **options):
 
 
 _SOLVE_ALL = all_rows._solve_all
-
-
-def _nonzeros_only(heads, columns):
-    """Cost of a basis without the correlation of its components."""
-    lengths = np.linalg.norm(np.linalg.inv(columns), axis=1)
-    relative = heads @ columns * lengths
-    return float(basis._nonzeros(relative, basis.EARLY_SMALL).sum())
 
 
 def _nothing_through_heads(_, codes, *__, **___):
@@ -80,16 +72,6 @@ VARIANTS = {
         "alternating",
         {},
         ((all_rows, "_solve_all", _unsolved),),
-    ),
-    "basis by shears only, no exchange": (
-        "alternating",
-        {},
-        ((basis, "_exchanged", lambda *_: []),),
-    ),
-    "basis among all found, correlation not counted": (
-        "alternating",
-        {},
-        ((basis, "_cost", _nonzeros_only),),
     ),
     "no look at uncorrelated bases": (
         "alternating",

@@ -1,24 +1,23 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from skdisentangle.encoders.scalers import last_linear
-from skdisentangle.solvers import basis as basis_module
 from skdisentangle.solvers.basis import (
-    _medians,
-    _rotate,
-    _shear,
     change_outputs,
     has_few_outputs,
+    pairs,
     settled_basis,
+    shears,
     simplest_basis,
     uncorrelated_basis,
 )
+from skdisentangle.solvers.basis.rotations import _rotate
+from skdisentangle.solvers.basis.shears import _medians, _shear
 
 
 def sparse_heads(seed=0, n_outputs=80, n_components=5):
@@ -67,7 +66,7 @@ def none(n_outputs):
 @pytest.mark.parametrize("seed", range(3))
 def test_undoes_any_mixing(seed, rho, most, monkeypatch):
     """Heads mixed by any matrix come back, up to order, sign and scale."""
-    monkeypatch.setattr(basis_module, "MAX_OUTPUTS", most)
+    monkeypatch.setattr(shears, "MAX_OUTPUTS", most)
     coef, codes = sparse_heads(seed), correlated_codes(seed, 5, rho)
     heads, other = mixed(seed, coef, codes)
     basis = simplest_basis(heads, correlation(other), unit(80), unit(80), none(80))
@@ -76,7 +75,7 @@ def test_undoes_any_mixing(seed, rho, most, monkeypatch):
     assert back.std(0, correction=0).numpy() == pytest.approx(np.ones(5))
     match = np.abs(np.corrcoef(codes.T, back.T)[:5, 5:])
     assert match.max(1).min() > 0.9999
-    assert int((basis.coef.abs() > 1e-6).sum()) == int((coef != 0).sum())
+    assert int((basis.coef.abs() > 0.02).sum()) == int((coef != 0).sum())
 
 
 def test_switches_off_what_no_output_needs():
@@ -115,6 +114,18 @@ def test_large_scores_of_classes_do_not_drown_the_others():
     basis = simplest_basis(heads, correlation(other), unit(80), spread, none(80))
     match = np.abs(np.corrcoef(codes.T, (other @ basis.transform).T)[:5, 5:])
     assert match.max(1).min() > 0.9999
+
+
+def test_a_component_of_an_output_that_does_not_show_the_way(monkeypatch):
+    """Starts are sheared for some outputs; the only one with a component is not of them."""
+    monkeypatch.setattr(shears, "MAX_OUTPUTS", 300)
+    coef = torch.zeros(600, 6, dtype=torch.float64)
+    coef[:, :5] = sparse_heads(2, 600)
+    coef[1] = torch.tensor([0.0, 0.0, 0.7, 0.0, 0.0, 1.0])
+    codes = correlated_codes(2, 6, 0.3)
+    heads, other = mixed(2, coef, codes)
+    basis = simplest_basis(heads, correlation(other), unit(600), unit(600), none(600))
+    assert worst_match(codes, other @ basis.transform) > 0.99
 
 
 def test_random_errors_are_no_components():
@@ -159,7 +170,7 @@ def test_a_basis_that_is_settled_stays():
 @pytest.mark.parametrize("most", [256, 9])
 @pytest.mark.parametrize("amount", [0.7, -1.2])
 def test_a_pair_that_is_mixed_is_unmixed(amount, most, monkeypatch):
-    monkeypatch.setattr(basis_module, "MAX_SHEAR_SIZES", most)
+    monkeypatch.setattr(pairs, "MAX_SHEAR_SIZES", most)
     coef, codes = sparse_heads(), correlated_codes(0, 7, 0.3)
     other = codes.clone()
     other[:, 0] += amount * codes[:, 1]
@@ -213,10 +224,7 @@ def test_weighted_medians():
         assert medians[place] == values[place][np.argmin(costs)]
 
 
-@pytest.mark.parametrize(
-    "search",
-    [partial(_shear, reweighted=False), partial(_shear, reweighted=True), _rotate],
-)
+@pytest.mark.parametrize("search", [_shear, _rotate])
 def test_bases_do_not_hang_on_what_is_beside_them(search):
     # Each stops when it is done, and does not go on for the sake of the others.
     rng = np.random.default_rng(0)
@@ -334,21 +342,3 @@ def test_few_outputs_are_few_for_the_components():
     assert not has_few_outputs(5, 6)  # they do not even span the components
     assert not has_few_outputs(3, 1)
     assert not has_few_outputs(60, 30)
-
-
-def test_few_outputs(monkeypatch):
-    """Of sixteen outputs of one to three of six factors shears alone find less."""
-    found = {0: 0, basis_module.N_EXCHANGES: 0}
-    for exchanges in found:
-        monkeypatch.setattr(basis_module, "N_EXCHANGES", exchanges)
-        for seed in range(10):
-            coef = sparse_heads(seed, n_outputs=16, n_components=6)
-            codes = correlated_codes(seed, 6, 0.0)
-            heads, other = mixed(seed, coef, codes)
-            basis = simplest_basis(
-                heads, correlation(other), unit(16), unit(16), none(16)
-            )
-            used = other @ basis.transform[:, basis.coef.any(0)]
-            match = np.abs(np.corrcoef(codes.T, used.T)[:6, 6:])
-            found[exchanges] += int(match.max(1).min() > 0.98)
-    assert found[0] < 4 <= found[10], found

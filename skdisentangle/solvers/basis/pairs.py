@@ -1,0 +1,98 @@
+"""Pairs of components that are settled, when penalties have made the heads sparse."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._common import EMPTY, GAIN, NO_PART, Basis, FloatArray, count_nonzeros
+
+#: Coefficients of sparse heads, in standard deviations of what their output predicts, stop
+#: to count around this size.
+SMALL = 0.05
+
+#: So many shears at the most, and sizes of one that are tried.
+MAX_SHEARS, MAX_SHEAR_SIZES = 100, 256
+
+
+def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:
+    """The shear of a pair of components that saves most, as a change of basis.
+
+    Component i takes in t times component j, and is scaled back to variance one; the heads
+    of j lose t times those of i.
+    """
+    n = len(correlation)
+    counts = count_nonzeros(heads, SMALL)
+    best, gain = None, GAIN
+    for i, j in permutations(range(n), 2):
+        both = (np.abs(heads[:, [i, j]]) > NO_PART).all(1)
+        if not both.any():
+            continue
+        t = heads[both, j] / heads[both, i]
+        if len(t) > MAX_SHEAR_SIZES:
+            # Of many outputs some stand for all; sizes that many agree on stay among them.
+            t = np.sort(t)[:: -(-len(t) // MAX_SHEAR_SIZES)]
+        std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
+        after = count_nonzeros(heads[:, [j]] - heads[:, [i]] * t, SMALL)
+        after += count_nonzeros(heads[:, [i]] * std, SMALL)
+        saved = counts[i] + counts[j] - after - np.log(std)
+        number = int(np.argmax(saved))
+        if saved[number] > gain:
+            gain, best = saved[number], (i, j, t[number], std[number])
+    if best is None:
+        return None
+    i, j, amount, length = best
+    change = np.eye(n)
+    change[j, i] = amount
+    change[:, i] /= length
+    return change
+
+
+def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
+    """Shear pairs of components as long as that saves nonzeros, or correlation at a tie.
+
+    With few tasks many bases are as sparse as that of the factors: where a single task
+    tells two factors apart, a shear takes one zero and gives another. Of such we take the
+    one whose components are least correlated. A nonzero counts as much as a factor
+    ``e`` in the square root of the determinant of the correlation matrix, so that many
+    tasks outweigh the preference.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+        Sparse heads.
+    correlation : Tensor of shape (n_components, n_components)
+        Correlation matrix of the components.
+
+    Returns
+    -------
+    Basis or None
+        None if there is nothing to gain. Components that no output uses stay as they are.
+    """
+    heads = coef.double().cpu().numpy()
+    matrix = correlation.double().cpu().numpy()
+    chosen = np.flatnonzero(heads.any(0))
+    heads, matrix = heads[:, chosen], matrix[np.ix_(chosen, chosen)]
+    power = np.sqrt(np.einsum("kd,de,ke->k", heads, matrix, heads).clip(min=0))
+    used = power > 0
+    heads = heads[used] / power[used, np.newaxis]
+    transform = np.eye(len(chosen))
+    for _ in range(MAX_SHEARS):
+        change = _best_shear(heads, matrix)
+        if change is None:
+            break
+        heads = heads @ np.linalg.inv(change).T
+        heads[np.abs(heads) < EMPTY] = 0
+        matrix = change.T @ matrix @ change
+        transform = transform @ change
+    if np.array_equal(transform, np.eye(len(chosen))):
+        return None
+    n_outputs, n_components = coef.shape
+    new = np.zeros((n_outputs, n_components))
+    new[np.ix_(used, chosen)] = heads * power[used, np.newaxis]
+    full = np.eye(n_components)
+    full[np.ix_(chosen, chosen)] = transform
+    return Basis(torch.from_numpy(full).to(coef), torch.from_numpy(new).to(coef))

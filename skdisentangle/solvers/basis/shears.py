@@ -1,0 +1,208 @@
+r"""The first choice of a basis, from dense heads: by shears, from several starts.
+
+Of all changes :math:`A` of the same volume we look for the one whose heads have the
+smallest columns,
+
+.. math:: \min_{|\det A| = 1} \sum_m \log \| (\Phi A)_{\cdot m} \|_1 .
+
+The logarithm makes the scale of a component irrelevant, and the fixed volume makes the
+criterion blind to correlation among the components: correlated factors are as good a
+basis as independent ones, where a rotation, or an L1 penalty at unit variance, prefers
+differences of factors. (With unit variance in place of fixed volume this is rotation to
+simple loadings, Jennrich, "Rotation to simple loadings using component loss functions:
+the oblique case", Psychometrika 71, 2006; with it, blind separation of sparse sources,
+Zibulevsky & Pearlmutter, "Blind source separation by sparse decomposition in a signal
+dictionary", Neural Computation 13, 2001.)
+
+The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
+\Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
+weighted median. As the problem is not convex, it begins in several places; of the bases
+found we take the one with the fewest nonzeros.
+
+How many directions of the codes the heads need is told from the heads and their standard
+errors: a direction is needed if some output would lose a share of its variance without it,
+and if over all outputs together it stands out from the noise, whose largest singular value
+is about the sum of the roots of the two dimensions (Marchenko & Pastur, "Distribution of
+eigenvalues for some sets of random matrices", Math. USSR-Sbornik 1, 1967).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._common import (
+    EMPTY,
+    GAIN,
+    MAX_ROUNDS,
+    Basis,
+    FloatArray,
+    early_nonzeros,
+    lengths_of,
+    rows_of_length_one,
+    starts,
+)
+
+#: An output may lose so much of its variance (and of the mean over outputs) when directions
+#: that no task needs are taken away.
+LOSS_SHARE = 0.02
+
+#: Singular values of heads, in standard errors, above so many times the largest of pure
+#: noise are no noise.
+NOISE_FACTOR = 2.5
+
+#: Starts of the search, fewer in high dimensions, where each takes longer.
+MAX_STARTS, STARTS_BUDGET = 20, 4000
+
+#: Outputs, at the most, that the starts are refined on.
+MAX_OUTPUTS = 500
+
+
+def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
+    """Directions of white codes that outputs need, and all directions, as rows."""
+    left, spectrum, right = np.linalg.svd(heads)
+    left = left[:, : len(spectrum)]
+    power = (left * spectrum) ** 2
+    whole = power.sum(1)
+    errors = np.maximum(errors, EMPTY * np.sqrt(whole.mean()))
+    lost = whole[:, np.newaxis] - np.cumsum(power, axis=1)
+    share = LOSS_SHARE * (whole + whole.mean())[:, np.newaxis]
+    by_output = int(np.argmax((lost <= share).all(0))) + 1
+    sizes = np.linalg.svd(heads / errors[:, np.newaxis], compute_uv=False)
+    by_all = int((sizes > NOISE_FACTOR * np.sqrt(heads.shape).sum()).sum())
+    rank = max(1, min(by_output, by_all))
+    # What a singular value decomposition leaves open must not hang on rounding: the
+    # signs, and the basis of what is not needed.
+    signs = np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])[:rank]
+    needed = right[:rank] * signs[:, np.newaxis]
+    rest = np.linalg.qr(np.eye(len(right)) - needed.T @ needed)[0]
+    return rank, np.vstack([needed, rest[:, : len(right) - rank].T])
+
+
+def _medians(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted median along the last dimension."""
+    order = np.argsort(values, axis=-1)
+    mass = np.cumsum(np.take_along_axis(weights, order, axis=-1), axis=-1)
+    # Outputs of a multiclass task sum to zero, which makes ties; rounding must not matter.
+    middle = np.argmax(mass >= mass[..., -1:] * (0.5 - 1e-9), axis=-1, keepdims=True)
+    place = np.take_along_axis(order, middle, axis=-1)
+    medians: FloatArray = np.take_along_axis(values, place, axis=-1)[..., 0]
+    return medians
+
+
+def _shear(white: FloatArray, bases: FloatArray) -> FloatArray:
+    """Shear the columns of ``white @ basis`` until the criterion no longer falls.
+
+    All bases are sheared side by side; none hangs on another.
+
+    Parameters
+    ----------
+    white : ndarray of shape (n_outputs, rank)
+        Heads of white codes.
+    bases : ndarray of shape (n_bases, rank, rank)
+        Where to begin.
+
+    Returns
+    -------
+    ndarray of shape (n_bases, rank, rank)
+        Of the same determinants.
+    """
+    tiny = np.finfo(np.float64).tiny
+    # Columns of a basis are rows here, and outputs the last dimension, along which is sorted.
+    columns = np.ascontiguousarray(bases.transpose(0, 2, 1))
+    heads = columns @ white.T
+    least = 1e-6 * np.abs(heads).max((1, 2))[:, np.newaxis]  # smaller ones are rounding
+    values = np.full(len(bases), np.inf)
+    moving = np.arange(len(bases))
+    for _ in range(MAX_ROUNDS):
+        own, now = columns[moving], heads[moving]
+        for i in range(heads.shape[1]):
+            column = now[:, i].copy()
+            size = np.abs(column)
+            out = size <= least[moving]
+            column[out] = 1.0
+            weights = np.where(out, 0.0, size)[:, np.newaxis]
+            ratios = now / column[:, np.newaxis]
+            step = _medians(ratios, np.broadcast_to(weights, ratios.shape))
+            step[out.all(1)] = 0.0
+            step[:, i] = 0.0
+            now -= now[:, [i]] * step[:, :, np.newaxis]
+            own -= own[:, [i]] * step[:, :, np.newaxis]
+        columns[moving], heads[moving] = own, now
+        before = values[moving]
+        values[moving] = np.log(np.abs(now).sum(2) + tiny).sum(1)
+        moving = moving[before - values[moving] >= GAIN]
+        if not len(moving):
+            break
+    return columns.transpose(0, 2, 1)
+
+
+def _first_of_the_sparsest(heads: FloatArray, bases: FloatArray) -> FloatArray:
+    """Of those as good, as rounding must not decide between them."""
+    counts = np.array([early_nonzeros(heads, basis) for basis in bases])
+    sparsest: FloatArray = bases[np.argmax(counts <= counts.min() + GAIN * len(heads))]
+    return sparsest
+
+
+def simplest_basis(
+    coef: Tensor,
+    correlation: Tensor,
+    weights: Tensor,
+    spread: Tensor,
+    errors: Tensor,
+) -> Basis | None:
+    """Basis of the components in which dense heads are simple.
+
+    Directions that no output needs are switched off.
+
+    Parameters
+    ----------
+    coef : Tensor of shape (n_outputs, n_components)
+        Heads.
+    correlation : Tensor of shape (n_components, n_components)
+        Correlation matrix of the components.
+    weights : Tensor of shape (n_outputs,)
+        Weight of each output in the criterion.
+    spread : Tensor of shape (n_outputs,)
+        Standard deviation of what each output predicts. Scores of classes that are told
+        apart without error grow without bound; heads are scaled so that the scores of
+        an output, times its spread, vary by one at the most.
+    errors : Tensor of shape (n_outputs,)
+        Standard error of the coefficients of each output, for white codes.
+
+    Returns
+    -------
+    Basis or None
+        None if all heads are zero, or no component varies.
+    """
+    heads = coef.double().cpu().numpy()
+    variance, axes = np.linalg.eigh(correlation.double().cpu().numpy())
+    there = variance > EMPTY
+    root = np.sqrt(np.where(there, variance, 1.0))
+    whiten = np.where(there, axes / root, 0.0)  # codes @ whiten are white
+    white = heads @ np.where(there, axes * root, 0.0)
+    if not white.any():
+        return None
+    scale = spread.double().cpu().numpy()
+    size = np.linalg.norm(white, axis=1) * scale
+    weight = weights.double().cpu().numpy() * scale / np.maximum(size, 1)
+    rank, directions = _rank(
+        white * weight[:, np.newaxis], errors.double().cpu().numpy() * weight
+    )
+    white = white @ directions[:rank].T
+    whiten = whiten @ directions.T
+    scaled = white * weight[:, np.newaxis]
+    unit = rows_of_length_one(white)
+    number = int(np.clip(STARTS_BUDGET // rank**2, 2, MAX_STARTS))
+    # Of very many outputs some show the way; what they find is refined on all.
+    some = scaled[:: -(-len(scaled) // MAX_OUTPUTS)]
+    best = _first_of_the_sparsest(unit, _shear(some, starts(rank, number)))
+    if len(some) < len(scaled):
+        best = _shear(scaled, best[np.newaxis])[0]
+    lengths = lengths_of(best)
+    new = np.zeros_like(heads)
+    new[:, :rank] = white @ best * lengths
+    transform = whiten.copy()
+    transform[:, :rank] = whiten[:, :rank] @ np.linalg.inv(best).T / lengths
+    return Basis(torch.from_numpy(transform).to(coef), torch.from_numpy(new).to(coef))
