@@ -197,8 +197,11 @@ class SparseSharedDisentangler(
         free of penalties, then the supports are refined, in the last third all settles),
         and in the last stage the fit.
     early_stopping : bool, default=False
-        Whether to hold rows back, watch the score on them, end the fit when it does not
-        improve and restore the best state.
+        Whether to hold rows back and to watch the score on them. A stage of the fit (see
+        ``n_iter_no_change``) then ends when the score no longer improves, and the next one
+        begins from the best state. At the end you get the best state since the penalties
+        set in. Its heads are solved exactly on the rows that were not held back, unless
+        that makes the score worse.
     validation_fraction : float, default=0.1
         Share of the rows to hold back for ``early_stopping``, and while ``"auto"``
         strengths are chosen.
@@ -684,7 +687,7 @@ class SparseSharedDisentangler(
         codes = self._codes(X)
         if codes.shape[1] == 0:
             raise ValueError(
-                "transform has no features to give: no component is active, as no task "
+                "transform has no features to give: no component is in use, as no task "
                 "gains from one at these strengths. Lower sparsity or sharing and fit "
                 "again, if the tasks can be learned from X at all."
             )

@@ -356,6 +356,27 @@ class TestTransform:
             fitted.transform(X), fitted.transform(X.astype(np.float32)), atol=1e-4
         )
 
+    def test_early_stopping_gives_the_state_that_it_was_asked_for(self):
+        """Also where the best epochs come long before the last stage."""
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(220, 30))
+        y = 2 * X[:, :3].sum(1) + 2.5 * rng.normal(size=220)
+        options = {"input_noise": 0, "max_iter": 300, "validation_fraction": 0.3}
+        options["n_iter_no_change"] = 10
+        test = rng.normal(size=(2000, 30))
+        scores = []
+        for early_stopping in (True, False):
+            dis = quick(hidden_layer_sizes=(64,), early_stopping=early_stopping)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                dis.set_params(**options).fit(X, y)
+            scores.append(dis.score(test, 2 * test[:, :3].sum(1)))
+            if early_stopping:
+                held = dis.validation_scores_
+                assert len(held) < 150
+                assert np.argmax(held) < len(held) - 10
+        assert scores[0] > scores[1] + 0.1
+
     def test_columns_are_the_components_in_use(self, problem, fitted):
         X = problem[0]
         codes = fitted.transform(X)
@@ -372,7 +393,7 @@ class TestTransform:
 
     def test_no_component_in_use(self, problem):
         X, Y, _ = problem
-        with pytest.warns(UserWarning, match="No component is active"):
+        with pytest.warns(UserWarning, match="No component is in use"):
             dis = quick(sparsity=100.0).fit(X, Y)
         assert dis.coef_.shape == (len(dis.intercept_), 0)
         assert len(dis.predict(X)) == len(X)

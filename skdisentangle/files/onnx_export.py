@@ -54,7 +54,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         ) from error
     if len(estimator.usage_) == 0:
         raise ValueError(
-            "to_onnx has no features to write: no component is active. Lower sparsity or "
+            "to_onnx has no features to write: no component is in use. Lower sparsity or "
             "sharing and fit again."
         )
     graph = _Graph(estimator).float().eval()

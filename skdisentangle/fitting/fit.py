@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -51,6 +51,9 @@ FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 
 #: Components that ``n_components="auto"`` begins with, at the most.
 MAX_COMPONENTS = 64
+
+#: By so much less of a score exact heads are worse than those of the steps.
+WORSE = 0.01
 
 
 @dataclass
@@ -332,12 +335,12 @@ def fit(
     state.copy_first(ranks)
     train_rows = standardised_rows(X, setup.inputs, like, rows_in)
     train_labels = encoded.tensors(rows_in, like)
-    validate = None
+    validate: Callable[[TrainingState], float] | None = None
     if held_back is not None:
         kept_rows = standardised_rows(X, setup.inputs, like, held_back)
         kept_labels = encoded.tensors(held_back, like)
 
-        def validate(state: TrainingState) -> float:
+        def held_back_score(state: TrainingState) -> float:
             score = score_state(state, kept_rows, kept_labels, options)
             if math.isnan(score):
                 raise ValueError(
@@ -347,8 +350,18 @@ def fit(
                 )
             return score
 
+        validate = held_back_score
+
     def ended(state: TrainingState) -> Fitted:
+        if validate is None:
+            finish(state, train_rows, train_labels, options)
+            return fitted_from(state, setup, settings, spread)
+        before, kept = validate(state), state.snapshot()
         finish(state, train_rows, train_labels, options)
+        if validate(state) < before - WORSE:
+            # Of rows known by heart, heads that are optimal for them believe too much.
+            state.restore(kept)
+            state.pull = None
         return fitted_from(state, setup, settings, spread)
 
     def on_epoch(epoch: int, loss: float, score: float | None) -> bool:

@@ -72,7 +72,7 @@ class Monitor:
             )
         if fitted.n_active == 0:
             warn(
-                "No component is active: no task gains from one at these strengths. "
+                "No component is in use: no task gains from one at these strengths. "
                 "Lower sparsity or sharing, if the tasks can be learned from X at all."
             )
         self._callbacks.end()

@@ -241,9 +241,11 @@ class TrainingState:
         return weights, self.theta.clone(), self.mean.clone(), self.var.clone()
 
     def restore(self, kept: Snapshot) -> None:
-        """Go back to a snapshot, whose tensors become the state's."""
+        """Go back to a snapshot, in place: recorded steps go on where tensors are."""
         self.body.load_state_dict(kept[0])
-        self.theta, self.mean, self.var = kept[1:]
+        own = self.theta, self.mean, self.var
+        for values, before in zip(own, kept[1:], strict=True):
+            values.copy_(before)
 
     def copy_first(self, ranks: Ranks) -> None:
         """Take body, heads and statistics of the first rank, bit by bit."""

@@ -277,8 +277,9 @@ def train(
         Share of the fit that is taken for done, of the epochs, the stages and the fall
         of the learning rate.
     validate : callable, optional
-        Score of the state on rows held back, higher is better. With it, a plateau of
-        the score, in the last stage, ends the fit, and the best state is restored.
+        Score of the state on rows held back, higher is better. With it, a plateau of the
+        score, not of the loss, ends a stage; the next begins from the best state, and at
+        the end the best state since penalties set in is restored.
     on_epoch : callable, optional
         Called with the number of the epoch (from 1), the loss and the score; ends the
         fit by returning True.
@@ -328,12 +329,10 @@ def train(
             score = None if validate is None else validate(state)
             if score is not None:
                 history.scores.append(score)
-                # Supports are final only in the last stage: the best state is one of it.
-                if progress >= STAGES[-1] or epoch == n_epochs:
-                    stale = 0 if score > best_score + tol else stale + 1
-                    if score > best_score or kept is None:
-                        best_score, kept = score, state.snapshot()
-            if score is None or progress < STAGES[-1]:
+                stale = 0 if score > best_score + tol else stale + 1
+                if score > best_score or kept is None:
+                    best_score, kept = score, state.snapshot()
+            else:
                 stale = 0 if loss < best - tol else stale + 1
                 best = min(best, loss)
             if on_epoch is not None and on_epoch(epoch, loss, score):
@@ -345,6 +344,13 @@ def train(
                 if not ahead:
                     break
                 progress, stale, best = ahead[0], 0, math.inf
+            if kept is not None and any(before < stage <= progress for stage in STAGES):
+                # What a stage has made worse, the next does not begin with.
+                state.restore(kept)
+                stale = 0
+            if before < STAGES[0] <= progress:
+                # From here on heads are sparse, and their score is another.
+                best_score, kept = -math.inf, None
             for time in BASIS_TIMES:
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]

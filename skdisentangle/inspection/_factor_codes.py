@@ -109,7 +109,7 @@ class FactorCodeDisplay:
         """
         dis, before = fitted_parts(estimator)
         if len(dis.active_components_) == 0:
-            raise ValueError("No component is active: there is nothing to draw.")
+            raise ValueError("No component is in use: there is nothing to draw.")
         codes = active_codes(dis, X if before is None else before.transform(X))
         display = cls.from_predictions(
             factors,

@@ -638,7 +638,7 @@ class IdentifiabilityDisplay:
         report = self.report
         n = len(report.components)
         if n == 0:
-            raise ValueError("No component is active: there is nothing to draw.")
+            raise ValueError("No component is in use: there is nothing to draw.")
         ax = new_axes(
             self,
             ax,

@@ -473,7 +473,7 @@ class InputEffectDisplay:
         """
         check_scalar(self.max_columns, "max_columns", Integral, min_val=1)
         if not self.effects.components:
-            raise ValueError("No component is active: there is nothing to draw.")
+            raise ValueError("No component is in use: there is nothing to draw.")
         image = self.effects.image_shape
         if image is not None and min(image[1:]) > 1:
             return self._plot_maps(image, ax)

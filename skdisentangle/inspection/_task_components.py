@@ -166,7 +166,7 @@ class TaskComponentDisplay:
             )
         n_tasks, n_components = sizes.shape
         if n_components == 0:
-            raise ValueError("No component is active: there is nothing to draw.")
+            raise ValueError("No component is in use: there is nothing to draw.")
         signs = np.zeros_like(sizes) if self.signs is None else np.asarray(self.signs)
         names = self.task_names or [f"task{t}" for t in range(n_tasks)]
         components = self.components or list(range(n_components))

@@ -145,7 +145,7 @@ default=None
         dis, before = fitted_parts(estimator)
         active = dis.active_components_.tolist()
         if not active:
-            raise ValueError("No component is active: there is nothing to draw.")
+            raise ValueError("No component is in use: there is nothing to draw.")
         wanted = active if components is None else list(components)
         idle = [component for component in wanted if component not in active]
         if idle or not wanted:

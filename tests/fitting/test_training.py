@@ -59,8 +59,8 @@ def test_the_best_state_is_restored():
     assert torch.equal(state.theta, seen[24])
 
 
-def test_a_validation_plateau_ends_the_last_stage():
-    """Not before: a score of the first stages does not say how the last one goes."""
+def test_a_validation_plateau_ends_each_stage():
+    """The next begins from the best state, which here is the first one."""
     rows, targets, options, state = make()
     number = count()
     history = fit(
@@ -70,11 +70,33 @@ def test_a_validation_plateau_ends_the_last_stage():
         state,
         max_iter=90,
         n_iter_no_change=4,
-        tol=-10.0,  # every loss counts as better, so that no stage is cut short
         validate=lambda state: -100.0 * next(number),
     )
     assert len(history.scores) == len(history.losses)
-    assert 60 < len(history.losses) < 70
+    # The best epoch of the time without penalties and four more, then of that with them
+    # one and four, and four in each further stage.
+    assert len(history.losses) == 5 + 5 + 4 + 4
+
+
+def test_the_next_stage_begins_from_the_best_state():
+    """The best score is that of the second epoch; the first stage ends at the sixth."""
+    rows, targets, options, state = make(sparsity=0.0, sharing=0.0)
+    before, number = [], count(1)
+
+    def validate(state):
+        before.append(state.snapshot())
+        return -abs(next(number) - 2.0)
+
+    fit(
+        *(rows, targets, options, state),
+        max_iter=90,
+        n_iter_no_change=4,
+        validate=validate,
+        on_epoch=lambda epoch, loss, score: epoch == 7,
+    )
+    # One step from there, and not from where the stage ended.
+    moved = [(before[6][1] - before[i][1]).abs().max() for i in (1, 5)]
+    assert moved[0] < moved[1]
 
 
 def test_an_interrupt_leaves_the_model_so_far():
