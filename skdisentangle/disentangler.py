@@ -616,11 +616,12 @@ class SparseSharedDisentangler(
         self : SparseSharedDisentangler
             The fitted estimator. The heads are as they are after the pass, not solved to
             the optimum as they are by :meth:`fit`. The first 500 steps (batches) are
-            free of penalties, so that no coefficient is zero until then. The components
-            are chosen in the first call after that with at least 10 rows a component, or
-            after 1,000 steps. Until then `transform` gives all ``n_components`` columns.
-            From then on it gives those in use at that time, and their number, order and
-            signs stay.
+            free of penalties, so that no coefficient is zero until then. Components are
+            chosen after 1,000 steps. Until then `transform` gives all ``n_components``
+            columns. From then on it gives those in use at that time, and their number,
+            order and signs stay, while steps get smaller. After :meth:`fit`, and after
+            :meth:`load`, components have been chosen: the first call goes on with small
+            steps.
 
         Raises
         ------
