@@ -8,14 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._common import EMPTY, GAIN, NO_PART, Basis, FloatArray, count_nonzeros
+from ._common import (
+    EMPTY,
+    GAIN,
+    MAX_ROUNDS,
+    NO_PART,
+    Basis,
+    FloatArray,
+    count_nonzeros,
+)
 
 #: Coefficients of sparse heads, in standard deviations of what their output predicts, stop
 #: to count around this size.
 SMALL = 0.05
 
-#: So many shears at the most, and sizes of one that are tried.
-MAX_SHEARS, MAX_SHEAR_SIZES = 100, 256
+#: Sizes of a shear, at the most, that are tried.
+MAX_SHEAR_SIZES = 256
 
 
 def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:
@@ -80,7 +88,7 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
     used = power > 0
     heads = heads[used] / power[used, np.newaxis]
     transform = np.eye(len(chosen))
-    for _ in range(MAX_SHEARS):
+    for _ in range(MAX_ROUNDS):
         change = _best_shear(heads, matrix)
         if change is None:
             break

@@ -20,10 +20,10 @@ weighted median. As the problem is not convex, it begins in several places; of t
 found we take the one with the fewest nonzeros.
 
 How many directions of the codes the heads need is told from the heads and their standard
-errors: a direction is needed if some output would lose a share of its variance without it,
-and if over all outputs together it stands out from the noise, whose largest singular value
-is about the sum of the roots of the two dimensions (Marchenko & Pastur, "Distribution of
-eigenvalues for some sets of random matrices", Math. USSR-Sbornik 1, 1967).
+errors: a direction is needed if some output would lose a share of its variance without it
+that is no random error, or if over all outputs together it stands out from the noise, whose
+largest singular value is about the sum of the roots of the two dimensions (Marchenko & Pastur,
+"Distribution of eigenvalues for some sets of random matrices", Math. USSR-Sbornik 1, 1967).
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ from ._common import (
 #: that no task needs are taken away.
 LOSS_SHARE = 0.02
 
+#: Random errors of the heads count as so much more than they are: heads are fitted on rows
+#: that the encoder was fitted on, too.
+ERROR_FACTOR = 6.0
+
 #: Singular values of heads, in standard errors, above so many times the largest of pure
 #: noise are no noise.
 NOISE_FACTOR = 2.5
 
-#: Starts of the search, fewer in high dimensions, where each takes longer.
-MAX_STARTS, STARTS_BUDGET = 20, 4000
-
-#: Outputs, at the most, that the starts are refined on.
-MAX_OUTPUTS = 500
+#: Random starts of the search; fewer, but two, where a sweep from all of them would look at
+#: more values than this.
+MAX_STARTS, SWEEP_VALUES = 20, 10**6
 
 
 def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
@@ -68,10 +70,17 @@ def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
     errors = np.maximum(errors, EMPTY * np.sqrt(whole.mean()))
     lost = whole[:, np.newaxis] - np.cumsum(power, axis=1)
     share = LOSS_SHARE * (whole + whole.mean())[:, np.newaxis]
-    by_output = int(np.argmax((lost <= share).all(0))) + 1
+    # Squares of so many random errors: mean plus three standard deviations.
+    n_left = len(spectrum) - 1 - np.arange(len(spectrum))
+    noise = (
+        ERROR_FACTOR * (n_left + 3 * np.sqrt(2 * n_left)) * errors[:, np.newaxis] ** 2
+    )
+    by_share, by_output = (
+        int(np.argmax((lost <= least).all(0))) + 1 for least in (share, share + noise)
+    )
     sizes = np.linalg.svd(heads / errors[:, np.newaxis], compute_uv=False)
     by_all = int((sizes > NOISE_FACTOR * np.sqrt(heads.shape).sum()).sum())
-    rank = max(1, min(by_output, by_all))
+    rank = max(by_output, min(by_share, by_all))
     # What a singular value decomposition leaves open must not hang on rounding: the
     # signs, and the basis of what is not needed.
     signs = np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])[:rank]
@@ -194,12 +203,8 @@ def simplest_basis(
     whiten = whiten @ directions.T
     scaled = white * weight[:, np.newaxis]
     unit = rows_of_length_one(white)
-    number = int(np.clip(STARTS_BUDGET // rank**2, 2, MAX_STARTS))
-    # Of very many outputs some show the way; what they find is refined on all.
-    some = scaled[:: -(-len(scaled) // MAX_OUTPUTS)]
-    best = _first_of_the_sparsest(unit, _shear(some, starts(rank, number)))
-    if len(some) < len(scaled):
-        best = _shear(scaled, best[np.newaxis])[0]
+    number = int(np.clip(SWEEP_VALUES // (rank**2 * len(scaled)), 2, MAX_STARTS))
+    best = _first_of_the_sparsest(unit, _shear(scaled, starts(rank, number)))
     lengths = lengths_of(best)
     new = np.zeros_like(heads)
     new[:, :rank] = white @ best * lengths
