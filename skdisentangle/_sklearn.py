@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -9,6 +10,7 @@ import sklearn.base
 from sklearn.utils import metaestimators
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     # Derived from the originals, so that type checkers still take our estimators for
@@ -43,13 +45,50 @@ else:
 __all__ = [
     "BaseEstimator",
     "ClassNamePrefixFeaturesOutMixin",
+    "ComponentCoef",
     "OneToOneFeatureMixin",
     "TransformerMixin",
     "available_if",
     "fit_context",
 ]
 
+#: Module of scikit-learn's whose functions ask for coefficients of columns.
+SELECTION = "sklearn.feature_selection._base"
+
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class ComponentCoef:
+    """The attribute ``coef_`` where it is over components, not over columns of X.
+
+    scikit-learn's selectors of columns, ``RFE`` and ``SelectFromModel``, would take it for
+    one over columns, and choose wrong ones without a word: they are refused.
+    """
+
+    def __get__(self, estimator: Any, owner: type) -> NDArray[np.float64]:
+        if estimator is None:
+            raise AttributeError(f"coef_ is there after the fit of a {owner.__name__}.")
+        if "coef_" not in vars(estimator):
+            raise AttributeError(
+                f"This {owner.__name__} is not fitted, and has no coef_."
+            )
+        # There is nothing else by which an estimator knows who asks.
+        if sys._getframe(1).f_globals.get("__name__") == SELECTION:
+            raise TypeError(
+                f"The coef_ of {owner.__name__} is over components, not over columns of X, "
+                "so that no columns can be selected by it. Give importance_getter= a "
+                "function that takes the estimator to a number for each column, such as "
+                "one of skdisentangle.inspection.input_effects, or see "
+                "sklearn.feature_selection.SequentialFeatureSelector."
+            )
+        coef: NDArray[np.float64] = vars(estimator)["coef_"]
+        return coef
+
+    def __set__(self, estimator: Any, coef: NDArray[np.float64]) -> None:
+        vars(estimator)["coef_"] = coef
+
+    def __delete__(self, estimator: Any) -> None:
+        del vars(estimator)["coef_"]
 
 
 def fit_context(method: Method) -> Method:

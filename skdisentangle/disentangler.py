@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from ._random import check_rng, draw_seed
 from ._sklearn import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
+    ComponentCoef,
     TransformerMixin,
     available_if,
     fit_context,
@@ -46,7 +48,7 @@ from .rows.inputs import InputMoments, forward
 from .tasks import Task
 from .tasks.labels import Labels, pandas_index
 from .tasks.task_set import TaskSet
-from .tasks.types import TYPES
+from .tasks.types import TYPES, TaskType
 from .validation import row_weights, row_weights_of_all, torch_device
 
 __all__ = ["SparseSharedDisentangler"]
@@ -58,6 +60,20 @@ def _has_classes(estimator: SparseSharedDisentangler) -> bool:
     if task_set is None or any(TYPES[t.type].has_classes for t in task_set.tasks):
         return True
     raise AttributeError("predict_proba is not available: no task has classes.")
+
+
+def _class_types(estimator: SparseSharedDisentangler) -> list[TaskType]:
+    """Types of the tasks, if all have classes: as fitted, or as ``task_types`` says."""
+    task_set = getattr(estimator, "_task_set", None)
+    if task_set is not None:
+        names = [task.type for task in task_set.tasks]
+    elif isinstance(estimator.task_types, Mapping):
+        names = list(estimator.task_types.values())
+    else:
+        names = np.asarray(estimator.task_types, dtype=object).ravel().tolist()
+    types = [TYPES.get(name) if isinstance(name, str) else None for name in names]
+    known = [kind for kind in types if kind is not None and kind.has_classes]
+    return known if len(known) == len(types) else []
 
 
 def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
@@ -177,7 +193,8 @@ class SparseSharedDisentangler(
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
         categories are classes; numbers are classes if they are whole and take at most
-        20 values.
+        20 values. scikit-learn takes an estimator for a classifier, whose folds are
+        stratified, if this says that all tasks have classes, or the fit has shown it.
     task_weight : array-like of shape (n_tasks,) or mapping, default=None
         Weight of each task in the mean over tasks, or of those named. A task of weight
         zero gets a head, but has no say in the encoder.
@@ -290,13 +307,10 @@ class SparseSharedDisentangler(
     #: For :class:`skdisentangle.distributed.Ranks`.
     _fits_on_ranks: ClassVar = True
 
-    __metadata_request__fit: ClassVar = {"Y_tasks": True, "sample_weight": True}
-    __metadata_request__partial_fit: ClassVar = {
-        "Y_tasks": True,
-        "sample_weight": True,
-        "classes": True,
-    }
-    __metadata_request__score: ClassVar = {"Y_tasks": True, "sample_weight": True}
+    # Not weights, which may be meant for the step after this one alone.
+    __metadata_request__fit: ClassVar = {"Y_tasks": True}
+    __metadata_request__partial_fit: ClassVar = {"Y_tasks": True, "classes": True}
+    __metadata_request__score: ClassVar = {"Y_tasks": True}
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [
@@ -338,7 +352,7 @@ class SparseSharedDisentangler(
 
     # Fitted attributes, all set at once by `_set_fitted`.
     encoder_: Encoder
-    coef_: NDArray[np.float64]
+    coef_ = ComponentCoef()
     intercept_: NDArray[np.float64]
     usage_: NDArray[np.float64]
     active_components_: NDArray[np.intp]
@@ -417,8 +431,12 @@ class SparseSharedDisentangler(
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        # Not a classifier, but predict_proba is there, with a column a class.
+        # Also where it is no classifier, as predict_proba is there, with a column a class.
         tags.classifier_tags = ClassifierTags()
+        if types := _class_types(self):
+            tags.estimator_type = "classifier"
+            some = any(kind.most_classes is None for kind in types)
+            tags.classifier_tags.multi_class = some
         tags.input_tags.sparse = self.encoder in ("linear", "mlp")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
@@ -773,6 +791,8 @@ class SparseSharedDisentangler(
         Returns
         -------
         float
+            Less by a last bit if no component is in use, so that a search does not choose
+            such a model, whose ``transform`` has nothing to give, by a tie.
 
         Raises
         ------
@@ -785,7 +805,10 @@ class SparseSharedDisentangler(
                 "Y_tasks must have labels of a task that was learned, of more than one "
                 "value if that is a regression; no task has a score."
             )
-        return float(np.nanmean(scores))
+        mean = float(np.nanmean(scores))
+        # A search is not to choose, of models of the same score, one without features.
+        alive = len(self.active_components_) > 0
+        return mean if alive else math.nextafter(mean, -math.inf)
 
     @follows_input
     def score_tasks(

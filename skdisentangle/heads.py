@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn import BaseEstimator, available_if
+from ._sklearn import BaseEstimator, ComponentCoef, available_if
 from ._threads import thread_count, threads
 from .files.persistence import FileMixin
 from .rows.array_api import follows_input, in_numpy
@@ -98,6 +98,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     True
     """
 
+    coef_ = ComponentCoef()
     _task_set: TaskSet
 
     def __init__(self, disentangler: Any, *, task_type: str | None = None) -> None:

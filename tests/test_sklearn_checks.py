@@ -2,7 +2,8 @@
 
 Those of kinds that share most of their code with others are among the slow tests.
 
-None is expected to fail, but for the two that rule out a random split of the rows. The
+None is expected to fail, but for the two that rule out a random split of the rows, and
+for those of classifiers that want weights by class, or an error in other words. The
 checks of array libraries skip those that are not installed, and devices that are not
 there: cupy, dpnp; cuda, xpu, mps. They look at the containers, not at what is computed,
 and are run on the first estimator only.
@@ -43,6 +44,17 @@ def expected_to_fail(estimator):
             failing[f"check_sample_weight_equivalence_on_{kind}_data"] = (
                 "copies of a row may be split between support and query, one row cannot"
             )
+    if estimator.task_types is not None:
+        failing["check_class_weight_classifiers"] = (
+            "each task has classes of its own, to which no weights can be given by name"
+        )
+    if estimator.task_types == "binary":
+        failing["check_classifier_not_supporting_multiclass"] = (
+            "the error names the task, and the number of its classes"
+        )
+        failing["check_fit_idempotent"] = (
+            "its labels are noise, in which no component is of use, as transform says"
+        )
     return failing
 
 
@@ -55,6 +67,8 @@ ESTIMATORS = [
     SparseSharedDisentangler(encoder=make_body, n_components=3),
     SparseSharedDisentangler(class_weight="balanced"),
     SparseSharedDisentangler(cross_fit=2, n_components=3),
+    SparseSharedDisentangler(encoder="linear", task_types="multiclass"),
+    SparseSharedDisentangler(encoder="linear", task_types="binary"),
 ]
 
 
@@ -62,7 +76,10 @@ ESTIMATORS = [
 SLOW = ("check_estimator_sparse_array", "check_estimator_sparse_matrix")
 
 #: Numbers of the estimators whose other checks are not slow.
-QUICK = (0, 3, 6, 9)
+QUICK = (0, 3, 6)
+
+#: Number of the first that is a classifier, of which the checks of classifiers are quick.
+CLASSIFIER = 8
 
 
 def checks():
@@ -74,7 +91,9 @@ def checks():
             checked, check = getattr(pair, "values", pair)
             library = check.keywords.get("array_namespace", "numpy")
             mixed = "X_ns_and_device" in check.keywords
-            if number not in QUICK or (number and check.func.__name__ in SLOW):
+            named = check.func.__name__
+            quick = number in QUICK or (number == CLASSIFIER and "classif" in named)
+            if not quick or (number and named in SLOW):
                 marks = (*getattr(pair, "marks", ()), pytest.mark.slow)
                 yield pytest.param(checked, check, marks=marks)
             elif number == 0 or (library == "numpy" and not mixed):

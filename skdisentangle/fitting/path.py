@@ -178,8 +178,11 @@ def fewest_nonzeros(
     -------
     int
         Of those with as few nonzeros, the one of the weakest sparsity, then sharing.
+        One without any, and so without features, only if it is better than all others.
     """
     near = np.flatnonzero(loss <= (1 + TOLERANCE) * loss.min())
+    if n_nonzero[loss == loss.min()].any():
+        near = near[n_nonzero[near] > 0]
     sparsity, sharing = np.transpose(strengths)
     order = np.lexsort((sharing[near], sparsity[near], n_nonzero[near]))
     return int(near[order[0]])

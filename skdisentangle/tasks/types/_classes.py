@@ -28,7 +28,8 @@ class ClassType(TaskType):
             raise ValueError(
                 f"task_types: task {column.name!r} cannot be {self.name!r}, it has labels "
                 f"that are not whole numbers, such as "
-                f"{present[present % 1 != 0][0].item()!r}."
+                f"{present[present % 1 != 0][0].item()!r}; continuous labels are those of "
+                "a regression."
             )
         classes = np.unique(present)
         if self.most_classes is not None and len(classes) > self.most_classes:
