@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .._replacing import replacing
+from .._threads import threads
 from .._version import __version__
 from .._warnings import warn
 from ..encoders.networks import build_body
@@ -223,7 +224,8 @@ class OnnxMixin:
         ImportError
             If onnx or onnxscript is not installed.
         """
-        export_onnx(in_numpy(self), _writable_path(path))
+        with threads():
+            export_onnx(in_numpy(self), _writable_path(path))
 
 
 def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -235,7 +237,8 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         data = pack(document, arrays)
         fitted = estimator.disentangler_ if _is_head(type(estimator)) else estimator
         own = fitted.encoder_.body if _is_custom(fitted) else None
-        _decode(type(estimator), *unpack(data), own, torch.device("cpu"))
+        with threads():
+            _decode(type(estimator), *unpack(data), own, torch.device("cpu"))
     except ValueError as error:
         raise ValueError(
             f"This {type(estimator).__name__} cannot be kept in a file: {error}"
@@ -270,7 +273,8 @@ def load_estimator(
         )
     data = path.read_bytes()
     try:
-        estimator = _decode(kind, *unpack(data), encoder, where)
+        with threads():
+            estimator = _decode(kind, *unpack(data), encoder, where)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} cannot be loaded: {error}") from error
     for each in (

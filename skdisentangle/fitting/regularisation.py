@@ -36,7 +36,7 @@ MAX_ROWS, PART_COLUMNS = 1000, 4096
 MAX_INCOMPLETE, MIN_LABELS = 8, 20
 
 #: Strengths that are tried, for one row.
-STRENGTHS = torch.logspace(-1, 5, 49, dtype=torch.float64)
+STRENGTHS = torch.logspace(-1, 5, 49, dtype=torch.float64, device="cpu")
 
 #: An encoder is freer than the ridge regression: so many times its noise did well on held
 #: back rows of real sets. Less than the least (as a standard deviation) makes no

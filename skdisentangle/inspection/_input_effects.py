@@ -32,6 +32,7 @@ from sklearn.utils import _safe_indexing, check_array, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from .._random import RandomState, generator
+from .._threads import threads
 from ._fitted import active_codes, column_names, fitted_parts
 from ._plots import STRENGTH, label_ticks, mosaic, new_axes, write_signs
 
@@ -194,6 +195,7 @@ def _by_permutation(
     return effects, directions
 
 
+@threads()
 def _by_gradient(
     estimator: SparseSharedDisentangler, rows: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
