@@ -223,7 +223,7 @@ def _fit(options: argparse.Namespace) -> None:
     from .extraction.readers import read_table
     from .files.file_format import import_safetensors
 
-    as_tensors = options.model.suffix == ".safetensors"
+    as_tensors = options.model.suffix.lower() == ".safetensors"
     if as_tensors:
         import_safetensors()
     parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}

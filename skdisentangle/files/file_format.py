@@ -24,6 +24,7 @@ from torch import Tensor
 from .._version import __version__
 
 __all__ = [
+    "ABOVE_ZERO",
     "FORMAT",
     "Content",
     "pack",
@@ -39,6 +40,9 @@ KEY, MAX_HEADER = "skdisentangle", 100_000_000
 
 #: The checksum's place, in a document inside of a JSON string; and before it is known.
 CHECKSUM_PLACE, NO_CHECKSUM = rb"\"sha256\":\"", "0" * 64
+
+#: The least number that is no zero, for scales.
+ABOVE_ZERO = math.ulp(0.0)
 
 #: Data types of arrays and labels, by the names that they go by in a file.
 NUMPY_DTYPE = r"\|O|\|b1|[<|][iu][1248]|<f[248]|[<|][US]\d{1,6}"
@@ -174,6 +178,7 @@ class Content:
         self.arrays = arrays
 
     def get(self, name: str, kind: type) -> Any:
+        """A value of this kind."""
         value = self.document.get(name)
         if kind is float:
             value = restored(value)
@@ -183,13 +188,25 @@ class Content:
             return value
         raise ValueError(f"{name!r} should be a {kind.__name__}; got {value!r:.80}.")
 
+    def number(self, name: str, kind: type = float, *, least: float = -math.inf) -> Any:
+        """A finite number that is not below another."""
+        value = self.get(name, kind)
+        if not math.isfinite(value) or value < least:
+            raise ValueError(f"{name!r} should be {_range(least)}; got {value!r:.50}.")
+        return value
+
     def part(self, name: str) -> Content:
         return Content(self.get(name, dict), self.arrays)
 
     def array(
-        self, name: str, shape: tuple[int | None, ...], dtype: Any = np.float64
+        self,
+        name: str,
+        shape: tuple[int | None, ...],
+        dtype: Any = np.float64,
+        *,
+        least: float = -math.inf,
     ) -> NDArray[Any]:
-        """A copy of an array; None stands for any length."""
+        """A copy of an array of finite numbers; None stands for any length."""
         array = self.arrays.get(name)
         if array is None:
             raise ValueError(f"the array {name!r} is missing.")
@@ -202,7 +219,22 @@ class Content:
                 f"the array {name!r} should have shape {shape} and fit {np.dtype(dtype)}; "
                 f"got shape {array.shape} of {array.dtype}."
             )
-        return np.array(array, dtype=dtype)
+        found = np.array(array, dtype=dtype)
+        wrong = ~np.isfinite(found) | (found < least)
+        if wrong.any():
+            raise ValueError(
+                f"the numbers of {name!r} should be {_range(least)}; got "
+                f"{found[wrong][0].item()!r}."
+            )
+        return found
+
+
+def _range(least: float) -> str:
+    if least == -math.inf:
+        return "finite"
+    return (
+        "above zero and finite" if least == ABOVE_ZERO else f"finite, at least {least}"
+    )
 
 
 def plain(value: Any) -> Any:
@@ -275,10 +307,6 @@ def narrowed(array: NDArray[Any]) -> NDArray[Any]:
 
 def is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    return is_int(value) or isinstance(value, float)
 
 
 def is_list_of(values: Any, *kinds: type) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import math
 import os
 import stat
 import warnings
@@ -38,11 +39,12 @@ from ..rows.inputs import InputMoments
 from ..tasks.types import TYPES
 from ..validation import layer_sizes, torch_device
 from .file_format import (
+    ABOVE_ZERO,
     FORMAT,
     Content,
     as_numpy,
+    is_int,
     is_list_of,
-    is_number,
     narrowed,
     pack,
     plain,
@@ -75,6 +77,9 @@ GONE = (
 #: What of a state that fitting goes on from is not in a file: the encoder has it, or each
 #: pass sets it.
 NOT_OF_STATE = ("body", "optimizer", "inner_steps", "columns", "signs")
+
+#: What of it counts, or is a variance.
+NOT_NEGATIVE = ("var", "variance", "n_labels")
 
 #: Fitted attributes that are plain values. Those that an estimator lacks are left out.
 ATTRIBUTES = (
@@ -446,14 +451,13 @@ def _decode(
     raw = found.array("components.mean", (None,))
     order = found.array("components.order", (None,), np.int64)
     width = len(order)
-    if not ((order >= 0) & (order < len(raw))).all():
-        raise ValueError("'components.order' names components that are not there.")
-    sign = found.array("components.sign", (width,))
-    # Version 0.1.0 kept components that no task uses, as ones of sign zero.
-    kept = sign != 0
+    _check_numbers("components.order", order, len(raw))
+    sign, kept = _signs(found, width)
     components = ComponentScaler(int(kept.sum()))
     components.mean = torch.from_numpy(raw)
-    components.scale = torch.from_numpy(found.array("components.scale", raw.shape))
+    components.scale = torch.from_numpy(
+        found.array("components.scale", raw.shape, least=ABOVE_ZERO)
+    )
     components.order = torch.from_numpy(order[kept])
     components.sign = torch.from_numpy(sign[kept])
 
@@ -461,13 +465,14 @@ def _decode(
     n_features = len(mean)
     inputs = InputScaler(
         torch.from_numpy(mean),
-        torch.from_numpy(found.array("inputs.scale", mean.shape)),
+        # zero for a column that is constant
+        torch.from_numpy(found.array("inputs.scale", mean.shape, least=0)),
     )
     body = _restored_body(estimator, found, n_features, len(raw))
     moments = InputMoments(0)
-    moments.weight = found.get("weight", float)
+    moments.weight = found.number("weight", least=0)
     moments.mean = found.array("moments.mean", mean.shape)
-    moments.var = found.array("moments.var", mean.shape)
+    moments.var = found.array("moments.var", mean.shape, least=0)
     pull = None
     if "pull" in found.arrays:
         pull = found.array("pull", (n_outputs, width))[:, kept]
@@ -476,18 +481,30 @@ def _decode(
         for name, value in found.get("attributes", dict).items()
         if name in ATTRIBUTES
     }
-    for name in ("sparsity_", "sharing_", "input_noise_", "n_iter_"):
-        if not is_number(attributes.get(name)):
-            raise ValueError(f"{name!r} should be a number.")
+    given = Content(attributes, {})
+    for name in ("sparsity_", "sharing_", "input_noise_"):
+        if is_int(attributes.get(name)):
+            attributes[name] = float(attributes[name])
+        given.number(name, least=0)
+    for name in ("n_iter_", "best_index_", "n_splits_"):
+        if name == "n_iter_" or name in attributes:
+            given.number(name, int, least=0)
+    for name in ("loss_curve_", "validation_scores_"):
+        values = attributes.get(name)
+        if not (
+            is_list_of(values, int, float)
+            or (values is None and name == "validation_scores_")
+        ):
+            raise ValueError(f"{name!r} should be numbers; got {values!r:.80}.")
     fitted = Fitted(
         task_set=task_set,
         moments=moments,
-        n_rows=found.get("n_rows", int),
-        spread=found.array("spread", (n_outputs,)),
+        n_rows=found.number("n_rows", int, least=1),
+        spread=found.array("spread", (n_outputs,), least=0),
         encoder=Encoder(inputs, body, components).eval(),
         coef=found.array("coef", (n_outputs, width))[:, kept],
         intercept=found.array("intercept", (n_outputs,)),
-        usage=found.array("usage", (width,))[kept],
+        usage=found.array("usage", (width,), least=0)[kept],
         pull=pull,
         sparsity=attributes["sparsity_"],
         sharing=attributes["sharing_"],
@@ -530,7 +547,8 @@ def _encode_head(
 
 
 def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device) -> Any:
-    whole = found.get("disentangler", dict)
+    version = found.document.get("version")
+    whole = {**found.get("disentangler", dict), "version": version}
     fitted = _decode(FileMixin, whole, found.arrays, encoder, device)
     if _is_head(type(fitted)):
         raise ValueError("the head should be on a disentangler, not on another head.")
@@ -540,11 +558,16 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
     task_set = restored_tasks(found.part("tasks"))
     if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:
         raise ValueError("the head of a new task should be of one task.")
-    kept = found.array("components.sign", (None,)) != 0
+    _, kept = _signs(found, None)
     n_outputs, width = task_set.n_outputs, len(kept)
     support = found.array("head.support", (None,), np.int64)
-    if not ((support >= 0) & (support < width)).all():
-        raise ValueError("'head.support' names components that are not there.")
+    _check_numbers("head.support", support, width)
+    inclusion = found.array("head.inclusion", (width,), least=0)[kept]
+    if (inclusion > 1 + 1e-6).any():
+        raise ValueError(
+            "the numbers of 'head.inclusion' should be probabilities; got "
+            f"{inclusion.max().item()!r}."
+        )
     number = np.cumsum(kept) - 1  # of each component among those in use
     head = kind(fitted, task_type=task_type)
     head._set_fitted(
@@ -552,10 +575,32 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
         task_set,
         coef=found.array("head.coef", (n_outputs, width))[:, kept],
         intercept=found.array("head.intercept", (n_outputs,)),
-        inclusion=found.array("head.inclusion", (width,))[kept],
+        inclusion=inclusion,
         support=number[support],
     )
     return head
+
+
+def _check_numbers(name: str, numbers: NDArray[np.int64], count: int) -> None:
+    """Raise ValueError unless these are numbers of different components."""
+    if not ((numbers >= 0) & (numbers < count)).all():
+        raise ValueError(f"{name!r} names components that are not there.")
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError(f"{name!r} names a component twice.")
+
+
+def _signs(
+    found: Content, width: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Signs of the components, and which are kept.
+
+    Version 0.1.0 kept components that no task uses, as ones of sign zero.
+    """
+    sign = found.array("components.sign", (width,))
+    first = found.document.get("version") == "0.1.0"
+    if not np.isin(sign, [1, -1, 0] if first else [1, -1]).all():
+        raise ValueError("the numbers of 'components.sign' should be 1 or -1.")
+    return sign, sign != 0
 
 
 def _class_of(kind: type, name: str) -> type:
@@ -591,9 +636,19 @@ def _restored_body(
         raise ValueError(
             f"'input_shape' should be positive integers; got {shape!r:.80}."
         )
-    n_weights = sum(array.size for array in found.arrays.values())
-    if not _is_custom(estimator) and max(hidden, default=0) > n_weights:
-        raise ValueError(f"'hidden_layer_sizes' {hidden!r:.80} are not those it holds.")
+    if not _is_custom(estimator):
+        for name, values in weights.items():
+            if not values.isfinite().all():
+                raise ValueError(f"the weights {name!r:.50} should be finite.")
+    # said at once: to build thousands of layers takes long, though they hold nothing
+    n_weights = sum(values.numel() for values in weights.values())
+    if estimator.encoder in ("mlp", "conv") and (
+        max(hidden, default=0) > n_weights or len(hidden) > len(weights)
+    ):
+        raise ValueError(
+            f"'hidden_layer_sizes', of {len(hidden):,} layers, {hidden!r:.80}, are not "
+            "those it holds."
+        )
     # Nothing is allocated for a built-in body but what the file brings, whatever sizes it
     # claims. A module of the user's stays where it is, and is copied.
     with torch.device("cpu" if _is_custom(estimator) else "meta"):
@@ -612,7 +667,7 @@ def _restored_body(
     except RuntimeError as error:
         raise ValueError(
             f"its weights are not those of the encoder {estimator.encoder!r:.200} as its "
-            f"parameters describe it: {error}"
+            f"parameters describe it: {error!s:.500}"
         ) from error
     return body.eval()
 
@@ -641,8 +696,10 @@ def _restored_state(
 ) -> TrainingState:
     like = torch.empty(0, dtype=torch.float32, device=device)
 
-    def put(name: str, shape: tuple[int | None, ...]) -> Tensor:
-        values = found.array(f"partial.{name}", shape, np.float32)
+    def put(
+        name: str, shape: tuple[int | None, ...], least: float = -math.inf
+    ) -> Tensor:
+        values = found.array(f"partial.{name}", shape, np.float32, least=least)
         return torch.from_numpy(values).to(device)
 
     part, document = found.part("partial"), found.document["partial"]
@@ -665,12 +722,18 @@ def _restored_state(
                 if default is None
                 else tuple(default.shape)
             )
-            setattr(state, field.name, put(field.name, shape))
+            least = 0 if field.name in NOT_NEGATIVE else -math.inf
+            setattr(state, field.name, put(field.name, shape, least))
         elif field.name in document:
             default = getattr(state, field.name)
             kind = int if default is None else type(default)
             if document[field.name] is not None:
-                setattr(state, field.name, part.get(field.name, kind))
+                value = (
+                    part.get(field.name, kind)
+                    if kind is bool
+                    else part.number(field.name, kind, least=0)
+                )
+                setattr(state, field.name, value)
     if document.get("chosen", state.based):
         components = estimator.encoder_.components
         state.columns, state.signs = components.order, components.sign
@@ -679,9 +742,9 @@ def _restored_state(
         start = f"optimizer.{number}."
         if f"partial.{start}exp_avg" in found.arrays:
             memory[number] = {
-                "step": put(f"{start}step", ()),
+                "step": put(f"{start}step", (), 0),
                 "exp_avg": put(f"{start}exp_avg", tuple(parameter.shape)),
-                "exp_avg_sq": put(f"{start}exp_avg_sq", tuple(parameter.shape)),
+                "exp_avg_sq": put(f"{start}exp_avg_sq", tuple(parameter.shape), 0),
             }
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": memory, "param_groups": groups})

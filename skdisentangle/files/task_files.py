@@ -13,7 +13,15 @@ from ..tasks.labels import ORDERED_CATEGORIES, Labels
 from ..tasks.task import Task
 from ..tasks.task_set import TaskSet
 from ..tasks.types import TYPES
-from .file_format import Content, is_list_of, numpy_dtype, numpy_name, plain, restored
+from .file_format import (
+    ABOVE_ZERO,
+    Content,
+    is_list_of,
+    numpy_dtype,
+    numpy_name,
+    plain,
+    restored,
+)
 
 __all__ = ["plain_tasks", "restored_tasks"]
 
@@ -101,8 +109,9 @@ def restored_tasks(found: Content) -> TaskSet:
                 index,
                 kind,
                 classes,
-                mean=column.get("mean", float),
-                scale=column.get("scale", float),
+                # of no label there is no mean
+                mean=(column.get if left_out else column.number)("mean", float),
+                scale=column.number("scale", least=ABOVE_ZERO),
                 left_out=left_out,
             )
         )

@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def content(quick_fit, tmp_path_factory):
     """Bytes of a small file."""
     path = tmp_path_factory.mktemp("content") / "model.safetensors"
     quick_fit.save(path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def partial_content(problem, tmp_path_factory):
+    """Bytes of a small file that fitting goes on from."""
+    X, Y, _ = problem
+    path = tmp_path_factory.mktemp("content") / "partial.safetensors"
+    quick().partial_fit(X, Y).save(path)
     return path.read_bytes()
 
 
@@ -593,6 +603,186 @@ class TestHostileFiles:
         document, arrays = unpack(content)
         del document["sha256"], document["parameters"]["cross_fit"]
         assert load_bytes(pack(document, arrays), tmp_path).cross_fit is None
+
+
+def changed(array, value):
+    """A copy whose last number is another."""
+    array = np.array(array)
+    array.flat[-1] = value
+    return array
+
+
+class TestNumbersOutOfRange:
+    """Files whose checksum is right, and that hold what no fit can have written."""
+
+    @staticmethod
+    def check(content, tmp_path, change, message, kind=SparseSharedDisentangler):
+        document, arrays = unpack(content)
+        del document["sha256"]
+        change(document, arrays)
+        with pytest.raises(ValueError, match=message):
+            load_bytes(pack(document, arrays), tmp_path, kind)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "coef",
+            "intercept",
+            "usage",
+            "spread",
+            "pull",
+            "inputs.mean",
+            "inputs.scale",
+            "moments.mean",
+            "moments.var",
+            "components.mean",
+            "components.scale",
+            "components.sign",
+            "body.0.weight",
+            "body.2.bias",
+        ],
+    )
+    def test_not_finite(self, name, value, content, tmp_path):
+        def change(document, arrays):
+            arrays[name] = changed(arrays[name], value)
+
+        self.check(content, tmp_path, change, f"{name.removeprefix('body.')}' should")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("usage", -0.1, r"'usage' should be finite, at least 0; got -0\.1"),
+            ("spread", -1.0, "'spread' should be finite, at least 0"),
+            ("inputs.scale", -1.0, "'inputs.scale' should be finite, at least 0"),
+            ("moments.var", -1.0, "'moments.var' should be finite, at least 0"),
+            ("components.scale", 0.0, "'components.scale' should be above zero"),
+            ("components.scale", -1.0, "'components.scale' should be above zero"),
+            ("components.sign", 0.5, "'components.sign' should be 1 or -1"),
+            ("components.sign", 2.0, "'components.sign' should be 1 or -1"),
+            ("components.order", 99, "names components that are not there"),
+            ("components.order", -1, "names components that are not there"),
+        ],
+    )
+    def test_arrays(self, name, value, message, content, tmp_path):
+        def change(document, arrays):
+            arrays[name] = changed(arrays[name], value)
+
+        self.check(content, tmp_path, change, message)
+
+    def test_a_component_twice(self, content, tmp_path):
+        def change(document, arrays):
+            order = arrays["components.order"]
+            arrays["components.order"] = changed(order, int(order[0]))
+
+        self.check(content, tmp_path, change, "names a component twice")
+
+    def test_signs_of_zero_are_of_the_first_version(self, content, tmp_path):
+        def change(document, arrays):
+            document["version"] = "0.2.0"
+            arrays["components.sign"] = changed(arrays["components.sign"], 0.0)
+
+        self.check(content, tmp_path, change, "should be 1 or -1")
+
+    @pytest.mark.parametrize(
+        ("where", "name", "value", "message"),
+        [
+            ((), "n_rows", -5, "'n_rows' should be finite, at least 1; got -5"),
+            ((), "n_rows", 0, "'n_rows' should be finite, at least 1"),
+            ((), "weight", -1.0, "'weight' should be finite, at least 0"),
+            ((), "weight", {"float": "nan"}, "'weight' should be finite"),
+            (("attributes",), "sparsity_", -0.1, "'sparsity_' should be finite, at le"),
+            (("attributes",), "sharing_", {"float": "inf"}, "'sharing_' should be fin"),
+            (("attributes",), "input_noise_", True, "'input_noise_' should be a float"),
+            (("attributes",), "n_iter_", -1, "'n_iter_' should be finite, at least 0"),
+            (("attributes",), "loss_curve_", "x", "'loss_curve_' should be numbers"),
+            (("attributes",), "validation_scores_", [None], "should be numbers"),
+            (("tasks", "columns", 0), "scale", 0.0, "'scale' should be above zero"),
+            (("tasks", "columns", 0), "scale", -2.0, "'scale' should be above zero"),
+            (
+                ("tasks", "columns", 0),
+                "scale",
+                {"float": "nan"},
+                "'scale' should be ab",
+            ),
+            (("tasks", "columns", 0), "mean", {"float": "inf"}, "'mean' should be fin"),
+        ],
+    )
+    def test_values(self, where, name, value, message, content, tmp_path):
+        def change(document, arrays):
+            for key in where:
+                document = document[key]
+            document[name] = value
+
+        self.check(content, tmp_path, change, message)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("head.coef", np.nan, "'head.coef' should be finite"),
+            ("head.intercept", np.inf, "'head.intercept' should be finite"),
+            ("head.inclusion", np.nan, "'head.inclusion' should be finite"),
+            ("head.inclusion", -0.5, "'head.inclusion' should be finite, at least 0"),
+            ("head.inclusion", 1.5, "should be probabilities; got 1.5"),
+            ("head.support", 99, "'head.support' names components that are not there"),
+            ("coef", np.nan, "'coef' should be finite"),
+            ("components.sign", 3.0, "should be 1 or -1"),
+        ],
+    )
+    def test_heads(self, name, value, message, head_content, tmp_path):
+        def change(document, arrays):
+            arrays[name] = changed(arrays[name], value)
+
+        self.check(head_content, tmp_path, change, message, SparseTaskHead)
+
+    def test_a_component_twice_in_a_head(self, head_content, tmp_path):
+        def change(document, arrays):
+            arrays["head.support"] = np.array([0, 0])
+
+        message = "'head.support' names a component twice"
+        self.check(head_content, tmp_path, change, message, SparseTaskHead)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("theta", np.nan),
+            ("mean", np.inf),
+            ("var", -1.0),
+            ("variance", -1.0),
+            ("n_labels", -1.0),
+            ("optimizer.0.exp_avg", np.nan),
+            ("optimizer.0.exp_avg_sq", -1.0),
+            ("optimizer.0.step", -1.0),
+        ],
+    )
+    def test_what_fitting_goes_on_from(self, name, value, partial_content, tmp_path):
+        name = f"partial.{name}"
+
+        def change(document, arrays):
+            arrays[name] = changed(arrays[name], value)
+
+        self.check(partial_content, tmp_path, change, f"{name}' should be finite")
+
+    def test_passes_are_counted_from_zero(self, partial_content, tmp_path):
+        def change(document, arrays):
+            document["partial"]["n_steps"] = -3
+
+        self.check(partial_content, tmp_path, change, "'n_steps' should be finite")
+
+    def test_thousands_of_layers_fail_at_once(self, content, tmp_path):
+        def change(document, arrays):
+            document["parameters"]["hidden_layer_sizes"] = {"tuple": [1] * 10_000}
+
+        started = time.perf_counter()
+        message = "of 10,000 layers.*are not those it holds"
+        self.check(content, tmp_path, change, message)
+        assert time.perf_counter() - started < 2
+
+    def test_a_linear_encoder_has_no_layers(self, problem, tmp_path):
+        X, Y, _ = problem
+        dis = quick(encoder="linear", hidden_layer_sizes=(9,) * 40, n_components=2)
+        dis.fit(X, Y)
+        assert_same(dis, through_file(dis, tmp_path / "model"), X)
 
 
 class TestFirstVersion:
