@@ -178,6 +178,14 @@ def _add_extract(commands: Any) -> None:
         default="auto",
         help="(default: 32 MB of features)",
     )
+    extract.add_argument(
+        "--keep",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns, such as an id, to write before the features as they are; input and "
+        "shards must be tables",
+    )
     extract.add_argument("--quiet", action="store_true", help="do not show progress")
 
 
@@ -279,6 +287,7 @@ def _extract(options: argparse.Namespace) -> None:
         format=options.format,
         batch_size=options.batch_size,
         rows_per_shard=options.rows_per_shard,
+        keep=options.keep,
         verbose=not options.quiet,
     )
     print(f"{options.output}: {_summary(manifest)}")

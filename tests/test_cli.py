@@ -109,6 +109,15 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     expected = dis.transform(table[["a", "b", "c"]])
     np.testing.assert_allclose(np.concatenate(features), expected, rtol=1e-12)
 
+    kept = str(tmp_path / "kept")
+    keep = ["--format", "csv", "--keep", "kind", "size", "--quiet"]
+    assert main(["extract", model, source, kept, *keep]) == 0
+    header = (tmp_path / "kept" / "part-000000.csv").read_text().splitlines()[0]
+    assert header.startswith('"kind","size","sparseshareddisentangler0"')
+    assert main(["verify", kept, "--input", source]) == 0
+    assert main(["extract", model, source, kept + "2", "--keep", "kind"]) == 1
+    assert "give format='parquet'" in capsys.readouterr().err
+
     check = ["verify", output, "--model", model, "--input", source]
     assert main(check) == 0
     (tmp_path / "features" / "part-000001.npy").unlink()

@@ -26,9 +26,13 @@ class ArrayFiles:
     ----------
     at_end : bool
         Whether the last row has been read.
+    kept : None
+        There are no columns to keep, as they have no names.
     row_bytes : int
         Bytes of a row in memory.
     """
+
+    kept = None
 
     def __init__(self, files: list[Path]) -> None:
         self._files = files

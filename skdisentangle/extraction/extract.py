@@ -57,6 +57,7 @@ def extract_features(
     format: Literal["npy", "csv", "parquet", "arrow"] = "npy",
     batch_size: int | Literal["auto"] = "auto",
     rows_per_shard: int | Literal["auto"] = "auto",
+    keep: Sequence[str] = (),
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Write the features of all rows of some files, or go on where it was cut short.
@@ -92,6 +93,12 @@ def extract_features(
     rows_per_shard : int or "auto", default="auto"
         Rows of a shard. ``"auto"`` takes 32 MB of features, at the most 262,144 rows.
         After a kill, at most two shards are computed again.
+    keep : sequence of str, default=()
+        Columns of the input, such as an id, that stand in the shards before the features
+        as they are. They are no features, unless the model asks for them by name. Input and
+        shards must be tables. Columns of a Parquet or Arrow file keep their types; those of
+        a CSV file are text, in which an empty cell and NA, NaN, null and the like are
+        missing.
     verbose : bool, default=False
         Whether to show progress, rate and time left on the standard error.
 
@@ -156,9 +163,10 @@ def extract_features(
             raise ValueError(
                 f"{name} must be a positive integer or 'auto'; got {value!r}."
             )
+    kept = _checked_keep(keep, format)
     estimator, model_hash = load_model(model)
     names = column_names(estimator)
-    source = open_source(input, names)
+    source = open_source(input, names, kept)
     if batch_size == "auto":
         row_bytes = max(1, source.row_bytes)
         batch_size = int(np.clip(BATCH_BYTES // row_bytes, 1, MAX_BATCH_ROWS))
@@ -168,6 +176,13 @@ def extract_features(
     if rows_per_shard == "auto":
         row_bytes = max(1, first.shape[1] * first.itemsize)
         rows_per_shard = int(np.clip(SHARD_BYTES // row_bytes, 1, MAX_SHARD_ROWS))
+    own_names = feature_names(estimator, first.shape[1])
+    both = sorted({*own_names} & {*kept})
+    if both:
+        raise ValueError(
+            f"keep: {both[0]!r} is also the name of a feature, and a table has each name "
+            "once. Rename the column."
+        )
     header = {
         LAYOUT_KEY: LAYOUT,
         "model": {"class": type(estimator).__name__, "sha256": model_hash},
@@ -179,7 +194,7 @@ def extract_features(
         },
         "versions": _versions(format, source),
         "features": {
-            "names": feature_names(estimator, first.shape[1]),
+            "names": own_names,
             "dtype": str(first.dtype),
         },
     }
@@ -187,7 +202,7 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         manifest = begin(folder, header)
-        _run(estimator, open_source(input, names), folder, manifest, verbose)
+        _run(estimator, open_source(input, names, kept), folder, manifest, verbose)
     return manifest
 
 
@@ -245,6 +260,24 @@ def verify_features(
     return manifest
 
 
+def _checked_keep(keep: Any, format: str) -> list[str]:
+    """Columns to keep, if they can be."""
+    if (
+        isinstance(keep, str)
+        or not isinstance(keep, Sequence)
+        or not all(isinstance(name, str) for name in keep)
+    ):
+        raise TypeError(
+            f"keep must be a sequence of names of columns; got {keep!r:.80}."
+        )
+    if format == "npy" and len(keep):
+        raise ValueError(
+            "keep: shards of format 'npy' hold features alone; give format='parquet', "
+            "'arrow' or 'csv' to keep columns beside them."
+        )
+    return list(keep)
+
+
 def _versions(format: str, source: Source) -> dict[str, str]:
     """Versions that the bits of the output depend on."""
     packages = ["numpy", "scipy", "scikit-learn", "torch"]
@@ -256,8 +289,8 @@ def _versions(format: str, source: Source) -> dict[str, str]:
 
 def _blocks(
     source: Source, settings: Mapping[str, Any]
-) -> Iterator[tuple[int, Any, str | None]]:
-    """Shard and rows of each block; the last of a shard has the checksum of its rows."""
+) -> Iterator[tuple[int, Any, Any, str | None]]:
+    """Shard, rows and what is kept of each block; the last of a shard has its checksum."""
     for index in count():
         if source.at_end:
             return
@@ -269,7 +302,7 @@ def _blocks(
             checksum = source.checksum(rows, checksum)
             left -= len(rows)
             last = left == 0 or source.at_end
-            yield index, rows, f"{checksum:08x}" if last else None
+            yield index, rows, source.kept, f"{checksum:08x}" if last else None
 
 
 def _ahead(blocks: Iterator[Any], helpers: ThreadPoolExecutor) -> Iterator[Any]:
@@ -300,14 +333,17 @@ def _run(
                 stacklevel=3,
             )
     batches: list[NDArray[Any]] = []
+    tables: list[Any] = []
     # One thread reads ahead, one writes the last shard, and this one computes.
     with Progress(source, verbose) as progress, ThreadPoolExecutor(2) as helpers:
         writing: Future[None] = helpers.submit(lambda: None)
         blocks = _blocks(source, manifest["settings"])
-        for index, rows, input_checksum in _ahead(blocks, helpers):
+        for index, rows, kept, input_checksum in _ahead(blocks, helpers):
             is_made = index >= n_before or index in damaged
             if is_made:
                 batches.append(_features(estimator, rows, manifest, progress.n_rows))
+                if manifest["input"].get("kept"):
+                    tables.append(kept)
             progress.add(len(rows), is_made)
             if input_checksum is None:
                 continue
@@ -316,9 +352,15 @@ def _run(
             writing.result()
             if is_made:
                 writing = helpers.submit(
-                    write_shard, folder, manifest, index, batches, input_checksum
+                    write_shard,
+                    folder,
+                    manifest,
+                    index,
+                    batches,
+                    tables,
+                    input_checksum,
                 )
-                batches = []
+                batches, tables = [], []
         writing.result()
     if not manifest["complete"]:
         manifest["complete"] = True
@@ -367,12 +409,13 @@ def _input_problems(
 ) -> list[str]:
     """How an input differs from the one that was read."""
     columns = [name for name, _ in manifest["input"].get("columns", ())]
-    source = open_source(path, columns or None)
+    keep = [name for name, _ in manifest["input"].get("kept", ())]
+    source = open_source(path, columns or None, keep)
     if source.fingerprint() != manifest["input"]:
         other = difference(manifest["input"], source.fingerprint())
         return [f"{os.fspath(path)!r} is another input: {other}"]
     shards, problems = manifest["shards"], []
-    for index, _, checksum in _blocks(source, manifest["settings"]):
+    for index, _, _, checksum in _blocks(source, manifest["settings"]):
         if index >= len(shards):
             n_rows = sum(shard["rows"] for shard in shards)
             problems.append(f"{os.fspath(path)!r} has more rows than these {n_rows:,}")

@@ -120,15 +120,18 @@ def _is_manifest(found: Any) -> bool:
     """Whether all is there that is asked for, of the right kind."""
     if not _is_of(found, MANIFEST_KINDS):
         return False
-    kind, columns = found["settings"]["format"], found["input"].get("columns", [])
+    kind, given = found["settings"]["format"], found["input"]
+    columns = [given.get("columns", []), given.get("kept", [])]
     return (
         all(_is_of(shard, SHARD_KINDS) for shard in found["shards"])
         and [shard["file"] for shard in found["shards"]]
         == [shard_name(index, kind) for index in range(len(found["shards"]))]
         and min(found["settings"]["batch_size"], found["settings"]["rows_per_shard"])
         > 0
-        and isinstance(columns, list)
-        and all(isinstance(each, list) and len(each) == 2 for each in columns)
+        and all(isinstance(each, list) for each in columns)
+        and all(
+            isinstance(one, list) and len(one) == 2 for each in columns for one in each
+        )
     )
 
 

@@ -84,7 +84,11 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
     return kinds[0], files
 
 
-def open_source(path: str | os.PathLike[str], columns: Sequence[str] | None) -> Source:
+def open_source(
+    path: str | os.PathLike[str],
+    columns: Sequence[str] | None,
+    keep: Sequence[str] = (),
+) -> Source:
     """Open the files of a path, to be read once from the first row to the last.
 
     Parameters
@@ -92,13 +96,20 @@ def open_source(path: str | os.PathLike[str], columns: Sequence[str] | None) -> 
     path : str or path-like
         As in :func:`list_files`.
     columns : sequence of str or None
-        Columns of a table, in the order wanted; None takes all. ``.npy`` files have no
-        names, and are read whole.
+        Columns of a table, in the order wanted; None takes all that are not kept.
+        ``.npy`` files have no names, and are read whole.
+    keep : sequence of str, optional
+        Columns of a table that travel along.
     """
     kind, files = list_files("input", path)
     if kind == "npy":
+        if keep:
+            raise ValueError(
+                f"keep: {os.fspath(path)!r} must be a table, CSV, Parquet or Arrow, whose "
+                "columns have names; got .npy."
+            )
         return ArrayFiles(files)
-    return TableFiles(kind, files, columns)
+    return TableFiles(kind, files, columns, keep)
 
 
 def read_table(

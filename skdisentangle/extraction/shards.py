@@ -19,7 +19,9 @@ from .manifest import file_hash, shard_name, write_manifest
 __all__ = ["WRITERS", "damage_of", "write_shard"]
 
 
-def _npy_parts(batches: list[NDArray[Any]], names: Sequence[str]) -> list[Any]:
+def _npy_parts(
+    batches: list[NDArray[Any]], names: Sequence[str], kept: Sequence[Any]
+) -> list[Any]:
     header = io.BytesIO()
     description = {
         "descr": np.lib.format.dtype_to_descr(batches[0].dtype),
@@ -31,12 +33,16 @@ def _npy_parts(batches: list[NDArray[Any]], names: Sequence[str]) -> list[Any]:
 
 
 def _table_parts(
-    kind: str, batches: list[NDArray[Any]], names: Sequence[str]
+    kind: str, batches: list[NDArray[Any]], names: Sequence[str], kept: Sequence[Any]
 ) -> list[Any]:
     import pyarrow as pa
 
     columns = np.concatenate(batches).T
-    table = pa.table(dict(zip(names, columns, strict=True)))
+    found = dict(zip(names, columns, strict=True))
+    if kept:
+        whole = pa.concat_tables(kept).combine_chunks()
+        found = dict(zip(whole.column_names, whole.columns, strict=True)) | found
+    table = pa.table(found)
     sink = pa.BufferOutputStream()
     if kind == "parquet":
         from pyarrow import parquet
@@ -53,8 +59,8 @@ def _table_parts(
     return [sink.getvalue()]
 
 
-#: From batches of features and the names of the columns to the content of a shard, in
-#: parts.
+#: From batches of features, the names of the columns, and tables of what is kept beside
+#: them, to the content of a shard, in parts.
 WRITERS: dict[str, Callable[..., list[Any]]] = {
     "npy": _npy_parts,
     **{kind: partial(_table_parts, kind) for kind in ("csv", "parquet", "arrow")},
@@ -85,11 +91,13 @@ def write_shard(
     manifest: dict[str, Any],
     index: int,
     batches: list[NDArray[Any]],
+    kept: Sequence[Any],
     input_checksum: str,
 ) -> None:
     """Write a shard, and then its line in the manifest."""
     settings, shards = manifest["settings"], manifest["shards"]
-    parts = WRITERS[settings["format"]](batches, manifest["features"]["names"])
+    names = manifest["features"]["names"]
+    parts = WRITERS[settings["format"]](batches, names, kept)
     checksum = hashlib.sha256()
     for part in parts:
         checksum.update(part)

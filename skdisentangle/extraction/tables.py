@@ -56,17 +56,26 @@ class TableFiles:
     files : list of Path
         All with the columns wanted; others are not looked at.
     columns : sequence of str or None
-        Columns to read, in the order wanted. None takes all of the first file.
+        Columns to read, in the order wanted. None takes all of the first file that are not
+        kept.
+    keep : sequence of str, optional
+        Columns that only travel along. Of a CSV file they are text, as it stands there.
 
     Attributes
     ----------
     columns : list of str
+    kept : pyarrow.Table
+        Of the rows that were read last, the columns to keep, in the types of the file.
     at_end, row_bytes
         As in :class:`ArrayFiles`.
     """
 
     def __init__(
-        self, kind: str, files: list[Path], columns: Sequence[str] | None
+        self,
+        kind: str,
+        files: list[Path],
+        columns: Sequence[str] | None,
+        keep: Sequence[str] = (),
     ) -> None:
         self._pa, self._pd = import_tables()
         self._kind, self._files = kind, files
@@ -75,10 +84,17 @@ class TableFiles:
         if columns is None:
             # not those that hold the index of a pandas data frame
             index = (schema.pandas_metadata or {}).get("index_columns", [])
-            columns = [name for name in schema.names if name not in index]
-        self.columns = list(columns)
+            columns = [
+                name for name in schema.names if name not in index and name not in keep
+            ]
+        self.columns, self._keep = list(columns), list(keep)
         check_columns(schema.names, self.columns, files[0])
-        self._types = self._pa.schema([schema.field(name) for name in self.columns])
+        check_columns(schema.names, self._keep, files[0])
+        more = [name for name in self._keep if name not in self.columns]
+        self._types = self._pa.schema(
+            [schema.field(name) for name in self.columns]
+            + [self._kept_field(schema.field(name)) for name in more]
+        )
         unread = [f.name for f in self._types if self._pa.types.is_binary(f.type)]
         if kind == "csv" and unread:
             raise ValueError(
@@ -87,6 +103,7 @@ class TableFiles:
             )
         self.row_bytes = 8 * len(self.columns)
         self._sizes = file_sizes(files)
+        self.kept: Any = None
         self._bytes_read = 0.0
         self._held: list[Any] = []
         self._n_held = 0
@@ -97,13 +114,26 @@ class TableFiles:
     def at_end(self) -> bool:
         return self._n_held == 0
 
+    def _kept_field(self, field: Any) -> Any:
+        """Type in which a column is kept."""
+        types = self._pa.types
+        if types.is_dictionary(field.type):
+            field = field.with_type(field.type.value_type)
+        if types.is_nested(field.type):
+            raise ValueError(
+                f"keep: the column {field.name!r} holds {field.type}; only columns of "
+                "plain values, such as numbers, text and dates, can be kept."
+            )
+        as_text = self._kind == "csv" and not types.is_binary(field.type)
+        return field.with_type(self._pa.string()) if as_text else field
+
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for the rows to be the same."""
-        return {
-            "kind": self._kind,
-            "files": self._sizes,
-            "columns": [[field.name, str(field.type)] for field in self._types],
-        }
+        found: dict[str, Any] = {"kind": self._kind, "files": self._sizes}
+        for key, names in (("columns", self.columns), ("kept", self._keep)):
+            if names or key == "columns":
+                found[key] = [[n, str(self._types.field(n).type)] for n in names]
+        return found
 
     def share_read(self) -> float:
         """Share of the input that has been read."""
@@ -115,12 +145,16 @@ class TableFiles:
         table = self._pa.Table.from_batches(self._held, self._types)
         rest = table.slice(n_rows)
         self._held, self._n_held = rest.to_batches(), rest.num_rows
-        return table.slice(0, n_rows).to_pandas(ignore_metadata=True)
+        block = table.slice(0, n_rows)
+        self.kept = block.select(self._keep)
+        return block.select(self.columns).to_pandas(ignore_metadata=True)
 
     def checksum(self, rows: Any, before: int) -> int:
-        """CRC-32 of rows, going on from that of the rows before."""
-        hashes = self._pd.util.hash_pandas_object(rows, index=False)
-        return zlib.crc32(hashes.to_numpy(), before)
+        """CRC-32 of the rows that were read last, going on from that of those before."""
+        for part in (rows, self.kept.to_pandas()) if self._keep else (rows,):
+            hashes = self._pd.util.hash_pandas_object(part, index=False)
+            before = zlib.crc32(hashes.to_numpy(), before)
+        return before
 
     def _hold(self, n_rows: int) -> None:
         """Read on until there are more rows than these, or no more at all."""

@@ -268,6 +268,148 @@ def test_a_model_without_names_takes_the_columns_as_they_stand(job, frame):
     assert not (features.parent / "other").exists()
 
 
+# -- columns that are kept -------------------------------------------------------------
+
+
+@pytest.fixture
+def numbered(frame):
+    """Rows with columns of other kinds beside the features."""
+    return frame.assign(
+        id=np.arange(90) + 2**60,  # more digits than a float64 has
+        code=[f"{i:03d}" for i in range(90)],
+        kind=pd.Categorical(np.resize(["x", "y"], 90)),
+        when=pd.date_range("2020-01-01", periods=90),
+    )[["code", *NAMES[::-1], "id", "kind", "when"]]
+
+
+TABLE_READERS = {
+    "csv": lambda path: pd.read_csv(path, dtype={"code": str}),
+    "parquet": pd.read_parquet,
+    "arrow": pd.read_feather,
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "arrow"])
+@pytest.mark.parametrize("output", ["csv", "parquet", "arrow"])
+def test_columns_are_kept_beside_the_features(job, numbered, dis, kind, output):
+    model, _, features = job
+    source = features.parent / f"rows.{kind}"
+    write(numbered, source)
+    keep = ["id", "code", "kind", "when", "b"]  # one that the model takes as well
+    options = {"format": output, "keep": keep, **SETTINGS}
+    manifest = extract_features(model, source, features, **options)
+    assert [name for name, _ in manifest["input"]["kept"]] == keep
+    assert [name for name, _ in manifest["input"]["columns"]] == NAMES
+    assert manifest["features"]["names"] == list(dis.get_feature_names_out())
+    tables = [TABLE_READERS[output](features / s["file"]) for s in manifest["shards"]]
+    found = pd.concat(tables, ignore_index=True)
+    assert list(found) == [*keep, *manifest["features"]["names"]]
+    np.testing.assert_allclose(
+        found[manifest["features"]["names"]], dis.transform(numbered[NAMES]), rtol=1e-12
+    )
+    assert found["code"].tolist() == numbered["code"].tolist()
+    assert found["kind"].tolist() == numbered["kind"].tolist()
+    assert found["id"].astype(np.int64).tolist() == numbered["id"].tolist()
+    assert pd.to_datetime(found["when"]).tolist() == numbered["when"].tolist()
+    np.testing.assert_allclose(found["b"].astype(float), numbered["b"], rtol=1e-15)
+    if "csv" not in (kind, output):
+        assert found["id"].dtype == np.int64
+        assert found["when"].dtype.kind == "M"
+    assert verify_features(features, model=model, input=source) == manifest
+
+
+def test_what_is_kept_is_no_feature_of_a_model_without_names(job, frame):
+    model, _, features = job
+    pca = PCA(2).fit(frame.to_numpy())
+    joblib.dump(pca, model)
+    source = features.parent / "rows.csv"
+    frame.assign(id=np.arange(90)).to_csv(source, index=False)
+    extract_features(model, source, features, format="csv", keep=["id"])
+    found = pd.read_csv(features / "part-000000.csv")
+    assert found["id"].tolist() == list(range(90))
+    expected = pca.transform(frame.to_numpy())
+    np.testing.assert_allclose(found.iloc[:, 1:], expected, atol=1e-12)
+
+
+def test_kept_columns_go_on_in_the_same_bits(job, numbered, monkeypatch):
+    model, _, features = job
+    source = features.parent / "rows.csv"
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1000)
+    write(numbered.assign(code=numbered["code"].where(numbered.index % 7 > 0)), source)
+    options = {"format": "parquet", "keep": ["code", "id"], **SETTINGS}
+    once = features.parent / "once"
+    extract_features(model, source, once, **options)
+    monkeypatch.setattr(os, "fsync", FullDisk(6))
+    with pytest.raises(OSError, match="No space left"):
+        extract_features(model, source, features, **options)
+    monkeypatch.undo()
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 1000)
+    done = len(list(features.glob("part-*")))
+    assert 0 < done < 5
+    (features / "part-000000.parquet").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="is made anew"):
+        extract_features(model, source, features, **options)
+    assert contents(features) == contents(once)
+    with pytest.raises(ValueError, match=r"another input: kept .* 2, and are 1"):
+        extract_features(model, source, features, **{**options, "keep": ["id"]})
+    with pytest.raises(ValueError, match="another input: kept was"):
+        extract_features(model, source, features, **{**options, "keep": []})
+
+
+def test_other_values_of_what_is_kept_are_said(job, numbered):
+    model, _, features = job
+    source = features.parent / "rows.parquet"
+    write(numbered, source)
+    options = {"format": "csv", "keep": ["id"], **SETTINGS}
+    manifest = extract_features(model, source, features, **options)
+    numbered.loc[50, "id"] += 1
+    write(numbered, source)
+    manifest["input"]["files"][0]["bytes"] = source.stat().st_size
+    (features / "_manifest.json").write_text(json.dumps(manifest))
+    verify_features(features)
+    with pytest.raises(ValueError, match="rows 40 to 59 are others than"):
+        verify_features(features, input=source)
+    with pytest.raises(ValueError, match="rows 40 to 59 are others than"):
+        extract_features(model, source, features, **options)
+    manifest["input"]["kept"] = "id"
+    (features / "_manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="is damaged"):
+        verify_features(features)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"keep": ["id"]}, ValueError, "'npy' hold features alone"),
+        ({"keep": "id", "format": "csv"}, TypeError, "names of columns; got 'id'"),
+        ({"keep": [3], "format": "csv"}, TypeError, r"names of columns; got \[3\]"),
+        ({"keep": 3, "format": "csv"}, TypeError, "names of columns; got 3"),
+        ({"keep": ["no"], "format": "csv"}, ValueError, "lacks the columns 'no'"),
+        ({"keep": ["id"] * 2, "format": "csv"}, ValueError, "'id' is asked for twice"),
+        ({"keep": ["list"], "format": "csv"}, ValueError, "only columns of plain val"),
+        (
+            {"keep": ["sparseshareddisentangler0"], "format": "csv"},
+            ValueError,
+            "'sparseshareddisentangler0' is also the name of a feature",
+        ),
+    ],
+)
+def test_what_cannot_be_kept(job, numbered, options, error, message):
+    model, _, features = job
+    source = features.parent / "rows.parquet"
+    odd = numbered.assign(list=[[1, 2]] * 90, sparseshareddisentangler0=1)
+    odd.to_parquet(source)
+    with pytest.raises(error, match=message):
+        extract_features(model, source, features, **options)
+    assert not features.exists()
+
+
+def test_nothing_is_kept_of_arrays(job):
+    model, source, features = job
+    with pytest.raises(ValueError, match=r"must be a table.*got \.npy"):
+        extract_features(model, source, features, format="csv", keep=["id"])
+
+
 # -- killed, and gone on with ----------------------------------------------------------
 
 
