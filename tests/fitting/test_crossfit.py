@@ -200,7 +200,7 @@ class TestUse:
         with sklearn.config_context(enable_metadata_routing=True):
             routed = Pipeline(
                 [
-                    ("dis", quick()),
+                    ("dis", quick().set_fit_request(sample_weight=True)),
                     ("clf", LogisticRegression().set_fit_request(sample_weight=False)),
                 ]
             ).fit(X, y, Y_tasks=Y, sample_weight=weight)
