@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from ._common import (
-    EARLY_SMALL,
     EMPTY,
     GAIN,
     MAX_ROUNDS,
@@ -52,7 +51,7 @@ def exchanged(heads: FloatArray, basis: FloatArray) -> FloatArray:
         parts = inverse @ columns
         there = np.abs(heads @ basis)
         lengths = np.sqrt(gram.diagonal())
-        least = count_nonzeros(there * lengths, EARLY_SMALL).sum()
+        least = count_nonzeros(there * lengths).sum()
         least += np.log(lengths).sum() - GAIN
         found = None
         for m, part in enumerate(parts):
@@ -68,7 +67,7 @@ def exchanged(heads: FloatArray, basis: FloatArray) -> FloatArray:
             lengths = np.sqrt(np.maximum(square, EMPTY**2))
             new = there[:, :, np.newaxis] * lengths
             new[:, m] = sizes[:, able] * lengths[m]
-            costs = count_nonzeros(new, EARLY_SMALL).sum(0)
+            costs = count_nonzeros(new).sum(0)
             costs += np.log(np.abs(part[able])) + np.log(lengths).sum(0)
             i = int(np.argmin(costs))
             if costs[i] < least:

@@ -39,8 +39,8 @@ from ._common import (
     MAX_ROUNDS,
     Basis,
     FloatArray,
-    early_nonzeros,
     lengths_of,
+    nonzeros_in,
     rows_of_length_one,
     starts,
 )
@@ -151,7 +151,7 @@ def _shear(white: FloatArray, bases: FloatArray) -> FloatArray:
 
 def _first_of_the_sparsest(heads: FloatArray, bases: FloatArray) -> FloatArray:
     """Of those as good, as rounding must not decide between them."""
-    counts = np.array([early_nonzeros(heads, basis) for basis in bases])
+    counts = np.array([nonzeros_in(heads, basis) for basis in bases])
     sparsest: FloatArray = bases[np.argmax(counts <= counts.min() + GAIN * len(heads))]
     return sparsest
 
