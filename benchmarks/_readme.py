@@ -19,6 +19,7 @@ SUITES = (
     "recovery",
     "method",
     "ablations",
+    "constants",
     "identifiability",
     "factors",
     "new_tasks",

@@ -18,6 +18,7 @@ import torch
 from benchmarks import _plain_l1, method
 from benchmarks._runs import load, main
 from skdisentangle.fitting import all_rows, steps, training
+from skdisentangle.solvers.basis import shears
 
 RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
 REPORT_SEEDS = range(5000, 5003)
@@ -72,6 +73,11 @@ VARIANTS = {
         "alternating",
         {},
         ((all_rows, "_solve_all", _unsolved),),
+    ),
+    "columns of the basis not exchanged": (
+        "alternating",
+        {},
+        ((shears, "exchanged", lambda _, columns: columns),),
     ),
     "no look at uncorrelated bases": (
         "alternating",

@@ -2,7 +2,7 @@
 
     python -m benchmarks.constants --jobs 2                  # the report, about 20 minutes
     python -m benchmarks.constants --seeds 100 102           # for development
-    python -m benchmarks.constants --constants solvers.basis.pairs.SMALL --seeds 100 101
+    python -m benchmarks.constants --constants solvers.basis._common.SMALL --seeds 100 101
 
 Small problems that no constant was chosen on; on each the constants that can matter there.
 The table is a page of its own, ``docs/constants.md``.
@@ -40,17 +40,21 @@ WITH_FEW = (*FITS, "few tasks")
 CONSTANTS = {
     "solvers.basis._common": {
         "EMPTY": WITH_FEW,
-        "EARLY_SMALL": WITH_FEW,
+        "SMALL": WITH_FEW,
         "NO_PART": WITH_FEW,
         "GAIN": WITH_FEW,
         "FEW_OUTPUTS": WITH_FEW,
     },
     "solvers.basis.shears": {
         "LOSS_SHARE": FITS,
+        "ERROR_FACTOR": FITS,
         "NOISE_FACTOR": FITS,
         "MAX_STARTS": WITH_FEW,
     },
-    "solvers.basis.pairs": {"SMALL": WITH_FEW},
+    "solvers.basis.exchanges": {
+        "N_DRAWS": ("digits", "few tasks"),
+        "LEAST_ANGLE": ("digits", "few tasks"),
+    },
     "solvers.basis.rotations": {
         "N_STARTS": ("digits", "few tasks"),
         "UNCORRELATED": ("digits", "few tasks"),
@@ -90,10 +94,10 @@ CONSTANTS = {
         "LOSS_EVERY": FITS,
         "STAGES": FITS,
         "BASIS_TIMES": FITS,
-        "ROWS_PER_COMPONENT": ("partial_fit",),
         "NEVER": FITS,
         "PARTIAL_FIT_STEPS": ("partial_fit",),
     },
+    "fitting.all_rows": {"ROWS_PER_COMPONENT": ("partial_fit",)},
     "fitting.regularisation": {
         "PER_UNIT": FITS,
         "MIN_LABELS": FITS,
@@ -107,15 +111,15 @@ CONSTANTS = {
 #: Constants that bound memory or time, or say when to warn.
 BOUNDS = {
     "solvers.basis._common": ("MAX_ROUNDS", "MAX_RANK"),
-    "solvers.basis.shears": ("STARTS_BUDGET", "MAX_OUTPUTS"),
+    "solvers.basis.shears": ("SWEEP_VALUES",),
     "solvers.basis.pairs": ("MAX_SHEAR_SIZES",),
     "solvers.supports": ("MAX_NEWTON", "CHUNK_VALUES"),
     "fitting.training": ("GATHERED_LABELS", "MIN_EPOCHS_TO_SETTLE"),
     "fitting.all_rows": (
         "CHUNK_ROWS",
         "CHUNK_VALUES",
-        "LABELS_AT_ONCE",
         "BASIS_ROWS",
+        "LEAST_LABELS",
         "PART_VALUES",
     ),
     "fitting.regularisation": (

@@ -51,7 +51,7 @@ LINKS = {
     r"\]\(\.\./CHANGELOG\.md": "](/about/changelog.md",
     r"\]\(\.\./CONTRIBUTING\.md": "](/about/contributing.md",
     r"\]\(\.\./examples/(\w+)\.py": r"](/auto_examples/\1.rst",
-    r"\]\(docs/": "](/",
+    r"\]\((?:\.\./)?docs/": "](/",
 }
 
 # Reference --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from skdisentangle.solvers.basis import (
     has_few_outputs,
     pairs,
     settled_basis,
+    shears,
     simplest_basis,
     uncorrelated_basis,
 )
@@ -327,3 +328,21 @@ def test_few_outputs_are_few_for_the_components():
     assert not has_few_outputs(5, 6)  # they do not even span the components
     assert not has_few_outputs(3, 1)
     assert not has_few_outputs(60, 30)
+
+
+def test_with_few_outputs_exchanges_find_more_than_shears(monkeypatch):
+    """Sixteen outputs of one to three of six factors, which correlate."""
+    found = {"exchanges": 0, "shears": 0}
+    for search in found:
+        if search == "shears":
+            monkeypatch.setattr(shears, "exchanged", lambda _, basis: basis)
+        for seed in range(10):
+            coef = sparse_heads(seed, n_outputs=16, n_components=6)
+            codes = correlated_codes(seed, 6, 0.3)
+            heads, other = mixed(seed, coef, codes)
+            basis = simplest_basis(
+                heads, correlation(other), unit(16), unit(16), none(16)
+            )
+            used = other @ basis.transform[:, basis.coef.any(0)]
+            found[search] += int(worst_match(codes, used) > 0.98)
+    assert found["shears"] + 3 <= found["exchanges"], found

@@ -6,7 +6,8 @@ one makes the heads sparse can be seen from the heads alone: codes :math:`z` wit
 :math:`\Phi A`. The components are changed
 
 - once penalties set in, to the basis of fixed volume in which the heads have the smallest
-  columns (:mod:`~skdisentangle.solvers.basis.shears`),
+  columns (:mod:`~skdisentangle.solvers.basis.shears`); where outputs are few, single columns are
+  exchanged (:mod:`~skdisentangle.solvers.basis.exchanges`),
 - later, when the heads are sparse, by pairs, as long as that saves nonzeros
   (:mod:`~skdisentangle.solvers.basis.pairs`),
 - at the end, where outputs are few, to a basis of uncorrelated components, if there is one

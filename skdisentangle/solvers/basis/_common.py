@@ -13,9 +13,9 @@ FloatArray = NDArray[np.float64]
 #: Directions of the codes with less variance than this are empty.
 EMPTY = 1e-6
 
-#: Size of a coefficient of heads without penalties, in standard deviations of what its
-#: output predicts, around which it stops to count.
-EARLY_SMALL = 0.1
+#: Size of a coefficient, in standard deviations of what its output predicts, around which
+#: it stops to count.
+SMALL = 0.1
 
 #: A coefficient of this size is no part of an output at all.
 NO_PART = 0.02
@@ -54,28 +54,21 @@ def has_few_outputs(n_outputs: int, n_components: int) -> bool:
 
 
 def lengths_of(basis: FloatArray) -> FloatArray:
-    """Standard deviations of the components, whose heads are white heads @ basis.
-
-    Of one basis or, along the first dimension, of several.
-    """
-    lengths: FloatArray = np.linalg.norm(np.linalg.inv(basis), axis=-1)
+    """Standard deviations of the components, whose heads are white heads @ basis."""
+    lengths: FloatArray = np.linalg.norm(np.linalg.inv(basis), axis=1)
     return lengths
 
 
-def count_nonzeros(relative: FloatArray, small: float) -> FloatArray:
+def count_nonzeros(relative: FloatArray) -> FloatArray:
     """Smooth count, over outputs, of the coefficients that are not small."""
     square = relative**2
-    count: FloatArray = (square / (square + small**2)).sum(0)
+    count: FloatArray = (square / (square + SMALL**2)).sum(0)
     return count
 
 
-def early_nonzeros(heads: FloatArray, basis: FloatArray) -> float:
-    """Nonzeros in a basis of heads without penalties.
-
-    The heads are those of white codes, rows of length one.
-    """
-    relative = heads @ basis * lengths_of(basis)
-    return float(count_nonzeros(relative, EARLY_SMALL).sum())
+def nonzeros_in(heads: FloatArray, basis: FloatArray) -> float:
+    """Nonzeros in a basis of the heads of white codes, rows of length one."""
+    return float(count_nonzeros(heads @ basis * lengths_of(basis)).sum())
 
 
 def rows_of_length_one(heads: FloatArray) -> FloatArray:

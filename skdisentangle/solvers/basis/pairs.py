@@ -18,10 +18,6 @@ from ._common import (
     count_nonzeros,
 )
 
-#: Coefficients of sparse heads, in standard deviations of what their output predicts, stop
-#: to count around this size.
-SMALL = 0.05
-
 #: Sizes of a shear, at the most, that are tried.
 MAX_SHEAR_SIZES = 256
 
@@ -33,7 +29,7 @@ def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None
     of j lose t times those of i.
     """
     n = len(correlation)
-    counts = count_nonzeros(heads, SMALL)
+    counts = count_nonzeros(heads)
     best, gain = None, GAIN
     for i, j in permutations(range(n), 2):
         both = (np.abs(heads[:, [i, j]]) > NO_PART).all(1)
@@ -44,8 +40,8 @@ def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None
             # Of many outputs some stand for all; sizes that many agree on stay among them.
             t = np.sort(t)[:: -(-len(t) // MAX_SHEAR_SIZES)]
         std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
-        after = count_nonzeros(heads[:, [j]] - heads[:, [i]] * t, SMALL)
-        after += count_nonzeros(heads[:, [i]] * std, SMALL)
+        after = count_nonzeros(heads[:, [j]] - heads[:, [i]] * t)
+        after += count_nonzeros(heads[:, [i]] * std)
         saved = counts[i] + counts[j] - after - np.log(std)
         number = int(np.argmax(saved))
         if saved[number] > gain:

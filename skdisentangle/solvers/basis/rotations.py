@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from ._common import (
-    EARLY_SMALL,
     EMPTY,
     GAIN,
     MAX_ROUNDS,
     NO_PART,
+    SMALL,
     Basis,
     FloatArray,
     count_nonzeros,
-    early_nonzeros,
     has_few_outputs,
     lengths_of,
+    nonzeros_in,
     rows_of_length_one,
     starts,
 )
@@ -74,14 +74,12 @@ def _rotate(heads: FloatArray, bases: FloatArray) -> FloatArray:
             cos, sin = other / size, one / size
             parts = one[:, :, np.newaxis], other[:, :, np.newaxis]
             at = cos.T, sin.T
-            counts = count_nonzeros(parts[0] * at[0] - parts[1] * at[1], EARLY_SMALL)
-            counts += count_nonzeros(parts[0] * at[1] + parts[1] * at[0], EARLY_SMALL)
+            counts = count_nonzeros(parts[0] * at[0] - parts[1] * at[1])
+            counts += count_nonzeros(parts[0] * at[1] + parts[1] * at[0])
             counts[~there.T] = np.inf
             best = counts.argmin(1)
             chosen = np.arange(len(best)), best
-            before = count_nonzeros(one, EARLY_SMALL) + count_nonzeros(
-                other, EARLY_SMALL
-            )
+            before = count_nonzeros(one) + count_nonzeros(other)
             better = counts[chosen] < before - GAIN
             if better.any():
                 moved |= better
@@ -101,7 +99,7 @@ def _rotate(heads: FloatArray, bases: FloatArray) -> FloatArray:
 def _relieved(heads: FloatArray, basis: FloatArray) -> FloatArray:
     """Columns turned to what the outputs that do without them say, where they say it."""
     columns = basis.copy()
-    small = np.abs(heads @ basis) < EARLY_SMALL
+    small = np.abs(heads @ basis) < SMALL
     stay = STAY * np.eye(len(basis))
     for m, without in enumerate(small.T):
         rest = heads[without]
@@ -121,13 +119,13 @@ def _uncorrelated(heads: FloatArray, basis: FloatArray) -> FloatArray | None:
         The other, symmetric: of rotations the nearest to it is no rotation at all.
     """
     n_outputs, rank = heads.shape
-    best, fewest = None, early_nonzeros(heads, basis) + rank / 2
+    best, fewest = None, nonzeros_in(heads, basis) + rank / 2
     for rotated in _rotate(heads, starts(rank, N_STARTS)):
         columns = _relieved(heads, rotated)
         # Of columns that are nearly orthogonal the components correlate by their cosines.
         if np.abs(columns.T @ columns - np.eye(rank)).max() > UNCORRELATED:
             continue
-        nonzeros = early_nonzeros(heads, columns)
+        nonzeros = nonzeros_in(heads, columns)
         if nonzeros < fewest - GAIN * n_outputs:
             best, fewest = columns, nonzeros
     return best
@@ -150,7 +148,7 @@ def uncorrelated_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
     Returns
     -------
     Basis or None
-        None if there is none, if it is the one there is, or if outputs are not few.
+        None if there is none, or if outputs are not few.
         Components that no output uses stay as they are.
     """
     heads = coef.double().cpu().numpy()

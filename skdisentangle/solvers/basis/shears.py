@@ -17,7 +17,8 @@ dictionary", Neural Computation 13, 2001.)
 The search goes by shears, :math:`\Phi_{\cdot j} \leftarrow \Phi_{\cdot j} - t
 \Phi_{\cdot i}`, which have determinant one, and for which the best :math:`t` is a
 weighted median. As the problem is not convex, it begins in several places; of the bases
-found we take the one with the fewest nonzeros.
+found we take the one with the fewest nonzeros; where outputs are few, columns of it are then
+exchanged (:mod:`~skdisentangle.solvers.basis.exchanges`).
 
 How many directions of the codes the heads need is told from the heads and their standard
 errors: a direction is needed if some output would lose a share of its variance without it
@@ -38,11 +39,12 @@ from ._common import (
     MAX_ROUNDS,
     Basis,
     FloatArray,
-    early_nonzeros,
     lengths_of,
+    nonzeros_in,
     rows_of_length_one,
     starts,
 )
+from .exchanges import exchanged
 
 #: An output may lose so much of its variance (and of the mean over outputs) when directions
 #: that no task needs are taken away.
@@ -149,7 +151,7 @@ def _shear(white: FloatArray, bases: FloatArray) -> FloatArray:
 
 def _first_of_the_sparsest(heads: FloatArray, bases: FloatArray) -> FloatArray:
     """Of those as good, as rounding must not decide between them."""
-    counts = np.array([early_nonzeros(heads, basis) for basis in bases])
+    counts = np.array([nonzeros_in(heads, basis) for basis in bases])
     sparsest: FloatArray = bases[np.argmax(counts <= counts.min() + GAIN * len(heads))]
     return sparsest
 
@@ -205,6 +207,7 @@ def simplest_basis(
     unit = rows_of_length_one(white)
     number = int(np.clip(SWEEP_VALUES // (rank**2 * len(scaled)), 2, MAX_STARTS))
     best = _first_of_the_sparsest(unit, _shear(scaled, starts(rank, number)))
+    best = exchanged(unit, best)
     lengths = lengths_of(best)
     new = np.zeros_like(heads)
     new[:, :rank] = white @ best * lengths
