@@ -59,8 +59,9 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         :class:`sklearn.frozen.FrozenEstimator`.
     task_type : {"regression", "binary", "multiclass"}, default=None
         None infers it from the labels, as a fit of the disentangler does: strings,
-        booleans and categories are classes; numbers are classes if they are whole and
-        take at most 20 values.
+        booleans and categories are classes; numbers are classes if they have two whole
+        values, or up to ten that look like codes, such as 0 to 3, with many rows each. So
+        of few labels that are codes of more than two classes it must be said.
 
     Attributes
     ----------
@@ -165,7 +166,10 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         fitted = copy.copy(in_numpy(fitted))
         codes, labels, weight = _read(fitted, X, y, sample_weight)
         task_set = TaskSet.build(
-            labels, task_types=self.task_type, sample_weight=weight
+            labels,
+            task_types=self.task_type,
+            sample_weight=weight,
+            setting="task_type",
         )
         task = task_set.tasks[0]
         targets, _ = task_set.encode(labels)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
 
+from skdisentangle.inspection import identifiability_report
 from skdisentangle.tasks.labels import Labels
 from skdisentangle.tasks.types import infer_type
 from tests.conftest import quick
@@ -181,6 +184,55 @@ def test_predictions_have_the_index_of_the_rows(rows):
     assert isinstance(dis.predict(frame.iloc[order]), np.ndarray)
     head = dis.fit_task(frame[:30], labels["r"][:30])
     assert (head.predict(frame.iloc[order]).index == order).all()
+
+
+def test_a_single_task_is_told_that_nothing_is_disentangled(rows):
+    """Once in a fit, whatever other fits it takes; and so does the report on it."""
+    alone = "^With a single task nothing is disentangled"
+    one, many = rows[:, :1], rows[:, :2]
+    dis = quick(max_iter=20, cross_fit=2)
+    with pytest.warns(UserWarning) as caught:
+        dis.fit_transform(rows, one)
+    messages = [str(w.message) for w in caught]
+    assert sum(m.startswith(alone[1:]) for m in messages) == 1
+    with pytest.warns(UserWarning, match=alone):
+        quick().fit(rows, one[:, 0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quick(max_iter=20).fit(rows, many)
+        report = identifiability_report(dis, rows, one, n_refits=2)
+    assert not any("single task" in str(w.message) for w in caught)
+    assert not report.identifiable
+    assert report.verdict.startswith("Not identifiable: a single task cannot tell")
+    for row in report.components:
+        assert not row["identifiable"]
+        assert row["verdict"].startswith("is of a single task")
+
+
+def test_types_of_a_fit_hold_in_its_parts(rows):
+    """Labels of some of the rows may look like others: few rows of a class, ids."""
+    stage = np.arange(60) % 3
+    names = [f"p{i % 50}" for i in range(60)]
+    labels = pd.DataFrame({"stage": stage, "name": names, "size": rows[:, 0]})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dis = quick(max_iter=20, cross_fit=4)
+        dis.fit_transform(rows, labels)
+        guessed = [w for w in caught if "taken for classes" in str(w.message)]
+    assert len(guessed) == 1
+    assert [task.type for task in dis.tasks_] == ["multiclass"] * 2 + ["regression"]
+    assert dis.tasks_[1].left_out.startswith("looks like an id")
+    assert dis.predict(rows)["stage"].isin([0, 1, 2]).all()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        identifiability_report(dis, rows, labels, n_refits=2)
+    assert not any("taken for classes" in str(w.message) for w in caught)
+
+
+def test_ages_in_a_first_batch_are_no_classes(rows):
+    ages = 18 + np.arange(60) % 23
+    part = quick().partial_fit(rows[:4], ages[:4]).partial_fit(rows, ages)
+    assert part.tasks_[0].type == "regression"
 
 
 def test_arrays_of_pandas_everywhere(rows):
