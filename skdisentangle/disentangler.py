@@ -523,15 +523,15 @@ class SparseSharedDisentangler(
                 monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
             self._set_fitted(fitted)
-        if len(fitted.task_set.learned) == 1 and speaks and before is None:
-            if not self._is_part:
+            is_first = speaks and before is None and not self._is_part
+            if is_first and len(fitted.task_set.learned) == 1:
                 warn(
                     "With a single task nothing is disentangled: its components may be any "
                     "mixtures of the factors. Give the labels of more tasks, in columns of "
                     "Y_tasks; skdisentangle.datasets.tasks_from_classes makes many of one "
                     "multiclass label."
                 )
-        return self
+            return self
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""

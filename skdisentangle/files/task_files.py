@@ -140,10 +140,8 @@ def _restored_key(column: Content, library: str) -> Any:
 
 def _plain_values(values: NDArray[Any]) -> dict[str, Any]:
     """Class labels, and their data type."""
-    items = values.tolist()
-    if values.dtype.kind == "S":
-        items = [item.decode("latin-1") for item in items]
-    return {"dtype": numpy_name(values.dtype), "values": [plain(v) for v in items]}
+    items = [plain(value) for value in values.tolist()]
+    return {"dtype": numpy_name(values.dtype), "values": items}
 
 
 def _restored_values(found: Content) -> NDArray[Any]:
@@ -154,14 +152,14 @@ def _restored_values(found: Content) -> NDArray[Any]:
         "i": (int,),
         "u": (int,),
         "f": (int, float),
-        "O": (str, bool),
+        "O": (str, bool, int),
     }
     if not is_list_of(values, *kinds.get(dtype.kind, (str,))):
         raise ValueError(f"labels of data type {name!r} should not be {values!r:.80}.")
     if dtype.itemsize * len(values) > 4 * MAX_CHARACTERS:
         raise ValueError(f"labels of data type {name!r} are too long.")
-    if dtype.kind == "S":
-        values = [value.encode("latin-1") for value in values]
+    if dtype.kind == "S":  # older files: bytes, which labels are no longer
+        return np.array([value.encode("latin-1").decode() for value in values], str)
     try:
         return np.array(values, dtype=dtype)
     except OverflowError as error:

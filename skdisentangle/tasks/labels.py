@@ -143,7 +143,7 @@ class Column:
     categorical: bool
     mask: NDArray[np.bool_] | None
     argument: str = ARGUMENT
-    counts: NDArray[np.intp] | None = None
+    counts: NDArray[np.float64] | None = None
     """Rows of each value, where the values are those that differ."""
 
     @classmethod
@@ -202,11 +202,20 @@ class Column:
         """
         return _missing(self.values) if self.mask is None else self.mask
 
-    def distinct(self) -> Column:
-        """The labels that say what the column is: all classes, or that there are none."""
+    def distinct(self, repeats: NDArray[np.float64] | None = None) -> Column:
+        """The labels that say what the column is: all classes, or that there are none.
+
+        Parameters
+        ----------
+        repeats : ndarray of shape (n_rows,), optional
+            As how many rows each row counts.
+        """
         if self.counts is not None:
             return self
-        found, counts = np.unique(self.values[~self.missing], return_counts=True)
+        there = ~self.missing
+        found, place = np.unique(self.values[there], return_inverse=True)
+        weight = None if repeats is None else repeats[there]
+        counts = np.bincount(place.ravel(), weight, len(found)).astype(np.float64)
         if not self.categorical and np.any(found % 1 != 0):
             some = np.unique([0, len(found) - 1, np.argmax(found % 1 != 0)])
             found, counts = found[some], counts[some]
@@ -239,7 +248,7 @@ class Column:
             parts = [part.astype(object) for part in parts]
         values, place = np.unique(np.concatenate(parts), return_inverse=True)
         rows = np.concatenate([column.distinct().counts for column in some])
-        counts = np.bincount(place.ravel(), rows, len(values)).astype(np.intp)
+        counts = np.bincount(place.ravel(), rows, len(values)).astype(np.float64)
         categorical = any(column.categorical for column in some)
         return cls(name, values, categorical, None, argument, counts)
 
@@ -293,9 +302,11 @@ class Labels:
         ]
         return replace(self, columns=columns)
 
-    def of_all(self, ranks: Ranks) -> Labels:
+    def of_all(
+        self, ranks: Ranks, repeats: NDArray[np.float64] | None = None
+    ) -> Labels:
         """The distinct labels of each task, on all ranks; columns differ in length."""
-        own = [column.distinct() for column in self.columns]
+        own = [column.distinct(repeats) for column in self.columns]
         merged = [
             Column.merge(list(columns))
             for columns in zip(*ranks.gather(own), strict=True)
@@ -443,16 +454,14 @@ def _of_sequence(y: Any, shapes: str) -> NDArray[Any]:
         values = np.asarray(y)
     except ValueError as error:
         raise ValueError(f"{shapes}; its rows have different lengths.") from error
+    if hasattr(y, "__array__"):
+        return values
     if values.dtype.kind in "US":
         # numpy turns [1, "a", None] into strings; read it once more as it is.
         objects = np.asarray(y, dtype=object)
         if any(not isinstance(value, str) for value in objects.ravel().tolist()):
             return objects
-    elif (
-        values.dtype.kind == "f"
-        and isinstance(y, list | tuple)
-        and np.any(np.abs(values) >= LARGEST_EXACT)
-    ):
+    elif values.dtype.kind == "f" and np.any(np.abs(values) >= LARGEST_EXACT):
         # nor are large whole numbers to become floats beside NaN, fractions or larger ones
         objects = np.asarray(y, dtype=object)
         return objects if beyond_floats(objects.ravel()) else values

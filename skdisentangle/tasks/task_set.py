@@ -97,16 +97,28 @@ def _resolve_types(
     return types
 
 
+def _repeats(
+    weight: NDArray[np.float64], ranks: Ranks = ALONE
+) -> NDArray[np.float64] | None:
+    """As how many rows each row counts: whole weights are repetitions, others are not."""
+    some_are_none = ranks.largest(np.array([float(np.any(weight % 1 != 0))]))
+    return None if some_are_none[0] else weight
+
+
 def _typed(
-    column: Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
+    column: Column,
+    index: int,
+    kind: str | None,
+    row_weight: NDArray[np.float64],
+    repeats: NDArray[np.float64] | None,
 ) -> Task:
     """Type a column and look at its labels; its outputs are numbered later."""
     if kind is not None:
         return TYPES[kind].task(column, index, row_weight)
-    distinct = column.distinct()
+    distinct = column.distinct(repeats)
     found = infer_type(distinct)
     assert distinct.counts is not None
-    n_rows, n_classes = distinct.counts.sum(), len(distinct.values)
+    n_rows, n_classes = int(distinct.counts.sum()), len(distinct.values)
     if column.categorical and n_rows >= ID_ROWS and n_classes > ID_SHARE * n_rows:
         reason = f"looks like an id: {n_classes:,} different labels in {n_rows:,} rows"
         none = distinct.values[:0]
@@ -243,7 +255,8 @@ class TaskSet:
         task_types : str, sequence, mapping or None
             As in the estimator.
         sample_weight : ndarray of shape (n_samples,)
-            Weights in the means and variances of regression targets.
+            Weights in the means and variances of regression targets. If all are whole, a
+            row counts as so many rows where types are inferred.
         classes : sequence of (array-like or None), optional
             All classes of each task, None for regression tasks.
         quiet : bool, default=False
@@ -269,9 +282,9 @@ class TaskSet:
             values, which are taken for classes without having been said to be.
         """
         types = _resolve_types(task_types, labels)
-        here = labels
+        here, repeats = labels, _repeats(sample_weight, ranks)
         if ranks.size > 1:
-            labels = here.of_all(ranks)
+            labels = here.of_all(ranks, repeats)
         tasks: list[Task] = []
         guessed = []
         for j, column in enumerate(labels.columns):
@@ -280,11 +293,11 @@ class TaskSet:
                 weight = sample_weight
                 if ranks.size > 1:
                     weight = np.ones(len(column.values))  # of no account
-                tasks.append(_typed(column, j, types[j], weight))
-                classes_of = tasks[-1].classes
-                if types[j] is None and not column.categorical:
-                    if classes_of is not None and len(classes_of) > 2:
-                        guessed.append(f"{column.name!r} ({len(classes_of)} values)")
+                tasks.append(_typed(column, j, types[j], weight, repeats))
+                found = tasks[-1].classes
+                n_classes = 0 if found is None else len(found)
+                if types[j] is None and not column.categorical and n_classes > 2:
+                    guessed.append(f"{column.name!r} ({n_classes} values)")
             else:
                 tasks.append(_declared(column, j, types[j], declared))
         if ranks.size > 1:

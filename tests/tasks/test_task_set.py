@@ -63,6 +63,7 @@ def test_types_are_inferred(column, expected):
         ("ratings", np.repeat([1, 2, 3, 4, 5], [9, 20, 40, 80, 51]), "multiclass"),
         ("a rare class", np.repeat([0, 1, 2, 3], [300, 4, 90, 60]), "multiclass"),
         ("two codes", np.repeat([3, 7], 5), "binary"),
+        ("ids of 18 digits", 10**17 + np.arange(90) % 3, "multiclass"),
         ("signs", np.repeat([-1, 1], 5), "binary"),
         ("diabetes", load_diabetes().target, "regression"),
         ("linnerud", load_linnerud().target, "regression"),
@@ -83,7 +84,8 @@ def test_numbers_are_classes_if_they_are_codes_of_many_rows(name, values, expect
     """Whatever kind of number they are, and with some missing."""
     holes = values.astype(object)
     holes[:: max(len(holes), 2) - 1] = None
-    for given in (values, values.astype(np.float32), values.astype(object)):
+    kinds = [np.float32, object] if values.max() < 2**24 else [object]
+    for given in (values, *(values.astype(kind) for kind in kinds)):
         _, tasks = build(given, quiet=True)
         assert {task.type for task in tasks.tasks} == {expected}, name
     if len(values) > 60:
@@ -105,6 +107,18 @@ def test_a_column_keeps_its_type_in_its_folds():
         for seed in range(20):
             rows = np.random.default_rng(seed).permutation(400)[:320]
             assert build(values[rows], quiet=True)[1].tasks[0].type == whole, name
+
+
+def test_whole_weights_are_rows():
+    """So that rows said twice are as rows of weight two; other weights are no rows."""
+    few = np.arange(9) % 3
+    assert build(few, quiet=True)[1].tasks[0].type == "regression"
+    weight = np.repeat([4.0, 3.0, 5.0], 3)
+    for y, weights in ((few, weight), (few.repeat(weight.astype(int)), np.ones(36))):
+        _, tasks = build(y, sample_weight=weights, quiet=True)
+        assert tasks.tasks[0].type == "multiclass"
+    _, tasks = build(few, sample_weight=weight / 7, quiet=True)
+    assert tasks.tasks[0].type == "regression"
 
 
 def test_numbers_taken_for_classes_are_named_once():
@@ -131,8 +145,10 @@ def test_numbers_taken_for_classes_are_named_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build(frame, quiet=True)
-        build(frame.drop(columns="stars"), task_types={"stage": "multiclass",
-                                                       "said": "regression"})
+        build(
+            frame.drop(columns="stars"),
+            task_types={"stage": "multiclass", "said": "regression"},
+        )
         build(FEW % 3, classes=[[0, 1, 2]])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...distributed import ALONE, Ranks
-from ..labels import Column
+from ..labels import Column, beyond_floats
 from ..task import Task
 from .base import TaskType, r2
 
@@ -28,15 +28,16 @@ ROWS_OF_LAST, SHARE_OF_LAST = 5, 0.1
 LARGEST_LABEL = 1e300
 
 
-def are_codes(distinct: NDArray[Any], counts: NDArray[np.intp]) -> bool:
+def are_codes(distinct: NDArray[Any], counts: NDArray[np.float64]) -> bool:
     """Whether numbers look like codes of classes, rather than like measurements.
 
     They do if they are whole and
 
     - one value, or two of which either repeats, or which are 0 and 1 or the like; or
     - *few and small*: up to ten values that run from -1, 0 or 1, with at most one left
-      out, such as 0, 1, 3; and
+      out, such as 0, 1, 3, or that floats do not tell apart, as ids of 18 digits; and
     - *of many rows*: eight rows a value on average, and not all but none of the largest.
+      Whole weights are numbers of rows, as a row said twice is one of weight two.
 
     Years, ages and the like are never codes, however few rows there are: it is the values
     that say so, which hardly depend on the fold, as a number of different values does.
@@ -52,7 +53,7 @@ def are_codes(distinct: NDArray[Any], counts: NDArray[np.intp]) -> bool:
     ----------
     distinct : ndarray
         Sorted.
-    counts : ndarray of int
+    counts : ndarray
         Rows of each.
     """
     n = len(distinct)
@@ -60,12 +61,13 @@ def are_codes(distinct: NDArray[Any], counts: NDArray[np.intp]) -> bool:
         return False
     if n < 2:
         return True
-    small = distinct[0] in (-1, 0, 1) and distinct[-1] - distinct[0] <= n
+    codes = distinct[0] in (-1, 0, 1) and distinct[-1] - distinct[0] <= n
+    codes = codes or beyond_floats(distinct)
     if n == 2:
-        return bool(small or counts.min() > 1)
+        return bool(codes or counts.min() > 1)
     average = counts.mean()
     return bool(
-        small
+        codes
         and n <= MOST_CODES
         and average >= ROWS_PER_CODE
         and counts[-1] >= max(ROWS_OF_LAST, SHARE_OF_LAST * average)
