@@ -27,8 +27,10 @@ __all__ = ["plain_tasks", "restored_tasks"]
 
 #: Data types of labels, by the names that they go by in a file; those of numpy are of any array.
 PANDAS_DTYPE = r"U?Int(8|16|32|64)|Float(32|64)|boolean|str|string\[(python|pyarrow)\]"
-ARROW_DTYPE = r"u?int(8|16|32|64)|halffloat|float|double|bool|(large_)?string"
-POLARS_DTYPE = r"U?Int(8|16|32|64|128)|Float(32|64)|Boolean|String|Categorical|Null"
+ARROW_DTYPE = r"u?int(8|16|32|64)|halffloat|float|double|bool|(large_)?(string|binary)"
+POLARS_DTYPE = (
+    r"U?Int(8|16|32|64|128)|Float(32|64)|Boolean|String|Binary|Categorical|Null"
+)
 
 #: Characters of the class labels of a task at the most, where they have a fixed width.
 MAX_CHARACTERS = 2**24
@@ -65,11 +67,12 @@ def _check_kept(task: str, dtype: Any) -> None:
     if getattr(dtype, "name", None) != "category":
         return
     kind = dtype.categories.inferred_type
-    if kind in ORDERED_CATEGORIES:
+    if kind in (*ORDERED_CATEGORIES, "bytes"):
+        make = "bytes.decode" if kind == "bytes" else "str"
         raise ValueError(
             f"the labels of task {task!r} are categories of kind {kind!r}, which a file "
             "does not hold; before the fit make strings of them, by "
-            "labels.cat.rename_categories(str)."
+            f"labels.cat.rename_categories({make})."
         )
 
 
@@ -152,7 +155,7 @@ def _restored_values(found: Content) -> NDArray[Any]:
         "i": (int,),
         "u": (int,),
         "f": (int, float),
-        "O": (str, bool, int),
+        "O": (str, bool, int, float),
     }
     if not is_list_of(values, *kinds.get(dtype.kind, (str,))):
         raise ValueError(f"labels of data type {name!r} should not be {values!r:.80}.")

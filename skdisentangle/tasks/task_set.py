@@ -528,6 +528,9 @@ def _to_series(
     if library == "pandas":
         import pandas as pd
 
+        categories = dtype.categories if dtype.name == "category" else pd.Index([])
+        if categories.inferred_type == "bytes" and values.dtype.kind in "OU":
+            values = np.array([value.encode() for value in values.tolist()], object)
         series = pd.Series(values, name=name)
         if (
             dtype.name == "category"

@@ -501,6 +501,19 @@ def test_bytes_are_text(rows, tmp_path):
     assert dis.tasks_[0].classes.tolist() == ["größer", "klein"]
     assert dis.predict(rows)["word"].dtype == pl.Binary
     assert set(dis.predict(rows)["word"]) <= set(objects)
+    dis.save(tmp_path / "model")
+    assert type(dis).load(tmp_path / "model").predict(rows).equals(dis.predict(rows))
+    series = pd.Series(objects, dtype="binary[pyarrow]")
+    dis = quick().fit(rows, series)
+    assert dis.predict(rows).dtype == series.dtype
+    dis.save(tmp_path / "model")
+    assert type(dis).load(tmp_path / "model").predict(rows).equals(dis.predict(rows))
+    category = pd.Series(objects).astype("category")
+    dis = quick().fit(rows, category)
+    assert dis.predict(rows).dtype == category.dtype
+    assert set(dis.predict(rows)) <= set(objects)
+    with pytest.raises(ValueError, match=r"categories of kind 'bytes', .*rename_cat"):
+        dis.save(tmp_path / "model")
     part = quick().partial_fit(rows, fixed, classes=np.unique(fixed))
     assert part.tasks_[0].classes.tolist() == ["größer", "klein"]
     for bad in (np.array([b"gr\xfcn", b"rot"]), np.array([b"gr\xfcn", None], object)):
