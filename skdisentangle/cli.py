@@ -114,8 +114,9 @@ def _add_fit(commands: Any) -> None:
         nargs="+",
         required=True,
         metavar="COLUMN",
-        help="columns of labels; an empty cell means not labelled, and so do NA, NaN, null "
-        "and the like in a CSV file",
+        help="columns of labels; an empty cell means not labelled, and so do NA, NaN, null, "
+        "None and the like in a CSV file, which is in UTF-8; numbers with zeros before "
+        "them, such as 007, are text",
     )
     fit.add_argument(
         "--features",

@@ -30,6 +30,7 @@ from ._sklearn import (
     fit_context,
 )
 from ._threads import thread_count, threads
+from ._warnings import warn
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders.scalers import Encoder
 from .files.persistence import FileMixin, OnnxMixin
@@ -192,9 +193,11 @@ class SparseSharedDisentangler(
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
-        categories are classes; numbers are classes if they are whole and take at most
-        20 values. scikit-learn takes an estimator for a classifier, whose folds are
-        stratified, if this says that all tasks have classes, or the fit has shown it.
+        categories are classes; numbers are classes if they have two whole values, or up
+        to ten that look like codes, such as 0 to 3, with many rows each. A warning names
+        those of more than two values. scikit-learn takes an estimator for a classifier,
+        whose folds are stratified, if this says that all tasks have classes, or the fit has
+        shown it.
     task_weight : array-like of shape (n_tasks,) or mapping, default=None
         Weight of each task in the mean over tasks, or of those named. A task of weight
         zero gets a head, but has no say in the encoder.
@@ -372,6 +375,9 @@ class SparseSharedDisentangler(
     #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
     _ends_when_interrupted: bool = False
 
+    #: Whether this is one fit of many, of which what holds for all has been said.
+    _is_part: bool = False
+
     def __init__(
         self,
         n_components: int | Literal["auto"] = 20,
@@ -498,7 +504,8 @@ class SparseSharedDisentangler(
         ConvergenceWarning
             If ``max_iter`` ended a fit that was still improving.
         UserWarning
-            If tasks cannot be learned and are left out, or no component is in use.
+            If tasks cannot be learned and are left out, if numbers are taken for classes
+            (see ``task_types``), if there is a single task, or no component is active.
         """
         with _all_or_nothing(self), threads(thread_count(self.n_threads)):
             before = Fitted.of(self) if self._goes_on() else None
@@ -516,6 +523,14 @@ class SparseSharedDisentangler(
                 monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
             self._set_fitted(fitted)
+            is_first = speaks and before is None and not self._is_part
+            if is_first and len(fitted.task_set.learned) == 1:
+                warn(
+                    "With a single task nothing is disentangled: its components may be any "
+                    "mixtures of the factors. Give the labels of more tasks, in columns of "
+                    "Y_tasks; skdisentangle.datasets.tasks_from_classes makes many of one "
+                    "multiclass label."
+                )
             return self
 
     def _goes_on(self) -> bool:

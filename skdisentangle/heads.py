@@ -59,8 +59,9 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         :class:`sklearn.frozen.FrozenEstimator`.
     task_type : {"regression", "binary", "multiclass"}, default=None
         None infers it from the labels, as a fit of the disentangler does: strings,
-        booleans and categories are classes; numbers are classes if they are whole and
-        take at most 20 values.
+        booleans and categories are classes; numbers are classes if they have two whole
+        values, or up to ten that look like codes, such as 0 to 3, with many rows each. So
+        of few labels that are codes of more than two classes it must be said.
 
     Attributes
     ----------
@@ -165,8 +166,12 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         fitted = copy.copy(in_numpy(fitted))
         codes, labels, weight = _read(fitted, X, y, sample_weight)
         task_set = TaskSet.build(
-            labels, task_types=self.task_type, sample_weight=weight
+            labels,
+            task_types=self.task_type,
+            sample_weight=weight,
+            setting="task_type",
         )
+        weight = weight / weight.mean()
         task = task_set.tasks[0]
         targets, _ = task_set.encode(labels)
         log_odds, scale = head_prior(_standard_heads(fitted), task.type)
@@ -288,6 +293,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         """
         check_is_fitted(self)
         codes, labels, weight = _read(self.disentangler_, X, y, sample_weight)
+        weight = weight / weight.mean()
         targets, _ = self._task_set.encode(labels, unseen_ok=True)
         mean, unit = self._task_set.output_units()
         scores = (self._linear(codes) - mean) / unit
@@ -330,7 +336,7 @@ def _active_codes(disentangler: Any, X: Any) -> NDArray[np.float64]:
 def _read(
     disentangler: Any, X: Any, y: Any, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
-    """Codes, labels and weights (of mean one) of the rows that count."""
+    """Codes, labels and weights of the rows that count."""
     if y is None:
         raise ValueError(
             "This SparseTaskHead estimator requires y to be passed, but the target y is "
@@ -355,8 +361,7 @@ def _read(
         raise ValueError(
             "y must have a label in a row of weight above zero; all are missing."
         )
-    weight = weight[kept]
-    return codes[kept], labels.take(kept), weight / weight.mean()
+    return codes[kept], labels.take(kept), weight[kept]
 
 
 def _standard_heads(disentangler: Any) -> list[tuple[str, torch.Tensor]]:

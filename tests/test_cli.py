@@ -10,6 +10,7 @@ import pytest
 from skdisentangle import SparseSharedDisentangler, __version__
 from skdisentangle._demo import ATTRIBUTES, HELD_OUT, run_demo
 from skdisentangle.cli import main
+from skdisentangle.extraction import tables
 from skdisentangle.fitting import training
 
 
@@ -169,11 +170,69 @@ def test_safetensors_are_asked_for_before_the_fit(tmp_path, table, capsys, monke
 
 def test_a_table_that_is_not_utf8(tmp_path, capsys):
     source = tmp_path / "rows.csv"
-    source.write_bytes("a,farbe\n1,rot\n2,gr\u00fcn\n".encode("latin-1"))
-    assert main(["fit", str(source), str(tmp_path / "m"), "--tasks", "farbe"]) == 1
-    assert "rows.csv' must be encoded in UTF-8; the column 'farbe'" in (
-        capsys.readouterr().err
-    )
+    for text, code, where in [
+        ("a,farbe\n1,rot\n2,grün\n", "latin1", "; the column 'farbe' is not"),
+        ("a,größe,farbe\n1,2,rot\n", "latin1", "; its first line is not"),
+        ("a,farbe\n1,rot\n2,grün\n", "utf-16", ""),
+    ]:
+        source.write_bytes(text.encode(code))
+        assert main(["fit", str(source), str(tmp_path / "m"), "--tasks", "farbe"]) == 1
+        said = capsys.readouterr().err
+        assert f"rows.csv' must be encoded in UTF-8{where}. Convert it" in said
+        assert f"iconv -f {code} -t utf-8 'rows.csv' > utf8.csv." in said
+
+
+def test_bad_cells_of_features_are_named(tmp_path, table, capsys, monkeypatch):
+    """By row and column: in the first block, which tells the types, and in later ones."""
+    source = tmp_path / "rows.csv"
+    arguments = ["fit", str(source), str(tmp_path / "m"), "--tasks", "size", "kind"]
+    cells = table.astype({"b": object})
+    for cell, row, said in [
+        ("n.a.", 2, "the column 'b' must hold numbers; got 'n.a.' in row 3."),
+        ("1,5", 118, "the column 'b' must hold numbers; got '1,5' in row 119."),
+        (
+            "inf",
+            118,
+            "the column 'b' must hold finite numbers; got one that is none in row 119.",
+        ),
+    ]:
+        bad = cells.copy()
+        bad.loc[row, "b"] = cell
+        bad.to_csv(source, index=False)
+        for size in (2**22, 1024):
+            monkeypatch.setattr(tables, "BLOCK_BYTES", size)
+            assert main([*arguments, "--features", "a", "b"]) == 1
+            assert said in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_labels_of_a_csv_file_are_what_they_say(tmp_path, table, capsys):
+    source, model = tmp_path / "rows.csv", tmp_path / "model.safetensors"
+    ids = [2**59 + 1, 2**59 + 2, 2**59 + 3]
+    third = np.digitize(table["a"], [-0.5, 0.5])
+    table["id"] = np.array(ids)[third]
+    table["zip"] = np.array(["01067", "10115", "00999"])[third]
+    table["word"] = np.array(["None of them", "NaNs", "x"])[third]
+    missing = ["", "NA", "<NA>", "None", "nan", "NULL", "n/a", "null"]
+    for name in ("id", "zip", "word", "size"):
+        table[name] = table[name].astype(object)
+        table.loc[: len(missing) - 1, name] = missing
+    table.to_csv(source, index=False)
+    tasks = ["--tasks", "id", "zip", "word", "size"]
+    arguments = [str(source), str(model), *tasks, "--features", "a", "b", "c", *FIT]
+    assert main(["fit", *arguments]) == 0
+    capsys.readouterr()
+    dis = SparseSharedDisentangler.load(model)
+    found = {task.name: (task.type, task.classes) for task in dis.tasks_}
+    assert found["size"] == ("regression", None)
+    assert [found[name][1].tolist() for name in ("id", "zip", "word")] == [
+        ids,
+        ["00999", "01067", "10115"],
+        ["NaNs", "None of them", "x"],
+    ]
+    predicted = dis.predict(table[["a", "b", "c"]])
+    assert set(predicted["id"]) <= set(ids)
+    assert (predicted["id"] == np.array(ids)[third])[8:].mean() > 0.5
 
 
 def test_a_fit_that_cannot_be(tmp_path, table, capsys):

@@ -11,13 +11,19 @@ pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 pytest.importorskip("safetensors")
 
-from .fuzzing.__main__ import main
+from .fuzzing.__main__ import main, run
 from .fuzzing.properties import PROPERTIES
 from .fuzzing.regressions import REGRESSIONS
 
-#: Cases of each property, 500 in all, and how many must be no refusals: else it is only
+#: Cases of each property, 800 in all, and how many must be no refusals: else it is only
 #: refusals that are tested.
-CASES = {"fit": (60, 20), "use": (150, 50), "load": (230, 20), "cli": (60, 15)}
+CASES = {
+    "labels": (300, 120),
+    "fit": (60, 20),
+    "use": (150, 50),
+    "load": (230, 20),
+    "cli": (60, 15),
+}
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
@@ -33,6 +39,16 @@ def test_random_cases(name):
 
     each()
     assert ends["done"] + ends["status 0"] >= least, ends
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "n_cases", "least"), [("labels", 10_000, 5_000), ("fit", 200, 60)]
+)
+def test_many_random_cases(name, n_cases, least):
+    ends, failures = run(name, n_cases, seed=1)
+    assert not failures
+    assert ends["done"] >= least, ends
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .arrays import ArrayFiles
 from .manifest import MANIFEST, is_complete
-from .tables import TableFiles, check_columns, check_numbers
+from .tables import TableFiles, check_columns, check_numbers, labels_of_text
 
 __all__ = ["Source", "list_files", "open_source", "read_table"]
 
@@ -135,7 +137,7 @@ def read_table(
     Raises
     ------
     ValueError
-        If columns are not there, or features hold no numbers, or none in some row.
+        If columns are not there, or features hold no finite numbers, or none in some row.
     """
     kind, files = list_files("input", path)
     if kind == "npy":
@@ -144,7 +146,7 @@ def read_table(
             "columns are told apart by their names; got .npy."
         )
     columns = None if features is None else [*features, *tasks]
-    table = TableFiles(kind, files, columns)
+    table = TableFiles(kind, files, columns, texts=tasks)
     check_columns(table.columns, tasks, files[0])
     if features is None and "" in table.columns:
         raise ValueError(
@@ -155,7 +157,7 @@ def read_table(
     X = frame.drop(columns=list(tasks))
     if X.shape[1] == 0:
         raise ValueError("features: no column is left that is not a task.")
-    check_numbers(X, "Choose others as features.")
+    check_numbers(X, "Choose others as features.", is_whole=True)
     missing = X.isna().to_numpy()
     if missing.any():
         j = int(missing.any(axis=0).argmax())
@@ -164,4 +166,15 @@ def read_table(
             f"rows, first in row {int(missing[:, j].argmax()) + 1:,}. Fill them in, or "
             "choose others as features."
         )
-    return X, frame[list(tasks)]
+    for name in X.columns:
+        infinite = np.isinf(X[name].to_numpy(dtype=np.float64))
+        if infinite.any():
+            raise ValueError(
+                f"input: the column {name!r} must hold finite numbers; got one that is "
+                f"none in row {int(infinite.argmax()) + 1:,}."
+            )
+    labels = frame[list(tasks)].copy()
+    if kind == "csv":
+        for name in tasks:
+            labels[name] = labels_of_text(labels[name])
+    return X, labels

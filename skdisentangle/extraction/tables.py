@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .manifest import file_sizes
 
-__all__ = ["TableFiles", "check_columns", "check_numbers", "import_tables"]
+__all__ = [
+    "TableFiles",
+    "check_columns",
+    "check_numbers",
+    "import_tables",
+    "labels_of_text",
+]
 
 #: Bytes of a table that are read at a time; in a CSV file the first tell the types.
 BLOCK_BYTES = 2**22
+
+#: Cells of a CSV file that are missing: those of pandas.
+MISSING = [
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+    "",
+]
+
+#: Whole numbers, and those with zeros before them, which are codes and no numbers.
+WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,300})")
+PADDED = re.compile(r"[+-]?0[0-9]+")
+
+#: How files begin that are in UTF-16.
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def import_tables() -> tuple[Any, Any]:
@@ -35,13 +74,89 @@ def import_tables() -> tuple[Any, Any]:
     return pa, pd
 
 
-def check_numbers(frame: Any, remedy: str) -> None:
-    """All columns of a data frame must hold numbers; else say what to do."""
+def check_numbers(frame: Any, remedy: str, *, is_whole: bool = False) -> None:
+    """All columns of a data frame must hold numbers; else say what to do.
+
+    Of the rows of a whole table, the first that does not is named.
+    """
     for name, dtype in frame.dtypes.items():
-        if dtype.kind not in "fiub":
-            raise ValueError(
-                f"input: the column {name!r} must hold numbers; got {dtype}. {remedy}"
-            )
+        if dtype.kind in "fiub":
+            continue
+        cells = frame[name].tolist() if is_whole else []
+        odd = (
+            i for i, c in enumerate(cells) if isinstance(c, str) and not _is_number(c)
+        )
+        row = next(odd, None)
+        got = f"{dtype}" if row is None else f"{cells[row]!r:.80} in row {row + 1:,}"
+        raise ValueError(
+            f"input: the column {name!r} must hold numbers; got {got}. {remedy}"
+        )
+
+
+def labels_of_text(texts: Any) -> Any:
+    """Labels of a CSV file, as the numbers or booleans that they are, if all are.
+
+    Parameters
+    ----------
+    texts : pandas.Series
+        Cells as text, or missing.
+
+    Returns
+    -------
+    pandas.Series
+        Whole numbers are exact; with zeros before them, as in zip codes, they are text.
+
+    Raises
+    ------
+    ValueError
+        If most cells are numbers, some of them fractions, and others are not.
+    """
+    pa, pd = import_tables()
+    missing = texts.isna().to_numpy()
+    cells = [text.strip() for text in texts[~missing].tolist()]
+
+    def labels(values: Any, dtype: Any) -> Any:
+        held = np.full(len(texts), None, dtype=object)
+        held[~missing] = values
+        return pd.Series(held, texts.index, name=texts.name).astype(dtype)
+
+    if any(PADDED.fullmatch(cell) for cell in cells):
+        return texts
+    if all(WHOLE.fullmatch(cell) for cell in cells):
+        numbers = [int(cell) for cell in cells]
+        most = max(map(abs, numbers), default=0)
+        if missing.any() and most <= 2**53:
+            return labels(numbers, np.float64)
+        kind = "Int64" if most < 2**63 else "UInt64" if most < 2**64 else "object"
+        if kind == "UInt64" and min(numbers) < 0:
+            kind = "object"
+        return labels(numbers, kind if missing.any() else kind.lower())
+    lower = [cell.lower() for cell in cells]
+    if set(lower) <= {"true", "false"}:
+        return labels(
+            [c == "true" for c in lower], "boolean" if missing.any() else bool
+        )
+    try:
+        return labels(pa.array(cells).cast(pa.float64()).to_numpy(), np.float64)
+    except pa.ArrowInvalid:
+        _check_few_numbers(texts.name, texts.tolist(), missing)
+        return texts
+
+
+def _check_few_numbers(name: str, cells: list[Any], missing: Any) -> None:
+    """Raise ValueError if it must be by mistake that cells are no numbers."""
+    there = np.flatnonzero(~missing)
+    odd = [row for row in there if not _is_number(cells[row])]
+    fractions = (
+        len(there)
+        - len(odd)
+        - sum(WHOLE.fullmatch(cells[row].strip()) is not None for row in there)
+    )
+    if fractions and 2 * len(odd) < len(there):
+        raise ValueError(
+            f"input: the column {name!r} holds numbers and, in row {odd[0] + 1:,}, "
+            f"{cells[odd[0]]!r:.80}. Mend the cell, or empty it if there is no label."
+        )
 
 
 class TableFiles:
@@ -60,6 +175,8 @@ class TableFiles:
         kept.
     keep : sequence of str, optional
         Columns that only travel along. Of a CSV file they are text, as it stands there.
+    texts : sequence of str, optional
+        Columns of CSV files that are to be read as text.
 
     Attributes
     ----------
@@ -76,6 +193,7 @@ class TableFiles:
         files: list[Path],
         columns: Sequence[str] | None,
         keep: Sequence[str] = (),
+        texts: Sequence[str] = (),
     ) -> None:
         self._pa, self._pd = import_tables()
         self._kind, self._files = kind, files
@@ -97,9 +215,11 @@ class TableFiles:
         )
         unread = [f.name for f in self._types if self._pa.types.is_binary(f.type)]
         if kind == "csv" and unread:
-            raise ValueError(
-                f"input: {str(files[0])!r} must be encoded in UTF-8; the column "
-                f"{unread[0]!r} is not."
+            raise ValueError(_not_utf8(files[0], f"; the column {unread[0]!r} is not"))
+        if kind == "csv":
+            self._types = self._pa.schema(
+                field.with_type(self._pa.string()) if field.name in texts else field
+                for field in self._types
             )
         self.row_bytes = 8 * len(self.columns)
         self._sizes = file_sizes(files)
@@ -207,12 +327,26 @@ def _naming(file: Path, pa: Any) -> Iterator[None]:
     """Say which file it was that pyarrow could not read."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise ValueError(_not_utf8(file, "; its first line is not")) from error
     except pa.ArrowException as error:
+        if "invalid UTF8" in str(error):
+            raise ValueError(_not_utf8(file)) from error
         raise ValueError(f"input: {str(file)!r} cannot be read: {error}") from error
     except OSError as error:
         if error.errno is not None:
             raise
         raise OSError(f"input: {str(file)!r} cannot be read: {error}") from error
+
+
+def _not_utf8(file: Path, where: str = "") -> str:
+    """What to do with a file of another encoding."""
+    with file.open("rb") as stream:
+        code = "utf-16" if stream.read(2) in UTF_16 else "latin1"
+    return (
+        f"input: {str(file)!r} must be encoded in UTF-8{where}. Convert it, as by iconv "
+        f"-f {code} -t utf-8 {file.name!r} > utf8.csv."
+    )
 
 
 # -- the kinds of tables: the schema of a file; its blocks, and the share read ---------
@@ -222,10 +356,14 @@ def _csv_schema(file: Path) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
+    with file.open("rb") as start:
+        if start.read(2) in UTF_16:
+            raise ValueError(_not_utf8(file))
     with csv.open_csv(
         file,
         csv.ReadOptions(block_size=BLOCK_BYTES),
         csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(null_values=MISSING),
     ) as reader:
         schema = reader.schema
     if all(_is_number(name) for name in schema.names):
@@ -248,16 +386,54 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
 def _csv_blocks(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
+    import pyarrow as pa
+
+    try:
+        yield from _read_csv(file, types)
+    except pa.ArrowInvalid as error:
+        if "conversion error to double" not in str(error):
+            raise
+        where = _first_bad_cell(file, types) or str(error)
+        raise ValueError(f"input: {str(file)!r} cannot be read: {where}") from error
+
+
+def _first_bad_cell(file: Path, types: Any) -> str | None:
+    """Row and column of what is no number in a column of numbers."""
+    import pyarrow as pa
+
+    names = [field.name for field in types if pa.types.is_floating(field.type)]
+    n_before = 0
+    for batch, _ in _read_csv(file, pa.schema([(n, pa.string()) for n in names])):
+        odd = [
+            (row, name, cell)
+            for name in names
+            for row, cell in enumerate(batch.column(name).to_pylist())
+            if cell is not None and not _is_number(cell)
+        ]
+        if odd:
+            row, name, cell = min(odd)
+            return (
+                f"the column {name!r} must hold numbers; got {cell!r:.80} in row "
+                f"{n_before + row + 1:,}. Mend the cell, or choose other columns."
+            )
+        n_before += batch.num_rows
+    return None
+
+
+def _read_csv(file: Path, types: Any) -> Iterator[tuple[Any, float]]:
     import pyarrow as pa
     from pyarrow import csv
 
     size = file.stat().st_size
     convert = csv.ConvertOptions(
-        column_types=types, include_columns=types.names, strings_can_be_null=True
+        column_types=types,
+        include_columns=types.names,
+        null_values=MISSING,
+        strings_can_be_null=True,
     )
     # Not a file of Python's: pyarrow's own thread reads ahead, after an error, too, and
     # must not need the interpreter, which may have ended by then.

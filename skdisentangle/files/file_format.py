@@ -47,6 +47,13 @@ ABOVE_ZERO = math.ulp(0.0)
 #: Data types of arrays and labels, by the names that they go by in a file.
 NUMPY_DTYPE = r"\|O|\|b1|[<|][iu][1248]|<f[248]|[<|][US]\d{1,6}"
 
+#: Strings of numpy of variable width, by the object that stands for a missing one.
+STRING_DTYPES: dict[str, dict[str, Any]] = {
+    "T": {},
+    "T(nan)": {"na_object": math.nan},
+    "T(None)": {"na_object": None},
+}
+
 #: How other kinds of file begin.
 OTHER_FILES = {
     b"PK": "a zip archive, such as numpy.savez and torch.save write",
@@ -314,12 +321,15 @@ def is_list_of(values: Any, *kinds: type) -> bool:
 
 
 def numpy_name(dtype: Any) -> str:
-    return "T" if dtype.kind == "T" else str(dtype.newbyteorder("<").str)
+    if dtype.kind != "T":
+        return str(dtype.newbyteorder("<").str)
+    missing = getattr(dtype, "na_object", "")
+    return "T" if isinstance(missing, str) else f"T({missing})"
 
 
 def numpy_dtype(name: str) -> Any:
-    if name == "T" and hasattr(np.dtypes, "StringDType"):
-        return np.dtypes.StringDType()
+    if name in STRING_DTYPES and hasattr(np.dtypes, "StringDType"):
+        return np.dtypes.StringDType(**STRING_DTYPES[name])
     if not re.fullmatch(NUMPY_DTYPE, name):
         raise ValueError(f"labels of data type {name!r:.50} cannot be kept in a file.")
     return np.dtype(name)

@@ -27,8 +27,10 @@ __all__ = ["plain_tasks", "restored_tasks"]
 
 #: Data types of labels, by the names that they go by in a file; those of numpy are of any array.
 PANDAS_DTYPE = r"U?Int(8|16|32|64)|Float(32|64)|boolean|str|string\[(python|pyarrow)\]"
-ARROW_DTYPE = r"u?int(8|16|32|64)|halffloat|float|double|bool|(large_)?string"
-POLARS_DTYPE = r"U?Int(8|16|32|64|128)|Float(32|64)|Boolean|String|Categorical|Null"
+ARROW_DTYPE = r"u?int(8|16|32|64)|halffloat|float|double|bool|(large_)?(string|binary)"
+POLARS_DTYPE = (
+    r"U?Int(8|16|32|64|128)|Float(32|64)|Boolean|String|Binary|Categorical|Null"
+)
 
 #: Characters of the class labels of a task at the most, where they have a fixed width.
 MAX_CHARACTERS = 2**24
@@ -65,11 +67,12 @@ def _check_kept(task: str, dtype: Any) -> None:
     if getattr(dtype, "name", None) != "category":
         return
     kind = dtype.categories.inferred_type
-    if kind in ORDERED_CATEGORIES:
+    if kind in (*ORDERED_CATEGORIES, "bytes"):
+        make = "bytes.decode" if kind == "bytes" else "str"
         raise ValueError(
             f"the labels of task {task!r} are categories of kind {kind!r}, which a file "
             "does not hold; before the fit make strings of them, by "
-            "labels.cat.rename_categories(str)."
+            f"labels.cat.rename_categories({make})."
         )
 
 
@@ -140,10 +143,8 @@ def _restored_key(column: Content, library: str) -> Any:
 
 def _plain_values(values: NDArray[Any]) -> dict[str, Any]:
     """Class labels, and their data type."""
-    items = values.tolist()
-    if values.dtype.kind == "S":
-        items = [item.decode("latin-1") for item in items]
-    return {"dtype": numpy_name(values.dtype), "values": [plain(v) for v in items]}
+    items = [plain(value) for value in values.tolist()]
+    return {"dtype": numpy_name(values.dtype), "values": items}
 
 
 def _restored_values(found: Content) -> NDArray[Any]:
@@ -154,14 +155,14 @@ def _restored_values(found: Content) -> NDArray[Any]:
         "i": (int,),
         "u": (int,),
         "f": (int, float),
-        "O": (str, bool),
+        "O": (str, bool, int, float),
     }
     if not is_list_of(values, *kinds.get(dtype.kind, (str,))):
         raise ValueError(f"labels of data type {name!r} should not be {values!r:.80}.")
     if dtype.itemsize * len(values) > 4 * MAX_CHARACTERS:
         raise ValueError(f"labels of data type {name!r} are too long.")
-    if dtype.kind == "S":
-        values = [value.encode("latin-1") for value in values]
+    if dtype.kind == "S":  # older files: bytes, which labels are no longer
+        return np.array([value.encode("latin-1").decode() for value in values], str)
     try:
         return np.array(values, dtype=dtype)
     except OverflowError as error:

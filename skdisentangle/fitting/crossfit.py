@@ -108,12 +108,12 @@ def out_of_fold(
     for number, (kept, held_back) in enumerate(folds, 1):
         seen, unseen = rows[kept], rows[held_back]
         # Labels of a part may look like another type: fewer values, fewer classes.
-        types = [task.type for task in fitted.tasks_]
+        types = fitted._task_set.types_found()
         part = clone(unfitted).set_params(
             cross_fit=None, task_types=types, verbose=False
         )
         part.__dict__.pop("_skl_callbacks", None)
-        part._ends_when_interrupted = True
+        part._ends_when_interrupted = part._is_part = True
         try:
             part.fit(
                 X[seen],

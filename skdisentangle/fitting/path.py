@@ -196,7 +196,7 @@ def with_task_types(settings: Settings, labels: Labels) -> Settings:
         sample_weight=np.ones(labels.n_rows),
         quiet=True,
     )
-    return replace(settings, task_types=[task.type for task in task_set.tasks])
+    return replace(settings, task_types=task_set.types_found())
 
 
 def can_learn(labels: Labels) -> bool:

@@ -209,8 +209,12 @@ def _stability_in_refit(
             "re-fits."
         )
     again = clone(estimator).set_params(
-        random_state=seed, warm_start=False, verbose=False
+        random_state=seed,
+        warm_start=False,
+        verbose=False,
+        task_types=estimator._task_set.types_found(),
     )
+    again._is_part = True
     again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
     match = np.nan_to_num(np.abs(_correlation(codes, active_codes(again, X))))
     stability = np.zeros(codes.shape[1])
@@ -326,10 +330,15 @@ def _cell(value: float, form: str) -> str:
 
 
 def _component_verdict(
-    row: dict[str, Any], weakest: str, *, is_unseen: bool, is_stable: bool
+    row: dict[str, Any],
+    weakest: str,
+    *,
+    is_unseen: bool,
+    is_stable: bool,
+    is_single: bool,
 ) -> str:
     """Verdict on a component, with the reasons."""
-    reasons = []
+    reasons = ["is of a single task"] if is_single else []
     if row["mixed_with"]:
         reasons.append(f"may be mixed with {_listed(row['mixed_with'])} ({weakest})")
     if is_unseen:
@@ -340,12 +349,23 @@ def _component_verdict(
 
 
 def _whole_verdict(
-    rows: list[dict[str, Any]], rank: int, support_size: float, *, looked_at_X: bool
+    rows: list[dict[str, Any]],
+    rank: int,
+    support_size: float,
+    *,
+    n_tasks: int,
+    looked_at_X: bool,
 ) -> str:
     """Verdict on the whole, with the reasons."""
     n = len(rows)
     if n == 0:
         return "Not identifiable: no component is active."
+    if n_tasks == 1:
+        return (
+            f"Not identifiable: a single task cannot tell whether its "
+            f"{_plural(n, 'component')} {'is a factor' if n == 1 else 'are factors'} or "
+            f"{'a mixture' if n == 1 else 'mixtures'} of them."
+        )
     doubtful = [row for row in rows if not row["identifiable"]]
     minor = [row["component"] for row in doubtful if row["minor"]]
     if len(minor) == len(doubtful):
@@ -512,7 +532,9 @@ def identifiability_report(
             "mixed_with": active[partners].tolist(),
             "stability": float(stability[i]),
             "minor": bool(minor[i]),
-            "identifiable": bool(not len(partners) and not unseen[i] and is_stable),
+            "identifiable": bool(
+                len(sizes) > 1 and not len(partners) and not unseen[i] and is_stable
+            ),
         }
         weakest = ""
         if len(partners):
@@ -521,7 +543,11 @@ def identifiability_report(
             if small[i, j]:
                 weakest += f", {small[i, j]} more nearly"
         row["verdict"] = _component_verdict(
-            row, weakest, is_unseen=bool(unseen[i]), is_stable=is_stable
+            row,
+            weakest,
+            is_unseen=bool(unseen[i]),
+            is_stable=is_stable,
+            is_single=len(sizes) == 1,
         )
         rows.append(row)
     pairs = [(int(active[i]), int(active[j])) for i, j in np.argwhere(~separated)]
@@ -530,7 +556,11 @@ def identifiability_report(
     return IdentifiabilityReport(
         identifiable=bool(rows)
         and all(row["identifiable"] or row["minor"] for row in rows),
-        verdict=_whole_verdict(rows, rank, support_size, looked_at_X=X is not None),
+        verdict=_whole_verdict(
+            *(rows, rank, support_size),
+            n_tasks=len(sizes),
+            looked_at_X=X is not None,
+        ),
         components=rows,
         unseparated_pairs=pairs,
         separating_tasks=without,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..distributed import Ranks
 
-__all__ = ["Column", "Labels", "pandas_index"]
+__all__ = ["Column", "Labels", "beyond_floats", "pandas_index", "text_as_str"]
 
 #: Categories of pandas, as it names their kinds, that are classes as they are: they have
 #: an order. Those that are numbers, strings or booleans are read as such labels are.
@@ -45,6 +45,76 @@ def _is_missing(value: object) -> bool:
     return isinstance(value, numbers.Real) and bool(value != value)
 
 
+#: Whole numbers up to here are floats as well; of larger ones some become others.
+LARGEST_EXACT = 2**53
+
+
+def beyond_floats(values: NDArray[Any]) -> bool:
+    """Whether there are whole numbers that as floats would not be the same."""
+    if values.dtype.kind == "O":
+        return any(
+            isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST_EXACT
+            for value in values.tolist()
+        )
+    return values.dtype.kind in "iu" and bool(
+        np.any((values > LARGEST_EXACT) | (values < -LARGEST_EXACT))
+    )
+
+
+def text_as_str(
+    values: NDArray[Any], name: str, argument: str = ARGUMENT
+) -> NDArray[Any]:
+    """Bytes of numpy or h5py, and strings of variable width, as strings of Python.
+
+    Bytes are UTF-8. What numpy's ``StringDType`` has for missing becomes None.
+    """
+    if values.dtype.kind == "T":
+        objects: NDArray[Any] = values.astype(object)
+        na_object = getattr(values.dtype, "na_object", None)
+        if isinstance(na_object, str):
+            objects[objects == na_object] = None
+        return objects
+    try:
+        if values.dtype.kind == "S":
+            return np.asarray(np.char.decode(values, "utf-8"))
+        if values.dtype.kind == "O":
+            found = values.tolist()
+            there = [value for value in found if not _is_missing(value)]
+            if there and all(isinstance(value, bytes) for value in there):
+                decoded = [v.decode() if isinstance(v, bytes) else None for v in found]
+                return np.array(decoded, dtype=object)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{argument}: task {name!r} holds bytes that are not UTF-8, such as "
+            f"{error.object!r:.50}. Make strings of them, as by labels.decode('latin-1')."
+        ) from error
+    return values
+
+
+def _numbers(
+    name: str, values: NDArray[Any], missing: NDArray[np.bool_], argument: str
+) -> NDArray[Any]:
+    """Objects that are numbers as floats; whole ones as they are, however large."""
+    floats = _floats(name, np.where(missing, np.nan, values), argument)
+    present = values[~missing].tolist()
+    large = beyond_floats(values)
+    whole = all(isinstance(value, numbers.Integral) for value in present) or (
+        large and not np.any(floats[~missing] % 1 != 0)
+    )
+    if not whole or (missing.any() and not large):
+        return floats
+    integers = [int(value) for value in present]
+    if missing.any():
+        out = np.full(len(values), None, dtype=object)
+        out[~missing] = integers
+        return out
+    least, most = min(integers), max(integers)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max:
+            return np.array(integers, dtype=dtype)
+    return np.array(integers, dtype=object)
+
+
 def _floats(
     name: str, values: NDArray[Any], argument: str = ARGUMENT
 ) -> NDArray[np.float64]:
@@ -62,13 +132,19 @@ def _is_number(dtype: Any) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """Labels of one task: values, what they are, and where they are missing."""
+    """Labels of one task: values, what they are, and where they are missing.
+
+    Values are floats, or whole numbers (of numpy, or objects if there are larger ones, or
+    large ones and missing ones), booleans, strings or, of categories, other objects.
+    """
 
     name: str
     values: NDArray[Any]
     categorical: bool
     mask: NDArray[np.bool_] | None
     argument: str = ARGUMENT
+    counts: NDArray[np.float64] | None = None
+    """Rows of each value, where the values are those that differ."""
 
     @classmethod
     def read(
@@ -78,6 +154,7 @@ class Column:
         categorical: bool = False,
         argument: str = ARGUMENT,
     ) -> Column:
+        values = text_as_str(values, name, argument)
         missing = _missing(values)
         present = values[~missing]
         if values.dtype.kind == "O":
@@ -85,7 +162,7 @@ class Column:
             if kinds and all(issubclass(k, (bool, np.bool_)) for k in kinds):
                 categorical = True
             elif kinds and all(issubclass(k, numbers.Real) for k in kinds):
-                values = _floats(name, np.where(missing, np.nan, values), argument)
+                values = _numbers(name, values, missing, argument)
                 present = values[~missing]
             elif any(not issubclass(k, (str, numbers.Real)) for k in kinds):
                 odd = next(k for k in kinds if not issubclass(k, (str, numbers.Real)))
@@ -102,7 +179,7 @@ class Column:
                 )
             else:
                 categorical = True
-        elif values.dtype.kind in "bUST":
+        elif values.dtype.kind in "bU":
             categorical = True
         elif values.dtype.kind not in "iuf":
             raise ValueError(
@@ -125,12 +202,24 @@ class Column:
         """
         return _missing(self.values) if self.mask is None else self.mask
 
-    def distinct(self) -> Column:
-        """The labels that say what the column is: all classes, or that there are none."""
-        found = np.unique(self.values[~self.missing])
+    def distinct(self, repeats: NDArray[np.float64] | None = None) -> Column:
+        """The labels that say what the column is: all classes, or that there are none.
+
+        Parameters
+        ----------
+        repeats : ndarray of shape (n_rows,), optional
+            As how many rows each row counts.
+        """
+        if self.counts is not None:
+            return self
+        there = ~self.missing
+        found, place = np.unique(self.values[there], return_inverse=True)
+        weight = None if repeats is None else repeats[there]
+        counts = np.bincount(place.ravel(), weight, len(found)).astype(np.float64)
         if not self.categorical and np.any(found % 1 != 0):
-            found = np.unique([found[0], found[-1], found[found % 1 != 0][0]])
-        return replace(self, values=found, mask=None)
+            some = np.unique([0, len(found) - 1, np.argmax(found % 1 != 0)])
+            found, counts = found[some], counts[some]
+        return replace(self, values=found, mask=None, counts=counts)
 
     @property
     def _kind(self) -> str | None:
@@ -154,9 +243,14 @@ class Column:
                 f"{second}; use one kind of label in a task."
             )
         some = [column for column in columns if len(column.values)] or columns[:1]
-        values = np.unique(np.concatenate([column.values for column in some]))
+        parts = [column.values for column in some]
+        if any(map(beyond_floats, parts)):
+            parts = [part.astype(object) for part in parts]
+        values, place = np.unique(np.concatenate(parts), return_inverse=True)
+        rows = np.concatenate([column.distinct().counts for column in some])
+        counts = np.bincount(place.ravel(), rows, len(values)).astype(np.float64)
         categorical = any(column.categorical for column in some)
-        return cls(name, values, categorical, None, argument)
+        return cls(name, values, categorical, None, argument, counts)
 
 
 @dataclass(frozen=True)
@@ -208,9 +302,11 @@ class Labels:
         ]
         return replace(self, columns=columns)
 
-    def of_all(self, ranks: Ranks) -> Labels:
+    def of_all(
+        self, ranks: Ranks, repeats: NDArray[np.float64] | None = None
+    ) -> Labels:
         """The distinct labels of each task, on all ranks; columns differ in length."""
-        own = [column.distinct() for column in self.columns]
+        own = [column.distinct(repeats) for column in self.columns]
         merged = [
             Column.merge(list(columns))
             for columns in zip(*ranks.gather(own), strict=True)
@@ -345,7 +441,7 @@ def _without_masked(y: Any) -> NDArray[Any]:
     values, mask = np.array(y.data), np.ma.getmaskarray(y)
     if values.dtype.names is not None or not mask.any():
         return values
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "iu" and not beyond_floats(values[~mask]):
         values = values.astype(np.float64)
     elif values.dtype.kind != "f":
         values = values.astype(object)
@@ -358,11 +454,17 @@ def _of_sequence(y: Any, shapes: str) -> NDArray[Any]:
         values = np.asarray(y)
     except ValueError as error:
         raise ValueError(f"{shapes}; its rows have different lengths.") from error
+    if hasattr(y, "__array__"):
+        return values
     if values.dtype.kind in "US":
         # numpy turns [1, "a", None] into strings; read it once more as it is.
         objects = np.asarray(y, dtype=object)
         if any(not isinstance(value, str) for value in objects.ravel().tolist()):
             return objects
+    elif values.dtype.kind == "f" and np.any(np.abs(values) >= LARGEST_EXACT):
+        # nor are large whole numbers to become floats beside NaN, fractions or larger ones
+        objects = np.asarray(y, dtype=object)
+        return objects if beyond_floats(objects.ravel()) else values
     return values
 
 
@@ -371,10 +473,13 @@ def _read_pandas(name: str, series: Any, argument: str) -> Column:
     categorical = series.dtype.name == "category"
     is_bool = series.dtype.kind == "b" if hasattr(series.dtype, "kind") else False
     if not categorical and not is_bool and series.dtype.kind in "iuf":
-        if missing.any():
-            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        eight_bytes = series.dtype.kind + "8"
+        if not missing.any():
+            values = series.to_numpy(dtype=eight_bytes)
+        elif beyond_floats(series[~missing].to_numpy(dtype=eight_bytes)):
+            values = series.to_numpy(dtype=object, na_value=None)
         else:
-            values = series.to_numpy(dtype=series.dtype.kind + "8")
+            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         values = series.astype(object).to_numpy(dtype=object, copy=True)
         values[missing] = None
@@ -385,10 +490,14 @@ def _read_pandas(name: str, series: Any, argument: str) -> Column:
 
 def _read_polars(name: str, series: Any, argument: str) -> Column:
     if series.dtype.is_numeric():
-        # numpy has no whole numbers of 128 bits
-        wide = str(series.dtype) in ("Int128", "UInt128")
-        values = np.array(series.to_list(), object) if wide else series.to_numpy()
-        if values.dtype.kind == "O":
+        # numpy has no whole numbers of 128 bits, and none that are missing
+        as_objects = str(series.dtype) in ("Int128", "UInt128") or (
+            series.dtype.is_integer()
+            and series.null_count() > 0
+            and beyond_floats(series.drop_nulls().to_numpy())
+        )
+        values = np.array(series.to_list(), object) if as_objects else series.to_numpy()
+        if values.dtype.kind == "O" and not as_objects:  # decimals
             values = _floats(name, values, argument)
         return Column.read(name, values, argument=argument)
     values = np.array(series.to_list(), dtype=object)

@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from .._warnings import warn
 from ..distributed import ALONE, Ranks
 from .blocks import Block
-from .labels import Column, Labels
+from .labels import Column, Labels, beyond_floats, text_as_str
 from .task import Task
 from .types import TYPES, TaskType, check_type, infer_type
 
 __all__ = ["TaskSet", "said_of_tasks"]
 
 Said = TypeVar("Said")
+
+#: Of so many labels or more, a share above this that differ makes them names of rows.
+ID_ROWS, ID_SHARE = 50, 0.5
+
+#: Tasks that are named in a warning.
+MOST_NAMED = 20
 
 
 def said_of_tasks(
@@ -91,12 +97,39 @@ def _resolve_types(
     return types
 
 
+def _repeats(
+    weight: NDArray[np.float64], ranks: Ranks = ALONE
+) -> NDArray[np.float64] | None:
+    """As how many rows each row counts: whole weights are repetitions, others are not."""
+    some_are_none = ranks.largest(np.array([float(np.any(weight % 1 != 0))]))
+    return None if some_are_none[0] else weight
+
+
 def _typed(
-    column: Column, index: int, kind: str | None, row_weight: NDArray[np.float64]
+    column: Column,
+    index: int,
+    kind: str | None,
+    row_weight: NDArray[np.float64],
+    repeats: NDArray[np.float64] | None,
 ) -> Task:
     """Type a column and look at its labels; its outputs are numbered later."""
-    found = infer_type(column) if kind is None else TYPES[kind]
+    if kind is not None:
+        return TYPES[kind].task(column, index, row_weight)
+    distinct = column.distinct(repeats)
+    found = infer_type(distinct)
+    assert distinct.counts is not None
+    n_rows, n_classes = int(distinct.counts.sum()), len(distinct.values)
+    if column.categorical and n_rows >= ID_ROWS and n_classes > ID_SHARE * n_rows:
+        reason = f"looks like an id: {n_classes:,} different labels in {n_rows:,} rows"
+        none = distinct.values[:0]
+        return Task(column.name, index, found.name, none, left_out=reason)
     return found.task(column, index, row_weight)
+
+
+def _named(names: Sequence[str]) -> str:
+    """Some of the names of tasks, and how many more there are."""
+    n_more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
 def _declared(column: Column, index: int, kind: str | None, classes: Any) -> Task:
@@ -110,9 +143,9 @@ def _declared(column: Column, index: int, kind: str | None, classes: Any) -> Tas
 def _declared_classes(classes: Any) -> NDArray[Any]:
     """Sorted classes as said by the user; dates as objects, as they are read."""
     values = np.asarray(classes)
-    return np.unique(
-        np.asarray(classes, dtype=object) if values.dtype.kind in "mM" else values
-    )
+    if values.dtype.kind in "mM":
+        values = np.asarray(classes, dtype=object)
+    return np.unique(text_as_str(values, "classes", "classes"))
 
 
 def _rescaled(
@@ -179,6 +212,13 @@ class TaskSet:
     def n_outputs(self) -> int:
         return len(self.output_order)
 
+    def types_found(self) -> list[str | None]:
+        """Types to say in a fit on some of the rows, whose labels may look like others.
+
+        What was left out is to be left out again, and is not said.
+        """
+        return [None if task.left_out else task.type for task in self.tasks]
+
     def kind(self, number: int) -> TaskType:
         """Type of a learned task, by its number in the order of the solvers."""
         return TYPES[self.tasks[self.learned[number]].type]
@@ -205,6 +245,7 @@ class TaskSet:
         classes: Sequence[Any] | None = None,
         quiet: bool = False,
         ranks: Ranks = ALONE,
+        setting: str = "task_types",
     ) -> TaskSet:
         """Type the tasks and lay out their outputs.
 
@@ -214,13 +255,16 @@ class TaskSet:
         task_types : str, sequence, mapping or None
             As in the estimator.
         sample_weight : ndarray of shape (n_samples,)
-            Weights in the means and variances of regression targets.
+            Weights in the means and variances of regression targets. If all are whole, a
+            row counts as so many rows where types are inferred.
         classes : sequence of (array-like or None), optional
             All classes of each task, None for regression tasks.
         quiet : bool, default=False
-            Whether to leave out the warning.
+            Whether to leave out the warnings.
         ranks : Ranks, optional
             Processes that have the other labels.
+        setting : str, default="task_types"
+            What the warning calls the types that can be said.
 
         Returns
         -------
@@ -234,25 +278,39 @@ class TaskSet:
         Warns
         -----
         UserWarning
-            Once, naming the tasks that are left out.
+            Naming the tasks that are left out; and those of numbers, of more than two
+            values, which are taken for classes without having been said to be.
         """
         types = _resolve_types(task_types, labels)
-        here = labels
+        here, repeats = labels, _repeats(sample_weight, ranks)
         if ranks.size > 1:
-            labels = here.of_all(ranks)
-        tasks = []
+            labels = here.of_all(ranks, repeats)
+        tasks: list[Task] = []
+        guessed = []
         for j, column in enumerate(labels.columns):
             declared = None if classes is None else classes[j]
             if declared is None:
                 weight = sample_weight
                 if ranks.size > 1:
                     weight = np.ones(len(column.values))  # of no account
-                tasks.append(_typed(column, j, types[j], weight))
+                tasks.append(_typed(column, j, types[j], weight, repeats))
+                found = tasks[-1].classes
+                n_classes = 0 if found is None else len(found)
+                if types[j] is None and not column.categorical and n_classes > 2:
+                    guessed.append(f"{column.name!r} ({n_classes} values)")
             else:
                 tasks.append(_declared(column, j, types[j], declared))
         if ranks.size > 1:
             tasks = _rescaled(tasks, here, sample_weight, ranks)
-        return cls.lay_out(tasks, labels, quiet=quiet or ranks.rank > 0)
+        quiet = quiet or ranks.rank > 0
+        out = cls.lay_out(tasks, labels, quiet=quiet)
+        if guessed and not quiet:
+            warn(
+                f"Numbers are taken for classes in the tasks {_named(guessed)}, as they are "
+                f"few, small and repeated. Say {setting}='multiclass' if they are, or "
+                f"{setting}='regression' if they count or measure."
+            )
+        return out
 
     @classmethod
     def lay_out(
@@ -268,9 +326,13 @@ class TaskSet:
                 + ". At least one task needs labels of two classes, or two values."
             )
         if left_out and not quiet:
-            names = ", ".join(f"{t.name!r} ({t.left_out})" for t in left_out[:20])
-            more = f" and {len(left_out) - 20} more" if len(left_out) > 20 else ""
-            warn(f"Tasks left out, since they cannot be learned: {names}{more}.")
+            names = _named([f"{t.name!r} ({t.left_out})" for t in left_out])
+            hint = (
+                " Say task_types='multiclass' of what is no id."
+                if "looks like an id" in names
+                else ""
+            )
+            warn(f"Tasks left out, since they cannot be learned: {names}.{hint}")
         start = 0
         numbered = []
         for task in tasks:
@@ -382,11 +444,12 @@ class TaskSet:
         -------
         ndarray, series or data frame
         """
-        if self.container == "1d":
-            return columns[0]
-        if self.container == "2d":
-            dtype = np.result_type(*columns) if _all_numeric(columns) else object
-            return np.column_stack([column.astype(dtype) for column in columns])
+        if self.container in ("1d", "2d"):
+            out = columns[0]
+            if self.container == "2d":
+                dtype = _common_dtype(columns)
+                out = np.column_stack([column.astype(dtype) for column in columns])
+            return _as_it_was(out, self.dtypes[0])
         library = self.container.split("-")[0]
         series = [
             _to_series(library, key, column, dtype, task)
@@ -436,10 +499,24 @@ def _are_numbers(names: list[str]) -> bool:
     )
 
 
-def _all_numeric(columns: Sequence[NDArray[Any]]) -> bool:
-    return all(column.dtype.kind in "biuf" for column in columns) or all(
-        column.dtype.kind in "US" for column in columns
-    )
+def _common_dtype(columns: Sequence[NDArray[Any]]) -> np.dtype[Any]:
+    """Data type that holds the values of all columns as they are."""
+    kinds = {column.dtype.kind for column in columns}
+    if not (kinds <= set("biuf") or kinds == {"U"}):
+        return np.dtype(object)
+    common = np.result_type(*columns)
+    rounds = common.kind == "f" and any(map(beyond_floats, columns))
+    return np.dtype(object) if rounds else common
+
+
+def _as_it_was(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Strings in the data type of labels that were no plain strings of numpy."""
+    if dtype.kind == "S" and values.dtype.kind == "U":
+        return np.asarray(np.char.encode(values, "utf-8"))
+    found = values.ravel().tolist() if dtype.kind == "T" else []
+    if found and all(isinstance(value, str) for value in found):
+        return values.astype(dtype)
+    return values
 
 
 def _to_series(
@@ -451,6 +528,9 @@ def _to_series(
     if library == "pandas":
         import pandas as pd
 
+        categories = dtype.categories if dtype.name == "category" else pd.Index([])
+        if categories.inferred_type == "bytes" and values.dtype.kind in "OU":
+            values = np.array([value.encode() for value in values.tolist()], object)
         series = pd.Series(values, name=name)
         if (
             dtype.name == "category"
@@ -461,6 +541,8 @@ def _to_series(
         return series
     import polars as pl
 
+    if dtype == pl.Binary and values.dtype.kind in "OU":
+        return pl.Series(name, [value.encode() for value in values.tolist()], dtype)
     if values.dtype.kind == "f":
         series = pl.Series(name, values)
         return series.cast(dtype) if whole and dtype.is_integer() else series

@@ -17,7 +17,7 @@ from .properties import PROPERTIES
 __all__ = ["main", "run"]
 
 #: How the cases are dealt out: those that are quick get more.
-SHARES = {"fit": 0.1, "use": 0.25, "load": 0.5, "cli": 0.15}
+SHARES = {"labels": 0.3, "fit": 0.07, "use": 0.18, "load": 0.35, "cli": 0.1}
 
 #: Bytes of address space that the cases may take on top of what is there at the start.
 MORE_MEMORY = 4 * 2**30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 
@@ -63,6 +64,10 @@ FILLS = {
     "offset": lambda rng, shape: 1e9 + rng.normal(size=shape),
     "scales": _scales,
     "extremes": _extremes,
+    "discrete": lambda rng, shape: rng.choice([0.0, 1.0, 2.5], size=shape),
+    "few rows repeated": lambda rng, shape: rng.normal(size=(3, *shape[1:]))[
+        np.arange(shape[0]) % 3
+    ],
     "outlier": lambda rng, shape: rng.standard_cauchy(size=shape) ** 5,
     "1e300": lambda rng, shape: rng.normal(size=shape) * 1e300,
     "1e160": lambda rng, shape: rng.normal(size=shape) * 1e160,
@@ -206,6 +211,12 @@ LABELS = {
     "bools and numbers": lambda rng, n: [[True, 0.5][i % 2] for i in range(n)],
     "complex": lambda rng, n: [1j, *rng.normal(size=n).tolist()][:n],
     "bytes": lambda rng, n: [b"a" if i % 2 else b"b" for i in range(n)],
+    "ids": lambda rng, n: (2**60 + rng.integers(0, 3, size=n)).tolist(),
+    "unsigned ids": lambda rng, n: [2**63 + int(v) for v in rng.integers(0, 3, size=n)],
+    "codes": lambda rng, n: rng.integers(-1, 6, size=n).tolist(),
+    "counts": lambda rng, n: rng.poisson(1.5, size=n).tolist(),
+    "zip codes": lambda rng, n: rng.choice(["001", "01", "1"], size=n).tolist(),
+    "accents": lambda rng, n: rng.choice(["ä", "ä", "\u0130"], size=n).tolist(),
     "dates": lambda rng, n: [_day(i % 2) for i in range(n)],
     "lists": lambda rng, n: [[1, 2]] * n,
     "dicts": lambda rng, n: [{}] * n,
@@ -271,6 +282,15 @@ LABEL_FORMS = {
         lambda y: y.to_series(0) if isinstance(y, pl.DataFrame) else y
     )(_polars_labels(columns[:1])),
     "float32": lambda columns: _float32(columns),
+    "masked": lambda columns: _masked(columns),
+    "string dtype nan": lambda columns: _string_dtype(math.nan)(columns),
+    "string dtype None": lambda columns: _string_dtype(None)(columns),
+    "bytes": lambda columns: _bytes(columns),
+    "fixed bytes": lambda columns: _fixed_bytes(columns),
+    "Int64": lambda columns: _of_dtype("Int64")(columns),
+    "UInt64": lambda columns: _of_dtype("UInt64")(columns),
+    "category of whole": lambda columns: _of_dtype("Int64")(columns).astype("category"),
+    "arrow": lambda columns: _of_dtype("int64[pyarrow]")(columns),
     "dict": _columns,
     "3d": lambda columns: _objects(columns)[:, :, np.newaxis],
     "no column": lambda columns: np.empty((len(columns[0]), 0)),
@@ -278,6 +298,70 @@ LABEL_FORMS = {
     "text": lambda columns: "labels",
     "csr": lambda columns: sparse.csr_array(np.ones((len(columns[0]), 1))),
 }
+
+
+def _masked(columns):
+    """A masked array of the widest numbers that there are, or of objects."""
+    values = _objects(columns)
+    mask = np.vectorize(lambda value: value is None, otypes=[bool])(values)
+    there = values[~mask]
+    for place in np.argwhere(mask):
+        values[tuple(place)] = there[0] if len(there) else 0
+    for dtype in (np.int64, np.uint64, np.float64):
+        try:
+            with np.errstate(all="ignore"):
+                typed = values.astype(dtype)
+            if (typed.astype(object) == values).all():
+                return np.ma.masked_array(typed, mask=mask)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return np.ma.masked_array(values, mask=mask)
+
+
+def _string_dtype(na_object):
+    """Arrays of numpy's StringDType, where all labels are strings."""
+
+    def made(columns):
+        values = _objects(columns)
+        found = [value for value in values.ravel().tolist() if value is not None]
+        if not all(isinstance(value, str) for value in found):
+            return values
+        if not hasattr(np.dtypes, "StringDType"):
+            return values
+        values[np.equal(values, None)] = na_object
+        return values.astype(np.dtypes.StringDType(na_object=na_object))
+
+    return made
+
+
+def _bytes(columns):
+    """Objects of bytes, as h5py has them, where all labels are strings."""
+    values = _objects(columns)
+    for place, value in np.ndenumerate(values):
+        if isinstance(value, str):
+            values[place] = value.encode()
+    return values
+
+
+def _fixed_bytes(columns):
+    values = _bytes(columns)
+    if all(type(value) is bytes for value in values.ravel().tolist()):
+        return values.astype("S")
+    return values
+
+
+def _of_dtype(dtype):
+    """A data frame with the columns of whole numbers in a data type of pandas."""
+
+    def made(columns):
+        frame = pd.DataFrame(_columns(columns), dtype=object)
+        for name, column in _columns(columns).items():
+            if all(value is None or type(value) is int for value in column):
+                with contextlib.suppress(TypeError, ValueError, OverflowError):
+                    frame[name] = pd.array(column, dtype=dtype)
+        return frame
+
+    return made
 
 
 def _float32(columns):
@@ -294,6 +378,12 @@ def make_labels(spec, n_rows):
     for kind in spec["tasks"]:
         labels = LABELS[kind](rng, n_rows)
         missing = rng.random(n_rows) < spec["missing"]
+        block = int(spec.get("block", 0) * n_rows)  # of rows that lack a label
+        missing[:block] = True
+        if spec.get("repeats", 1) > 1:  # rows said again
+            source = np.arange(n_rows) // spec["repeats"]
+            labels = [labels[i] for i in source]
+            missing = missing[source]
         columns.append(
             [
                 None if gone else label

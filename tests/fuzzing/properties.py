@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import json
 import math
 import pickle
 import re
@@ -20,21 +21,27 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 from sklearn.base import clone
 
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.cli import main
+from skdisentangle.files.file_format import Content
+from skdisentangle.files.task_files import plain_tasks, restored_tasks
 from skdisentangle.heads import SparseTaskHead
+from skdisentangle.tasks.labels import Labels
+from skdisentangle.tasks.task_set import TaskSet
 
 from .building import evaluate, make_labels, make_rows, make_weights, some_rows
 from .files import damaged_model, make_folder, model_bytes
 from .models import BASE, fitted_model
-from .strategies import cli_cases, fit_cases, load_cases, use_cases
+from .strategies import cli_cases, fit_cases, label_cases, load_cases, use_cases
 
 __all__ = [
     "PROPERTIES",
     "check_cli",
     "check_fit",
+    "check_labels",
     "check_load",
     "check_use",
 ]
@@ -91,6 +98,95 @@ def ending(check):
         return "done"
 
     return checked
+
+
+# -- labels ----------------------------------------------------------------------------
+
+
+@ending
+def check_labels(case):
+    """What is read, encoded, decoded and kept in a file are the labels themselves."""
+    Y, columns = make_labels(case["Y"], case["rows"])
+    with refusals():
+        labels = Labels.read(Y)
+        tasks = TaskSet.build(
+            labels,
+            task_types=case["types"],
+            sample_weight=np.ones(labels.n_rows),
+            quiet=True,
+        )
+        targets, labelled = tasks.encode(labels)
+    single = getattr(Y, "dtype", None) == np.float32
+    if isinstance(Y, pl.DataFrame | pl.Series):  # which makes one type of a mixture
+        columns = columns_of(Y if isinstance(Y, pl.DataFrame) else Y.to_frame())
+    predicted = [task.constant_prediction(labels.n_rows) for task in tasks.tasks]
+    for number, index in enumerate(tasks.learned):
+        task, there = tasks.tasks[index], labelled[:, number]
+        truth = [None if _missing(v) else v for v in columns[index]]
+        assert [v is not None for v in truth] == there.tolist(), task.name
+        wanted = [_as_text(v) for v in truth if v is not None]
+        target = targets[there, number]
+        assert np.isfinite(target).all()
+        if task.classes is None:
+            back = target * task.scale + task.mean
+            wanted = np.array(wanted, dtype=float)
+            size = np.abs(wanted).max()
+            rtol = 1e-6 if single else 1e-12
+            np.testing.assert_allclose(back, wanted, rtol=rtol, atol=rtol * size)
+            predicted[index] = np.where(there, targets[:, number], 0.0)
+            continue
+        assert len(task.classes) == len(
+            {np.float32(v) if single else v for v in wanted}
+        )
+        found = task.classes[target.astype(int)].tolist()
+        assert single or found == wanted, task.name
+        predicted[index] = task.classes[targets[:, number].astype(int)]
+    out = tasks.decode(predicted)
+    assert_container(out, Y, labels)
+    for index in tasks.learned:
+        if tasks.tasks[index].classes is not None:
+            values = [_as_text(v) for v in columns_of(out)[index]]
+            assert values == predicted[index].tolist(), tasks.tasks[index].name
+    try:
+        document = json.loads(json.dumps(plain_tasks(tasks)))
+    except ValueError as error:
+        if not re.search("cannot be kept|does not hold", str(error)):
+            raise
+        return
+    kept = restored_tasks(Content(document, {}))
+    for one, other in zip(kept.tasks, tasks.tasks, strict=True):
+        assert (one.name, one.type, one.left_out) == (
+            *(other.name, other.type, other.left_out),
+        )
+        if one.classes is not None:
+            assert one.classes.tolist() == other.classes.tolist()
+            assert one.classes.dtype == other.classes.dtype
+    again, _ = kept.encode(labels)
+    assert_equal(again, targets, "encoded by the tasks of the file")
+
+
+def _as_text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def columns_of(predicted):
+    """Predictions as a list a task."""
+    if hasattr(predicted, "iter_columns"):
+        return [column.to_list() for column in predicted.iter_columns()]
+    if hasattr(predicted, "columns"):
+        return [predicted.iloc[:, j].tolist() for j in range(predicted.shape[1])]
+    return predicted.T.tolist() if np.ndim(predicted) == 2 else [list(predicted)]
+
+
+def assert_container(predicted, Y, labels):
+    """A frame for a frame, a series for a series, an array for all else."""
+    if isinstance(Y, pd.DataFrame | pd.Series | pl.DataFrame | pl.Series):
+        assert type(predicted) is type(Y)
+        if hasattr(Y, "columns"):
+            assert list(predicted.columns) == list(Y.columns)
+        return
+    assert isinstance(predicted, np.ndarray)
+    assert predicted.ndim == (1 if labels.container == "1d" else 2)
 
 
 # -- fit -------------------------------------------------------------------------------
@@ -201,16 +297,7 @@ def assert_alike(dis, X, n_rows):
 def assert_predictions(dis, X, columns):
     """Labels that the fit has seen, or finite numbers; and probabilities."""
     predicted = dis.predict(X)
-    if hasattr(predicted, "columns"):
-        found = (
-            [list(predicted.iloc[:, j]) for j in range(predicted.shape[1])]
-            if (hasattr(predicted, "iloc"))
-            else [column.to_list() for column in predicted.iter_columns()]
-        )
-    elif np.ndim(predicted) == 2:
-        found = predicted.T.tolist()
-    else:
-        found = [list(predicted)]
+    found = [[_as_text(v) for v in values] for values in columns_of(predicted)]
     columns = columns[: len(dis.tasks_)]
     for task, values, seen in zip(dis.tasks_, found, columns, strict=True):
         known = [label for label in seen if not _missing(label)]
@@ -370,6 +457,7 @@ def check_cli(case):
 
 #: Of each name a strategy of cases, and what they are checked by.
 PROPERTIES = {
+    "labels": (label_cases(), check_labels),
     "fit": (fit_cases(), check_fit),
     "use": (use_cases(), check_use),
     "load": (load_cases(), check_load),

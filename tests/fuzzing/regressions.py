@@ -29,6 +29,11 @@ def _fit(method="fit", weights="none", rows=(), labels=(), **options):
     }
 
 
+def _labels(tasks, form, missing=0):
+    kinds = {"seed": 0, "tasks": tasks, "missing": missing, "form": form}
+    return {"rows": 60, "Y": kinds, "types": None}
+
+
 def _use(method, model="array", rows=(), labels=()):
     return {
         "model": model,
@@ -92,6 +97,15 @@ REGRESSIONS = {
             labels={"seed": 43, "tasks": ["extremes"], "form": "1d"}
         ),
         "labels too large for a float": _fit(labels={"tasks": ["vast whole"]}),
+    },
+    "labels": {
+        "bytes as categories": _labels(["bytes"], "pandas category"),
+        "bytes of polars": _labels(["bytes"], "polars"),
+        "categories of numbers and truths": _labels(
+            ["bools and numbers"], "category of whole"
+        ),
+        "ids with a fraction beside them": _labels(["ids", "numbers"], "list"),
+        "ids of which some are missing": _labels(["ids"], "Int64", missing=0.1),
     },
     "use": {
         "score without labels": _use(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from .building import FILLS, FORMS, LABEL_FORMS, LABELS, SPOILS, WEIGHTS
 
-__all__ = ["cli_cases", "fit_cases", "load_cases", "use_cases"]
+__all__ = ["cli_cases", "fit_cases", "label_cases", "load_cases", "use_cases"]
 
 SEEDS = st.integers(0, 99)
 METHODS = ["transform", "predict", "predict_proba", "score", "fit_task"]
@@ -92,13 +92,14 @@ OPTIONS = {
 #: What most cases have, so that a good part of them is fitted. Each case may be odd in one
 #: or two ways.
 PLAIN_FORMS = ["array", "fortran", "read-only", "strided", "list", "pandas", "polars"]
-PLAIN_FILLS = ["normal", "whole", "scales", "offset", "rank one"]
+PLAIN_FILLS = ["normal", "whole", "scales", "offset", "rank one", "discrete"]
 PLAIN_LABELS = ["numbers", "whole", "bools", "words", "two words", "whole floats"]
-PLAIN_LABEL_FORMS = ["array", "1d", "objects", "list", "pandas", "polars"]
+PLAIN_LABELS += ["codes", "counts", "ids", "zip codes"]
+PLAIN_LABEL_FORMS = ["array", "1d", "objects", "list", "pandas", "polars", "masked"]
 DTYPES = ["float64", "float64", "float32", "float16", "int64", "int8", "uint8", "bool"]
 ODD_DTYPES = ["object", "U9", "S9", "complex128", "timedelta64[s]", "longdouble"]
 ODD = ("fill", "dtype", "form", "spoil", "few", "wide")
-ODD_LABELS = ("labels", "label form", "missing", "more")
+ODD_LABELS = ("labels", "label form", "missing", "more", "block", "repeats")
 
 
 def oddities(*names):
@@ -141,7 +142,23 @@ def labels(draw, odd):
     }
     if "more" in odd:
         spec["more"] = draw(st.sampled_from([-1, 1]))
+    if "block" in odd:
+        spec["block"] = draw(st.sampled_from([0.3, 0.8, 0.95]))
+    if "repeats" in odd:
+        spec["repeats"] = draw(st.sampled_from([2, 5, 40]))
     return spec
+
+
+@st.composite
+def label_cases(draw):
+    """Labels in any container, their types said or not; no rows, and no fit."""
+    odd = draw(oddities("labels", "label form", "label form", *ODD_LABELS))
+    types = [*[None] * 9, "multiclass", "regression", "binary"]
+    return {
+        "rows": draw(st.one_of(st.integers(1, 40), st.integers(50, 200))),
+        "Y": draw(labels(odd)),
+        "types": draw(st.sampled_from(types)),
+    }
 
 
 @st.composite

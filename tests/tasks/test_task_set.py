@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.datasets import load_diabetes, load_digits, load_iris, load_linnerud
 
 from skdisentangle.files.task_files import plain_tasks
 from skdisentangle.tasks.labels import Labels
@@ -30,15 +31,18 @@ FEW = np.arange(N) % 20
     ("column", "expected"),
     [
         (np.linspace(0, 1, N), "regression"),
-        (WHOLE, "regression"),  # 21 whole values
-        (FEW, "multiclass"),  # 20 of them
-        (FEW.astype(float), "multiclass"),
+        (FEW, "regression"),  # 20 whole values
+        (FEW.astype(float), "regression"),
+        (FEW % 4, "multiclass"),
+        ((FEW % 4).astype(float), "multiclass"),
+        (FEW % 4 - 1, "multiclass"),  # -1 is a class as any other
+        (FEW % 5 * 2, "regression"),
         (FEW + 0.5, "regression"),
         (np.arange(N) % 2, "binary"),
         ((np.arange(N) % 2).astype(bool), "binary"),
         (np.where(np.arange(N) % 2, "yes", "no"), "binary"),
         (np.array(["a", "b", "c"] * 20, dtype=object), "multiclass"),
-        (np.array([f"id{i}" for i in range(N)]), "multiclass"),  # strings are classes
+        (np.array([f"w{i % 30}" for i in range(N)]), "multiclass"),
         (np.where(np.arange(N) % 3 == 0, np.nan, np.arange(N) % 2), "binary"),
         (np.array([True, False, None] * 20, dtype=object), "binary"),
         (np.array([1, 2.5, None] * 20, dtype=object), "regression"),
@@ -49,6 +53,143 @@ def test_types_are_inferred(column, expected):
     assert tasks.tasks[0].type == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("digits", load_digits().target, "multiclass"),
+        ("iris", load_iris().target, "multiclass"),
+        ("a fold of 30 rows of three classes", np.arange(24) % 3, "multiclass"),
+        ("codes with a gap", np.array([0, 1, 3])[np.arange(90) % 3], "multiclass"),
+        ("ratings", np.repeat([1, 2, 3, 4, 5], [9, 20, 40, 80, 51]), "multiclass"),
+        ("a rare class", np.repeat([0, 1, 2, 3], [300, 4, 90, 60]), "multiclass"),
+        ("two codes", np.repeat([3, 7], 5), "binary"),
+        ("ids of 18 digits", 10**17 + np.arange(90) % 3, "multiclass"),
+        ("signs", np.repeat([-1, 1], 5), "binary"),
+        ("diabetes", load_diabetes().target, "regression"),
+        ("linnerud", load_linnerud().target, "regression"),
+        ("ages", 18 + np.arange(400) % 9, "regression"),
+        ("years", 2015 + np.arange(400) % 5, "regression"),
+        ("rooms", 3 + np.arange(400) % 6, "regression"),
+        ("children", np.repeat(range(6), [180, 120, 70, 20, 7, 2]), "regression"),
+        ("children of many", 1000 * np.repeat([0, 1], 3), "binary"),
+        ("two ages of two people", np.array([23, 45]), "regression"),
+        ("few rows a value", np.arange(21) % 3, "regression"),
+        ("eleven codes", np.arange(440) % 11, "regression"),
+        ("two gaps", np.array([0, 2, 4])[np.arange(90) % 3], "regression"),
+        ("levels", np.array([0, 10, 100])[np.arange(90) % 3], "regression"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_numbers_are_classes_if_they_are_codes_of_many_rows(name, values, expected):
+    """Whatever kind of number they are, and with some missing."""
+    holes = values.astype(object)
+    holes[:: max(len(holes), 2) - 1] = None
+    kinds = [np.float32, object] if values.max() < 2**24 else [object]
+    for given in (values, *(values.astype(kind) for kind in kinds)):
+        _, tasks = build(given, quiet=True)
+        assert {task.type for task in tasks.tasks} == {expected}, name
+    if len(values) > 60:
+        _, tasks = build(holes, quiet=True)
+        assert {task.type for task in tasks.tasks} == {expected}, name
+
+
+def test_a_column_keeps_its_type_in_its_folds():
+    """A row more or less does not turn measurements into classes, or back."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "age": rng.integers(18, 41, size=400),  # 23 values, or fewer
+        "class": rng.integers(0, 4, size=400),
+        "children": rng.poisson(1.5, size=400),
+        "share": rng.random(400).round(2),
+    }
+    for name, values in columns.items():
+        whole = build(values, quiet=True)[1].tasks[0].type
+        for seed in range(20):
+            rows = np.random.default_rng(seed).permutation(400)[:320]
+            assert build(values[rows], quiet=True)[1].tasks[0].type == whole, name
+
+
+def test_whole_weights_are_rows():
+    """So that rows said twice are as rows of weight two; other weights are no rows."""
+    few = np.arange(9) % 3
+    assert build(few, quiet=True)[1].tasks[0].type == "regression"
+    weight = np.repeat([4.0, 3.0, 5.0], 3)
+    for y, weights in ((few, weight), (few.repeat(weight.astype(int)), np.ones(36))):
+        _, tasks = build(y, sample_weight=weights, quiet=True)
+        assert tasks.tasks[0].type == "multiclass"
+    _, tasks = build(few, sample_weight=weight / 7, quiet=True)
+    assert tasks.tasks[0].type == "regression"
+
+
+def test_numbers_taken_for_classes_are_named_once():
+    frame = pd.DataFrame(
+        {
+            "stage": FEW % 3,
+            "stars": FEW % 5 + 1.0,
+            "said": FEW % 3,
+            "two": FEW % 2,
+            "word": np.array(list("abc"))[FEW % 3],
+            "kind": pd.Categorical(FEW % 3),
+            "size": np.linspace(0, 1, N),
+        }
+    )
+    with pytest.warns(UserWarning, match="taken for classes") as caught:
+        build(frame, task_types={"said": "multiclass"})
+    assert len(caught) == 1
+    text = str(caught[0].message)
+    assert "tasks 'stage' (3 values), 'stars' (5 values), as" in text
+    assert "task_types='multiclass'" in text
+    assert "task_types='regression'" in text
+    with pytest.warns(UserWarning, match="task_type='regression' if"):
+        build(FEW % 3, setting="task_type")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build(frame, quiet=True)
+        build(
+            frame.drop(columns="stars"),
+            task_types={"stage": "multiclass", "said": "regression"},
+        )
+        build(FEW % 3, classes=[[0, 1, 2]])
+
+
+@pytest.mark.parametrize("form", ["array", "objects", "category", "polars"])
+def test_ids_are_left_out(form):
+    """Words most of which differ: classes of a row each, and thousands of them."""
+    ids = np.array([f"p{i % 40}" for i in range(N)])
+    make = {
+        "array": lambda values: values,
+        "objects": lambda values: values.astype(object),
+        "category": lambda values: pd.Series(values).astype("category"),
+        "polars": lambda values: pl.Series("task0", values),
+    }[form]
+    message = "'task0' looks like an id: 40 different labels in 60 rows"
+    with pytest.raises(ValueError, match=message):
+        build(make(ids))
+    assert build(make(ids), task_types="multiclass")[1].n_outputs == 40
+    assert build(make(ids[:49]))[1].n_outputs == 40  # too few rows to say
+    often = np.array([f"p{i % 30}" for i in range(N)])
+    assert build(make(often))[1].n_outputs == 30
+    frame = pd.DataFrame({"id": make(ids), "size": np.linspace(0, 1, N)})
+    with pytest.warns(UserWarning, match=r"'id' \(looks like an id") as caught:
+        labels, tasks = build(frame)
+    assert len(caught) == 1
+    assert "task_types='multiclass'" in str(caught[0].message)
+    assert tasks.learned.tolist() == [1]
+    assert tasks.types_found() == [None, "regression"]
+    assert np.isnan(tasks.tasks[0].constant_prediction(2)).all()
+    # The same where other processes have the other rows.
+    with pytest.warns(UserWarning, match="looks like an id"):
+        found = on_two_ranks(
+            lambda ranks: TaskSet.build(
+                labels.take(np.arange(ranks.rank, N, 2)),
+                task_types=None,
+                sample_weight=np.ones(N // 2),
+                ranks=ranks,
+            )
+        )
+    assert [each.tasks[0].left_out for each in found] == [tasks.tasks[0].left_out] * 2
+
+
 def test_types_can_be_said():
     y = np.column_stack([FEW, np.arange(N) % 2, np.arange(N) % 2])
     _, tasks = build(y, task_types=["regression", None, "multiclass"])
@@ -57,8 +198,8 @@ def test_types_can_be_said():
     _, tasks = build(y, task_types="regression")
     assert [t.type for t in tasks.tasks] == ["regression"] * 3
     frame = pd.DataFrame({"a": FEW, "b": FEW})
-    _, tasks = build(frame, task_types={"b": "regression"})
-    assert [t.type for t in tasks.tasks] == ["multiclass", "regression"]
+    _, tasks = build(frame, task_types={"b": "multiclass"})
+    assert [t.type for t in tasks.tasks] == ["regression", "multiclass"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +222,7 @@ def test_wrong_types_are_refused(y, task_types, message):
 def test_columns_go_by_their_own_names():
     """Which may be numbers; as strings, too, as which tasks are named."""
     frame = pd.DataFrame({0: FEW, 7: FEW, ("a", 1): FEW})
-    types = {7: "regression", "('a', 1)": "regression"}
+    types = {0: "multiclass", "('a', 1)": "regression"}
     _, tasks = build(frame, task_types=types)
     kinds = ["multiclass", "regression", "regression"]
     assert [task.type for task in tasks.tasks] == kinds
@@ -166,7 +307,7 @@ def test_order_of_solvers_and_of_columns():
     y = np.column_stack(
         [FEW % 3, np.arange(N) % 2, np.linspace(0, 1, N), FEW % 4, FEW % 3 + 7]
     )
-    labels, tasks = build(y)
+    labels, tasks = build(y, task_types=[None] * 4 + ["multiclass"])
     assert tasks.learned.tolist() == [2, 1, 0, 4, 3]
     assert [b.type for b in tasks.blocks] == ["regression", "binary"] + [
         "multiclass"
@@ -245,7 +386,7 @@ def test_two_ranks_find_the_tasks_of_all_rows():
     value[:40, 1] = np.nan
     frame = pd.DataFrame(value, columns=["a", "b", "c"])
     frame["kind"] = np.where(np.arange(N) < 50, "x", "y")
-    frame["class"] = np.arange(N) % 4
+    frame["class"] = np.array(list("pqrs"))[np.arange(N) % 4]
     frame["constant"] = 2.5
     labels = Labels.read(frame)
     weight = rng.uniform(0.5, 2.0, size=N)
@@ -516,7 +657,7 @@ def test_unseen_labels():
             tasks.encode(Labels.read(np.array([3, 3])))
         with pytest.raises(ValueError, match="has the label True"):
             tasks.encode(Labels.read(np.array([True, False], dtype=object)))
-    _, tasks = build(FEW % 3 * 2)  # 0, 2 and 4
+    _, tasks = build(FEW % 3 * 2, task_types="multiclass")  # 0, 2 and 4
     targets, labelled = tasks.encode(
         Labels.read(np.array([4.0, -1.0, 2.0, 3.0, np.nan, 0.0, 5.0])), unseen_ok=True
     )

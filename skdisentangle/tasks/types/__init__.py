@@ -7,8 +7,6 @@ types come first.
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..labels import Column
 from .base import TaskType
 from .binary import Binary
@@ -25,8 +23,8 @@ TYPES: dict[str, TaskType] = {
 
 def infer_type(column: Column) -> TaskType:
     """The first type that claims a column of labels."""
-    distinct = np.unique(column.values[~column.missing])
-    return next(kind for kind in TYPES.values() if kind.claims(column, distinct))
+    column = column.distinct()
+    return next(kind for kind in TYPES.values() if kind.claims(column, column.values))
 
 
 def check_type(name: object, argument: str) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...distributed import ALONE, Ranks
-from ..labels import ARGUMENT, Column
+from ..labels import ARGUMENT, Column, beyond_floats
 from ..task import Task
 
 __all__ = ["TaskType"]
@@ -60,6 +60,13 @@ class TaskType(ABC):
         """Whether labels of which nothing is said are of this type.
 
         Types are asked in their order; a type that is only asked for says no.
+
+        Parameters
+        ----------
+        column : Column
+            Its labels that differ, with the number of rows of each.
+        distinct : ndarray
+            These labels, sorted: its ``values``.
         """
         return False
 
@@ -252,7 +259,11 @@ def class_indices(
     """Numbers of labels among the classes of a task."""
     classes = task.classes
     assert classes is not None
-    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
+    kinds = present.dtype.kind, classes.dtype.kind
+    # Objects may not be comparable; numbers of two kinds are compared as floats.
+    if "O" in kinds or (
+        kinds[0] != kinds[1] and (beyond_floats(present) or beyond_floats(classes))
+    ):
         number = {label: place for place, label in enumerate(classes.tolist())}
         index = np.array([number.get(label, -1) for label in present.tolist()], int)
     elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
