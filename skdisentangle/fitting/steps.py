@@ -12,7 +12,7 @@ loss of the rest, the *query*, of which a part comes through the heads
 (:mod:`skdisentangle.fitting.bilevel`). All else but the number of steps is the same for both.
 
 **Weights of tasks.** The body follows the mean over tasks of their losses read as
-negative log-likelihoods: the squared error of a regression task is divided by its
+negative log-likelihoods: the loss of a regression or count task is divided by its
 residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
 off the factors that the regression tasks pin down. The heads of different tasks do not
 touch, so the weights do not change the inner problem.
@@ -75,8 +75,8 @@ SUPPORT_STEPS = 2
 #: ten steps are enough.
 CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
 
-#: Residual variance (as a share of the target's) below which a regression task does not
-#: gain further weight.
+#: Residual variance (as a share of the target's) below which a task does not gain
+#: further weight.
 VARIANCE_FLOOR = 0.02
 
 #: Keeps Adam from blowing up rounding noise where a gradient vanishes.
@@ -136,7 +136,7 @@ class TrainingState:
         Heads, in the order of the body's outputs; the last column is the intercept.
     mean, var : Tensor of shape (n_components,)
         Running statistics of the raw components.
-    variance : Tensor of shape (n_regression_tasks,)
+    variance : Tensor of shape (n_dispersed_tasks,)
         Running residual variances.
     optimizer : torch.optim.Adam
     n_steps : int
@@ -216,8 +216,8 @@ class TrainingState:
     ) -> TrainingState:
         """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
         n_components = theta.shape[1] - 1
-        n_regression = sum(
-            block.n_tasks for block in options.blocks if block.kind.quadratic
+        n_dispersed = sum(
+            block.n_tasks for block in options.blocks if block.kind.dispersed
         )
         optimizer = torch.optim.Adam(
             [p for p in body.parameters() if p.requires_grad],
@@ -231,7 +231,7 @@ class TrainingState:
             theta=theta.clone(),
             mean=theta.new_zeros(n_components),
             var=theta.new_ones(n_components),
-            variance=theta.new_ones(n_regression),
+            variance=theta.new_ones(n_dispersed),
             optimizer=optimizer,
         )
 
@@ -326,16 +326,16 @@ def through_standardisation(
 def _squared_errors(
     errors: Tensor,
     weights: Tensor | None,
-    n_regression: int,
+    n_dispersed: int,
     part: Part | None = None,
 ) -> Tensor:
-    """Mean squared error of each regression task; these come first."""
-    if n_regression == 0:
+    """Mean squared residual of each dispersed task; these come first."""
+    if n_dispersed == 0:
         return errors.new_zeros(0)
     ranks, n_rows = part or (ALONE, errors.shape[0])
-    square = errors[:, :n_regression].square()
+    square = errors[:, :n_dispersed].square()
     if weights is not None:
-        square.mul_(weights[:, :n_regression])
+        square.mul_(weights[:, :n_dispersed])
     return ranks.sum(square.sum(0)).div_(n_rows)
 
 
@@ -344,13 +344,14 @@ def _outer_weights(
 ) -> Tensor:
     """Weight of each output, and a row, in the gradient of the body; updates the variances.
 
-    ``errors`` are those of the batch, of so many rows, mean squared, of each regression task.
+    ``errors`` are those of the batch, of so many rows, mean squared, of each dispersed task.
     """
     outer = options.task_weights / n_rows
-    n_regression = errors.shape[0]
-    if n_regression:
+    n_dispersed = errors.shape[0]
+    if n_dispersed:
         state.variance.lerp_(errors, state.pace)
-        outer[:n_regression].div_(state.variance + VARIANCE_FLOOR)
+        floor = VARIANCE_FLOOR * options.spread[:n_dispersed].square()
+        outer[:n_dispersed].div_(state.variance + floor)
     return outer
 
 
@@ -395,7 +396,11 @@ def _alternating(
         block_residual(score, truth, None, block)
         for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
     ]
-    lost = _squared_errors(errors[0], weights, len(state.variance), part)
+    n_dispersed = len(state.variance)
+    first = errors[0]
+    if first.shape[1] < n_dispersed:
+        first = torch.cat(errors, dim=1)
+    lost = _squared_errors(first, weights, n_dispersed, part)
     outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
@@ -433,10 +438,11 @@ def _bilevel(
     state.theta.copy_(moved)
     query = labels[n_support:]
     scores = codes[n_support:] @ state.theta.T
-    n_regression = len(state.variance)
-    lost = scores[:, :n_regression] - query.targets[:, :n_regression]
-    lost = _squared_errors(lost, query.weights, n_regression)
-    error = residual(scores, query.targets, query.weights, blocks)
+    n_dispersed = len(state.variance)
+    error = residual(scores, query.targets, None, blocks)
+    lost = _squared_errors(error, query.weights, n_dispersed)
+    if query.weights is not None:
+        error *= tasks_to_outputs(query.weights, blocks)
     outer = _outer_weights(lost, len(error), state, options)
     if support.weights is not None:
         told = (support.weights > 0).any(0)

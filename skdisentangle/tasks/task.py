@@ -28,8 +28,8 @@ class Task:
     outputs : slice
         The task's rows of ``coef_``; empty if the task was left out.
     mean, scale : float
-        Mean and standard deviation of a regression target over its labelled rows; zero
-        and one for other tasks.
+        Of a regression task mean and standard deviation of its labels; of a count task the
+        logarithm of their mean, and one; zero and one for other tasks.
     left_out : str or None
         Why the task could not be learned, None if it was.
     """

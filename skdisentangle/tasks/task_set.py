@@ -118,7 +118,7 @@ def _declared_classes(classes: Any) -> NDArray[Any]:
 def _rescaled(
     tasks: list[Task], labels: Labels, row_weight: NDArray[np.float64], ranks: Ranks
 ) -> list[Task]:
-    """Regression tasks with the means and scales of the labels of all ranks."""
+    """Tasks with the means and scales of the labels of all ranks."""
     numbers = [t for t in tasks if TYPES[t.type].scaled and t.left_out is None]
     there = [~labels.columns[task.index].missing for task in numbers]
     values = [
@@ -143,7 +143,8 @@ def _rescaled(
     for task, mean, scale in zip(
         numbers, means * units, np.sqrt(spread) * units, strict=True
     ):
-        out[task.index] = replace(task, mean=float(mean), scale=float(scale))
+        shift, unit = TYPES[task.type].units(float(mean), float(scale))
+        out[task.index] = replace(task, mean=shift, scale=unit)
     return out
 
 

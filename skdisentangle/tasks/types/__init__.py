@@ -2,7 +2,7 @@
 
 To add one, write its file and name it here. The order is that in which types are asked
 whether labels are of theirs, and that of the tasks inside the solvers, where quadratic
-types come first.
+types come first, and then the other dispersed ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from ..labels import Column
 from .base import TaskType
 from .binary import Binary
+from .count import Count
 from .multiclass import Multiclass
 from .regression import Regression
 
@@ -19,7 +20,7 @@ __all__ = ["TYPES", "TaskType", "check_type", "infer_type"]
 
 #: All task types, by name.
 TYPES: dict[str, TaskType] = {
-    kind.name: kind for kind in (Regression(), Binary(), Multiclass())
+    kind.name: kind for kind in (Regression(), Count(), Binary(), Multiclass())
 }
 
 

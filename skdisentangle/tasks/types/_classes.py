@@ -21,6 +21,7 @@ class ClassType(TaskType):
 
     separable = True
     has_classes = True
+    score_scale = 3.0
 
     def task(self, column: Column, index: int, row_weight: NDArray[np.float64]) -> Task:
         present = column.values[~column.missing]

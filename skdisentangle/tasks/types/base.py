@@ -42,17 +42,24 @@ class TaskType(ABC):
     """Whether the loss is half a squared error: of its rows only sums are needed, its heads
     have a closed form, and its residual variance sets its weight in the fit."""
 
+    dispersed: ClassVar[bool] = False
+    """Whether how far labels are from what is predicted is not told by the loss: the mean
+    squared residual sets the weight of a task in the fit. Only with one output."""
+
     separable: ClassVar[bool] = False
     """Whether scores can grow without bound, as where classes are told apart without error."""
 
     scaled: ClassVar[bool] = False
-    """Whether labels are standardised to make targets."""
+    """Whether labels are divided by a scale of theirs to make targets."""
 
     has_classes: ClassVar[bool] = False
     """Whether labels are classes, of which there are probabilities."""
 
     most_classes: ClassVar[int | None] = None
     """Largest number of classes; None for any."""
+
+    score_scale: ClassVar[float] = 1.0
+    """Standard deviation of the scores of a task, as long as no other is known."""
 
     # -- labels ------------------------------------------------------------------------
 
@@ -73,6 +80,13 @@ class TaskType(ABC):
             f"classes declares {len(classes)} classes for task {name!r}, which "
             f"task_types says is {self.name!r}."
         )
+
+    def units(self, mean: float, spread: float) -> tuple[float, float]:
+        """What is added to scores, and what multiplies them, to be in units of labels.
+
+        Of a scaled type, from mean and standard deviation of the labels.
+        """
+        return mean, spread
 
     def n_outputs(self, task: Task) -> int:
         """Number of scores of a task."""
@@ -119,12 +133,24 @@ class TaskType(ABC):
         """Overwrite a direction, of the shape of the scores, by the Hessian times it."""
 
     @abstractmethod
-    def variance(self, mean: Tensor) -> Tensor:
-        """Variance of :meth:`statistic` where its mean is this, of the same shape."""
-
     def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
         """Second derivative of the loss in each score, of their shape."""
-        return self.variance(self.mean(scores, n_outputs))
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
+        """Variance of :meth:`statistic` about a mean: as its law has it, or as it is told.
+
+        Parameters
+        ----------
+        mean : Tensor of shape (n_rows, n_outputs) or (n_outputs,)
+        told : Tensor of shape (n_rows, n_outputs)
+            The statistics themselves.
+
+        Returns
+        -------
+        Tensor of the shape of either
+            To be averaged over the rows.
+        """
+        return (told - mean).square_()
 
     def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
         """Half the squared error of what is predicted, of each row and task."""
@@ -214,13 +240,21 @@ class TaskType(ABC):
 
 
 def r2(scores: Tensor, targets: Tensor, weights: Tensor, ranks: Ranks) -> Tensor:
-    """Coefficient of determination of each column.
+    """Coefficient of determination of each column."""
+    mean = ranks.sum((weights * targets).sum(0)) / ranks.sum(weights.sum(0))
+    lost, spread = (targets - scores).square(), (targets - mean).square()
+    return share_explained(lost, spread, weights, ranks)
+
+
+def share_explained(
+    lost: Tensor, spread: Tensor, weights: Tensor, ranks: Ranks
+) -> Tensor:
+    """One less the loss of each column over that of the mean.
 
     Where a target does not vary, 1 if it is met and 0 if not, as in scikit-learn.
     """
-    mean = ranks.sum((weights * targets).sum(0)) / ranks.sum(weights.sum(0))
-    lost = ranks.sum((weights * (targets - scores).square()).sum(0))
-    spread = ranks.sum((weights * (targets - mean).square()).sum(0))
+    lost = ranks.sum((weights * lost).sum(0))
+    spread = ranks.sum((weights * spread).sum(0))
     constant = torch.where(lost > 0, 0.0, 1.0).to(lost)
     return torch.where(spread > 0, 1 - lost / spread, constant)
 

@@ -46,7 +46,11 @@ class Binary(ClassType):
     ) -> None:
         direction.mul_(self.second_derivatives(scores, n_outputs))
 
-    def variance(self, mean: Tensor) -> Tensor:
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        expected = self.mean(scores, n_outputs)
+        return self.variance(expected, expected)
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
         return mean - mean.square()
 
     def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:

@@ -66,7 +66,11 @@ class Multiclass(ClassType):
         mean = (chances * change).sum(1, keepdim=True)
         change.sub_(mean).mul_(chances)
 
-    def variance(self, mean: Tensor) -> Tensor:
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        expected = self.mean(scores, n_outputs)
+        return self.variance(expected, expected)
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
         return mean - mean.square()
 
     def predict(self, task: Task, scores: NDArray[np.floating]) -> NDArray[Any]:

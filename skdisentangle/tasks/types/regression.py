@@ -29,6 +29,7 @@ class Regression(TaskType):
     name = "regression"
     curvature = 1.0
     quadratic = True
+    dispersed = True
     scaled = True
 
     def claims(self, column: Column, distinct: NDArray[Any]) -> bool:
@@ -112,8 +113,8 @@ class Regression(TaskType):
     ) -> None:
         pass  # the Hessian is one
 
-    def variance(self, mean: Tensor) -> Tensor:
-        return torch.ones_like(mean)
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        return torch.ones_like(scores)
 
     def spread(
         self,
