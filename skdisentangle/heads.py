@@ -111,7 +111,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         kind = TYPES.get(self._type() or "")
         if kind is not None and kind.has_classes:
             tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(multi_class=kind.most_classes is None)
+            tags.classifier_tags = ClassifierTags(multi_class=kind.most_classes != 2)
         elif kind is not None:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
@@ -170,6 +170,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         task = task_set.tasks[0]
         targets, _ = task_set.encode(labels)
         log_odds, scale = head_prior(_standard_heads(fitted), task.type)
+        thresholds = task_set.blocks[0].thresholds
         try:
             with threads(thread_count(fitted.n_threads)):
                 found = average_over_supports(
@@ -180,6 +181,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
                     n_outputs=task.n_outputs,
                     log_odds=log_odds,
                     scale=scale,
+                    thresholds=thresholds,
                 )
             finite = found.coef.isfinite().all() and found.intercept.isfinite().all()
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
@@ -203,7 +205,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         everywhere[active] = inclusion
         self._set_fitted(
             fitted,
-            task_set,
+            task_set if thresholds is None else task_set.with_thresholds([thresholds]),
             coef=coef,
             intercept=(found.intercept.numpy() + dropped) * unit + mean,
             inclusion=everywhere,

@@ -76,7 +76,14 @@ GONE = (
 
 #: What of a state that fitting goes on from is not in a file: the encoder has it, or each
 #: pass sets it.
-NOT_OF_STATE = ("body", "optimizer", "inner_steps", "columns", "signs")
+NOT_OF_STATE = (
+    "body",
+    "optimizer",
+    "inner_steps",
+    "columns",
+    "signs",
+    "thresholds",
+)
 
 #: What of it counts, or is a variance.
 NOT_NEGATIVE = ("var", "variance", "n_labels")

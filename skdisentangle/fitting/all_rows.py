@@ -360,6 +360,7 @@ def finish(
     rows, labels, options
         As in :func:`skdisentangle.fitting.training.train`.
     """
+    options = options.at(state)
     codes = _exact_heads(state, rows, labels, options)
     coef = state.theta[:, :-1]
 

@@ -21,7 +21,7 @@ touch, so the weights do not change the inner problem.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -44,7 +44,9 @@ from ..tasks.blocks import (
     split_heads,
     split_labels,
     tasks_to_outputs,
+    thresholds_of,
     weighted,
+    with_thresholds,
 )
 from .bilevel import implicit_gradient
 
@@ -121,8 +123,14 @@ class TrainingOptions:
             found[block.outputs] = block.kind.curvature
         return found
 
+    def at(self, state: TrainingState) -> TrainingOptions:
+        """The same with the thresholds of a state, which may be a copy of another."""
+        if not state.thresholds:
+            return self
+        return replace(self, blocks=with_thresholds(self.blocks, state.thresholds))
 
-Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
+
+Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor, list[Tensor]]
 
 
 @dataclass
@@ -164,9 +172,11 @@ class TrainingState:
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
+    thresholds : list of Tensor
+        Those of the blocks, the very tensors.
 
-    Training changes ``theta``, ``mean``, ``var`` and ``variance`` in place: recorded steps
-    go on where these are.
+    Training changes ``theta``, ``mean``, ``var``, ``variance`` and ``thresholds`` in place:
+    recorded steps go on where these are.
     """
 
     body: nn.Module
@@ -187,6 +197,7 @@ class TrainingState:
     head_pace: float = 1.0
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
+    thresholds: list[Tensor] = field(default_factory=list)
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""
@@ -233,23 +244,26 @@ class TrainingState:
             var=theta.new_ones(n_components),
             variance=theta.new_ones(n_dispersed),
             optimizer=optimizer,
+            thresholds=thresholds_of(options.blocks),
         )
 
     def snapshot(self) -> Snapshot:
         """A copy of what the components and heads of a fit are made of."""
         weights = {k: v.detach().clone() for k, v in self.body.state_dict().items()}
-        return weights, self.theta.clone(), self.mean.clone(), self.var.clone()
+        thresholds = [each.clone() for each in self.thresholds]
+        heads = self.theta.clone()
+        return weights, heads, self.mean.clone(), self.var.clone(), thresholds
 
     def restore(self, kept: Snapshot) -> None:
         """Go back to a snapshot, in place: recorded steps go on where tensors are."""
         self.body.load_state_dict(kept[0])
-        own = self.theta, self.mean, self.var
-        for values, before in zip(own, kept[1:], strict=True):
+        own = self.theta, self.mean, self.var, *self.thresholds
+        for values, before in zip(own, (*kept[1:4], *kept[4]), strict=True):
             values.copy_(before)
 
     def copy_first(self, ranks: Ranks) -> None:
         """Take body, heads and statistics of the first rank, bit by bit."""
-        own = [self.theta, self.mean, self.var, self.variance]
+        own = [self.theta, self.mean, self.var, self.variance, *self.thresholds]
         if self.pull is not None:
             own.append(self.pull)
         ranks.copy_first([*self.body.state_dict().values(), *own])

@@ -315,6 +315,9 @@ def _narrow(blocks: Sequence[Block], width: int) -> Iterator[Block]:
                 block,
                 tasks=slice(start + first, start + last),
                 outputs=slice(*outputs),
+                thresholds=None
+                if block.thresholds is None
+                else block.thresholds[first:last],
             )
 
 

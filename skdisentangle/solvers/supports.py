@@ -35,7 +35,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..tasks.blocks import Block
 from ..tasks.types import TYPES, TaskType
+from .thresholds import move_thresholds
 
 __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
 
@@ -65,6 +67,9 @@ MAX_NEWTON, NEWTON_TOL = 50, 1e-6
 
 #: Estimates of the variance of residuals, of a type whose loss does not tell it.
 DISPERSION_ROUNDS = 2
+
+#: Rounds of heads and thresholds in turn, at the most, and the move that ends them.
+THRESHOLD_ROUNDS, THRESHOLD_TOL = 6, 0.05
 
 #: Values that a batch of supports holds at the most.
 CHUNK_VALUES = 2**21
@@ -113,6 +118,7 @@ def average_over_supports(
     n_outputs: int,
     log_odds: Tensor,
     scale: float,
+    thresholds: Tensor | None = None,
 ) -> SupportAverage:
     """Average the heads of one task over its supports.
 
@@ -136,14 +142,28 @@ def average_over_supports(
         Logarithm of the odds that a task uses each component.
     scale : float
         Size (root mean square) of the coefficients on a support.
+    thresholds : Tensor of shape (1, n_thresholds), optional
+        Of a task that has some: where to start. They are moved, in place, to where the
+        labels want them.
 
     Returns
     -------
     SupportAverage
     """
-    kind = TYPES[task_type]
+    block = Block(task_type, slice(0, 1), slice(0, n_outputs), n_outputs, thresholds)
+    kind = block.kind
     weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
     data = _Data(codes, targets, weights, kind, n_outputs, scale)
+    if thresholds is not None:
+        rows = F.pad(codes, (0, 1), value=1.0)
+        labelled = rows, targets.unsqueeze(1), weights.unsqueeze(1)
+        for _ in range(THRESHOLD_ROUNDS):
+            found = _average(data, log_odds)
+            theta = torch.cat([found.coef, found.intercept.unsqueeze(1)], 1)
+            moved = move_thresholds(theta, lambda: [labelled], [block])
+            if moved <= THRESHOLD_TOL:
+                break
+        return found
     if not kind.dispersed or kind.quadratic:
         return _average(data, log_odds)
     # The loss is a log-likelihood but for a factor, one over the variance of residuals: to

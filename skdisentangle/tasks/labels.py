@@ -62,13 +62,17 @@ def _is_number(dtype: Any) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """Labels of one task: values, what they are, and where they are missing."""
+    """Labels of one task: values, what they are, and where they are missing.
+
+    ``order`` holds all categories in their order, if these have one.
+    """
 
     name: str
     values: NDArray[Any]
     categorical: bool
     mask: NDArray[np.bool_] | None
     argument: str = ARGUMENT
+    order: tuple[Any, ...] | None = None
 
     @classmethod
     def read(
@@ -132,6 +136,14 @@ class Column:
             found = np.unique([found[0], found[-1], found[found % 1 != 0][0]])
         return replace(self, values=found, mask=None)
 
+    def in_order(self, classes: NDArray[Any]) -> NDArray[Any]:
+        """Sorted classes in the order of the categories, if these have one."""
+        if self.order is None:
+            return classes
+        place = {label: number for number, label in enumerate(self.order)}
+        after = len(place)
+        return classes[np.argsort([place.get(c, after) for c in classes.tolist()])]
+
     @property
     def _kind(self) -> str | None:
         if len(self.values) == 0:
@@ -156,7 +168,8 @@ class Column:
         some = [column for column in columns if len(column.values)] or columns[:1]
         values = np.unique(np.concatenate([column.values for column in some]))
         categorical = any(column.categorical for column in some)
-        return cls(name, values, categorical, None, argument)
+        order = columns[0].order
+        return cls(name, values, categorical, None, argument, order)
 
 
 @dataclass(frozen=True)
@@ -379,8 +392,12 @@ def _read_pandas(name: str, series: Any, argument: str) -> Column:
         values = series.astype(object).to_numpy(dtype=object, copy=True)
         values[missing] = None
     if categorical and series.dtype.categories.inferred_type in ORDERED_CATEGORIES:
-        return Column(name, values, True, missing, argument)
-    return Column.read(name, values, categorical, argument)
+        column = Column(name, values, True, missing, argument)
+    else:
+        column = Column.read(name, values, categorical, argument)
+    if categorical and series.dtype.ordered:
+        return replace(column, order=tuple(series.dtype.categories.tolist()))
+    return column
 
 
 def _read_polars(name: str, series: Any, argument: str) -> Column:
@@ -392,4 +409,7 @@ def _read_polars(name: str, series: Any, argument: str) -> Column:
             values = _floats(name, values, argument)
         return Column.read(name, values, argument=argument)
     values = np.array(series.to_list(), dtype=object)
-    return Column.read(name, values, not series.dtype.is_nested(), argument)
+    column = Column.read(name, values, not series.dtype.is_nested(), argument)
+    if type(series.dtype).__name__ == "Enum":
+        return replace(column, order=tuple(series.dtype.categories.to_list()))
+    return column

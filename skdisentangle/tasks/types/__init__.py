@@ -14,13 +14,15 @@ from .base import TaskType
 from .binary import Binary
 from .count import Count
 from .multiclass import Multiclass
+from .ordinal import Ordinal
 from .regression import Regression
 
 __all__ = ["TYPES", "TaskType", "check_type", "infer_type"]
 
 #: All task types, by name.
 TYPES: dict[str, TaskType] = {
-    kind.name: kind for kind in (Regression(), Count(), Binary(), Multiclass())
+    kind.name: kind
+    for kind in (Regression(), Count(), Binary(), Ordinal(), Multiclass())
 }
 
 

@@ -74,11 +74,11 @@ class TaskType(ABC):
     def task(self, column: Column, index: int, row_weight: NDArray[np.float64]) -> Task:
         """Look at the labels of a column; ValueError if they are not of this type."""
 
-    def declared(self, name: str, index: int, classes: NDArray[Any]) -> Task:
+    def declared(self, column: Column, index: int) -> Task:
         """The task of all classes that there can be, as said before their labels come."""
         raise ValueError(
-            f"classes declares {len(classes)} classes for task {name!r}, which "
-            f"task_types says is {self.name!r}."
+            f"classes declares {len(column.values)} classes for task {column.name!r}, "
+            f"which task_types says is {self.name!r}."
         )
 
     def units(self, mean: float, spread: float) -> tuple[float, float]:
@@ -107,7 +107,26 @@ class TaskType(ABC):
         """Whether a task of a file can be of this type."""
         return classes is None
 
+    def n_thresholds(self, classes: NDArray[Any] | None) -> int:
+        """Number of thresholds of a task."""
+        return 0
+
     # -- the loss, on tensors ----------------------------------------------------------
+
+    def at(self, thresholds: Tensor) -> TaskType:
+        """The type with the thresholds of the tasks of a block, that its loss depends on.
+
+        Parameters
+        ----------
+        thresholds : Tensor of shape (n_tasks, n_thresholds)
+        """
+        return self
+
+    def threshold_slopes(
+        self, scores: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """First and second derivatives of the summed loss in each threshold."""
+        raise NotImplementedError(f"{self.name} tasks have no thresholds.")
 
     @abstractmethod
     def value(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
@@ -193,6 +212,10 @@ class TaskType(ABC):
     ) -> NDArray[np.floating] | None:
         """Probabilities of the classes, shape (n_rows, n_classes); None without classes."""
         return None
+
+    def numbers(self, task: Task) -> dict[str, Any]:
+        """What it takes, besides type and classes, to make predictions of scores."""
+        return {}
 
     @abstractmethod
     def score(
@@ -286,7 +309,10 @@ def class_indices(
     """Numbers of labels among the classes of a task."""
     classes = task.classes
     assert classes is not None
-    if "O" in (present.dtype.kind, classes.dtype.kind):  # which may not be comparable
+    in_order = "O" not in (present.dtype.kind, classes.dtype.kind) and bool(
+        np.all(classes[1:] >= classes[:-1])
+    )
+    if not in_order:  # or not comparable
         number = {label: place for place, label in enumerate(classes.tolist())}
         index = np.array([number.get(label, -1) for label in present.tolist()], int)
     elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):

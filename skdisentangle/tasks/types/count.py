@@ -133,6 +133,10 @@ class Count(TaskType):
         expected: NDArray[Any] = self.mean(own, 1).numpy() * np.exp(task.mean)
         return expected.astype(scores.dtype)
 
+    def numbers(self, task: Task) -> dict[str, Any]:
+        """Up to which logarithm of the number a score is one; beyond, it goes on straight."""
+        return {"linear_from": task.mean + CAP}
+
     def score(
         self,
         scores: Tensor,
