@@ -57,7 +57,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     disentangler : SparseSharedDisentangler or FrozenEstimator
         Fitted. For searches and cross-validation, which clone what they fit, in a
         :class:`sklearn.frozen.FrozenEstimator`.
-    task_type : {"regression", "binary", "multiclass"}, default=None
+    task_type : {"regression", "count", "binary", "ordinal", "multiclass"}, default=None
         None infers it from the labels, as a fit of the disentangler does: strings,
         booleans and categories are classes; numbers are classes if they are whole and
         take at most 20 values.
@@ -66,8 +66,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     ----------
     coef_ : ndarray of shape (n_outputs, n_active)
         In the units of the labels, with a column for each column of the disentangler's
-        `transform`; zeros are exact. One output for a regression or binary task, else one
-        a class.
+        `transform`; zeros are exact. One output, or one a class for a multiclass task.
     intercept_ : ndarray of shape (n_outputs,)
     inclusion_ : ndarray of shape (n_active,)
         Probability that the task uses each component. Below 0.1 its coefficient is zero.
@@ -277,7 +276,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
 
     @follows_input
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """R2 of a regression task, accuracy of any other; missing labels are left out.
+        """R2 of a regression, D2 of a count, accuracy of classes, on what is labelled.
 
         Parameters
         ----------

@@ -214,9 +214,10 @@ class OnnxMixin:
         rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
         ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
         predictions of regression tasks, logits of binary tasks (above zero is the second
-        class) and of the classes of multiclass tasks. Its metadata has, under
+        class) and of the classes of multiclass tasks, logarithms of expected numbers, and
+        what ordinal tasks compare with thresholds. Its metadata has, under
         ``"skdisentangle"``, a JSON document with the names of the features and with name,
-        type, classes and columns of the scores of each task. Needs ``pip install
+        type, classes, thresholds and columns of the scores of each task. Needs ``pip install
         'skdisentangle[onnx]'``.
 
         Parameters

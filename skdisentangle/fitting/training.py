@@ -154,7 +154,7 @@ def _follow_thresholds(
         lambda: [known],
         options.blocks,
         ranks=options.ranks,
-        share=max(THRESHOLD_PACE, 1 / state.n_steps),
+        share=max(THRESHOLD_PACE * state.head_pace, 1 / state.n_steps),
         max_iter=1,
     )
 
