@@ -214,10 +214,11 @@ class OnnxMixin:
         rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
         ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
         predictions of regression tasks, logits of binary tasks (above zero is the second
-        class) and of the classes of multiclass tasks, logarithms of expected numbers, and
-        what ordinal tasks compare with thresholds. Its metadata has, under
+        class) and of the classes of multiclass tasks, logarithms of expected numbers (up to
+        the ``linear_from`` of the task; beyond, numbers grow as a straight line), and what
+        ordinal tasks compare with ``thresholds``. Its metadata has, under
         ``"skdisentangle"``, a JSON document with the names of the features and with name,
-        type, classes, thresholds and columns of the scores of each task. Needs ``pip install
+        type, classes, columns of the scores, and such numbers, of each task. Needs ``pip install
         'skdisentangle[onnx]'``.
 
         Parameters

@@ -1,5 +1,7 @@
 """Count tasks against references for the loss, the score and the heads."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -201,6 +203,21 @@ def test_files_and_a_fit_that_goes_on(fitted, tmp_path):
     head.save(tmp_path / "head.safetensors")
     again = type(head).load(tmp_path / "head.safetensors")
     np.testing.assert_array_equal(again.predict(world.X), head.predict(world.X))
+
+
+def test_metadata_of_a_graph_turn_scores_into_numbers(fitted, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    world, dis = fitted
+    dis.to_onnx(tmp_path / "dis.onnx")
+    (kept,) = onnx.load(tmp_path / "dis.onnx").metadata_props[:1]
+    limit = json.loads(kept.value)["tasks"][0]["linear_from"]
+    far = 40 * world.X  # some are beyond
+    scores = dis.transform(far) @ dis.coef_[0] + dis.intercept_[0]
+    assert scores.max() > limit
+    beyond = np.maximum(scores - limit, 0)
+    expected = np.exp(np.minimum(scores, limit)) * (1 + beyond)
+    np.testing.assert_allclose(dis.predict(far)[:, 0], expected)
 
 
 @pytest.mark.parametrize("changes", [{"solver": "bilevel"}, {"sparsity": "auto"}])
