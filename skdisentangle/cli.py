@@ -128,7 +128,8 @@ def _add_fit(commands: Any) -> None:
         "--task-types",
         nargs="+",
         metavar="TYPE",
-        help="regression, binary or multiclass, for all tasks, or COLUMN=TYPE for some "
+        help="regression, count, binary, ordinal or multiclass, for all tasks, or "
+        "COLUMN=TYPE for some "
         "(default: told from the labels)",
     )
     for name, (kind, text) in ESTIMATOR_OPTIONS.items():

@@ -192,12 +192,14 @@ class SparseSharedDisentangler(
         none unless a fit has chosen.
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
-        ``"binary"``, ``"multiclass"`` or None. None infers it: strings, booleans and
-        categories are classes; numbers are classes if they have two whole values, or up
-        to ten that look like codes, such as 0 to 3, with many rows each. A warning names
-        those of more than two values. scikit-learn takes an estimator for a classifier,
-        whose folds are stratified, if this says that all tasks have classes, or the fit has
-        shown it.
+        ``"count"`` (how many: 0, 1, 2, ...; never inferred), ``"binary"``, ``"ordinal"``
+        (classes that stand in an order, such as ratings: numbers, or ordered categories,
+        of which it is inferred), ``"multiclass"`` or None. None infers it: strings,
+        booleans and categories are classes; numbers are classes if they have two whole
+        values, or up to ten that look like codes, such as 0 to 3, with many rows each. A
+        warning names those of more than two values. scikit-learn takes an estimator for a
+        classifier, whose folds are stratified, if this says that all tasks have classes, or
+        the fit has shown it.
     task_weight : array-like of shape (n_tasks,) or mapping, default=None
         Weight of each task in the mean over tasks, or of those named. A task of weight
         zero gets a head, but has no say in the encoder.
@@ -252,13 +254,15 @@ class SparseSharedDisentangler(
     coef_ : ndarray of shape (n_outputs, n_active)
         Heads, in the units of the labels, with a column for each column of `transform`;
         zeros are exact. Predictions are ``transform(X) @ coef_.T + intercept_``, which
-        are logits for classes.
+        are logits for classes, logarithms of the expected number for counts, and what is
+        compared with the thresholds of the task for ordinal tasks.
     intercept_ : ndarray of shape (n_outputs,)
     tasks_ : list of skdisentangle.tasks.Task
-        Name, type, classes and outputs (rows of ``coef_``) of each task.
+        Name, type, classes, thresholds and outputs (rows of ``coef_``) of each task.
     classes_ : ndarray, or list of (ndarray or None)
-        Classes of the task, in the order of ``predict_proba``; of several tasks a list,
-        None for a regression task. Only where some task has classes.
+        Classes of the task, in the order of ``predict_proba``: sorted, or as ordered
+        categories stand. Of several tasks a list, None for a task without classes. Only
+        where some task has classes.
     input_noise_ : float
         The noise of the fit.
     sparsity_, sharing_ : float
@@ -739,7 +743,8 @@ class SparseSharedDisentangler(
         -------
         ndarray or data frame of shape (n_samples,) or (n_samples, n_tasks)
             Of the kind of the labels in ``fit``; a data frame or series of pandas with the
-            index of X, if that is a data frame of pandas. A task that was left out is
+            index of X, if that is a data frame of pandas. Of a count task the expected
+            number, of classes the most probable one. A task that was left out is
             predicted by its only value, or is missing.
         """
         scores = self._scores(X)
@@ -796,7 +801,7 @@ class SparseSharedDisentangler(
         Y_tasks: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Mean over tasks of R2 or accuracy; missing labels are left out.
+        """Mean over tasks of R2, D2 or accuracy; missing labels are left out.
 
         Parameters
         ----------
@@ -834,7 +839,10 @@ class SparseSharedDisentangler(
         Y_tasks: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
-        """R2 or accuracy of each task.
+        """Score of each task: R2 of a regression, D2 of a count, accuracy of classes.
+
+        D2 is the share of the Poisson deviance that is explained, as
+        ``sklearn.metrics.d2_tweedie_score(power=1)`` has it.
 
         Parameters
         ----------
@@ -870,7 +878,7 @@ class SparseSharedDisentangler(
             Labels of the task. A row with NaN, None or NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
-        task_type : {"regression", "binary", "multiclass"}, default=None
+        task_type : {"regression", "count", "binary", "ordinal", "multiclass"}, default=None
             None infers it, see ``task_types``.
 
         Returns

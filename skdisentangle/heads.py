@@ -57,7 +57,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     disentangler : SparseSharedDisentangler or FrozenEstimator
         Fitted. For searches and cross-validation, which clone what they fit, in a
         :class:`sklearn.frozen.FrozenEstimator`.
-    task_type : {"regression", "binary", "multiclass"}, default=None
+    task_type : {"regression", "count", "binary", "ordinal", "multiclass"}, default=None
         None infers it from the labels, as a fit of the disentangler does: strings,
         booleans and categories are classes; numbers are classes if they have two whole
         values, or up to ten that look like codes, such as 0 to 3, with many rows each. So
@@ -67,8 +67,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     ----------
     coef_ : ndarray of shape (n_outputs, n_active)
         In the units of the labels, with a column for each column of the disentangler's
-        `transform`; zeros are exact. One output for a regression or binary task, else one
-        a class.
+        `transform`; zeros are exact. One output, or one a class for a multiclass task.
     intercept_ : ndarray of shape (n_outputs,)
     inclusion_ : ndarray of shape (n_active,)
         Probability that the task uses each component. Below 0.1 its coefficient is zero.
@@ -112,7 +111,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         kind = TYPES.get(self._type() or "")
         if kind is not None and kind.has_classes:
             tags.estimator_type = "classifier"
-            tags.classifier_tags = ClassifierTags(multi_class=kind.most_classes is None)
+            tags.classifier_tags = ClassifierTags(multi_class=kind.most_classes != 2)
         elif kind is not None:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
@@ -175,6 +174,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         task = task_set.tasks[0]
         targets, _ = task_set.encode(labels)
         log_odds, scale = head_prior(_standard_heads(fitted), task.type)
+        thresholds = task_set.blocks[0].thresholds
         try:
             with threads(thread_count(fitted.n_threads)):
                 found = average_over_supports(
@@ -185,6 +185,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
                     n_outputs=task.n_outputs,
                     log_odds=log_odds,
                     scale=scale,
+                    thresholds=thresholds,
                 )
             finite = found.coef.isfinite().all() and found.intercept.isfinite().all()
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
@@ -208,7 +209,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         everywhere[active] = inclusion
         self._set_fitted(
             fitted,
-            task_set,
+            task_set if thresholds is None else task_set.with_thresholds([thresholds]),
             coef=coef,
             intercept=(found.intercept.numpy() + dropped) * unit + mean,
             inclusion=everywhere,
@@ -280,7 +281,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
 
     @follows_input
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """R2 of a regression task, accuracy of any other; missing labels are left out.
+        """R2 of a regression, D2 of a count, accuracy of classes, on what is labelled.
 
         Parameters
         ----------

@@ -820,7 +820,7 @@ class TestBadInput:
             ({}, np.where(X_OK > 1, np.nan, X_OK), Y_OK, "contains NaN"),
             ({}, np.where(X_OK > 1, np.inf, X_OK), Y_OK, "infinity"),
             ({"task_types": ["binary"]}, X_OK, Y_OK, "each of the 2 tasks"),
-            ({"task_types": "ordinal"}, X_OK, Y_OK, "must be one of 'regression'"),
+            ({"task_types": "quantile"}, X_OK, Y_OK, "must be one of 'regression'"),
             ({}, X_OK[0], Y_OK, "Expected 2D array"),
             ({}, X_OK, Y_OK[:5], "a row for each of the 20 rows of X; got 5"),
             ({}, X_OK, np.zeros((20, 2, 2)), r"got shape \(20, 2, 2\)"),

@@ -146,6 +146,24 @@ CASES = {
         False,
         150,
     ),
+    "counts and ratings": (
+        {
+            "task_types": [
+                None,
+                None,
+                "count",
+                "regression",
+                "count",
+                "ordinal",
+                None,
+                "ordinal",
+                None,
+            ]
+        },
+        0.2,
+        True,
+        60,
+    ),
 }
 
 

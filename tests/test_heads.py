@@ -333,8 +333,8 @@ def test_wrong_input_is_explained(world):
         dis.fit_task(X[:5], factors[:5, :2])
     with pytest.raises(ValueError, match="all are missing"):
         dis.fit_task(X[:5], np.full(5, np.nan))
-    with pytest.raises(ValueError, match=r"task_type must be one of .*'ordinal'"):
-        dis.fit_task(X[:5], y[:5], task_type="ordinal")
+    with pytest.raises(ValueError, match=r"task_type must be one of .*'quantile'"):
+        dis.fit_task(X[:5], y[:5], task_type="quantile")
     with pytest.raises(ValueError, match="features"):
         dis.fit_task(X[:5, :3], y[:5])
     with pytest.raises(NotFittedError):

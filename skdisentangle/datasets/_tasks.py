@@ -376,8 +376,10 @@ def tasks_from_factors(
     A regression task is :math:`v` with noise. A binary task says whether :math:`v` with
     noise is above a cut drawn from :math:`N(0, 0.3^2)`, or, with
     ``link="logistic"``, is drawn with log-odds :math:`4 (v - \text{cut})`. A multiclass
-    task cuts :math:`v` with noise into classes of equal size, or fewer where it takes
-    few values. A task on a rare category may have few labels of a class, or none.
+    or ordinal task cuts :math:`v` with noise (logistic, of scale 1/4, with
+    ``link="logistic"`` and ordinal tasks) into classes of equal size, or fewer where it
+    takes few values. A count task is Poisson with mean :math:`3 e^{0.7 v}`, with noise on
+    :math:`v`. A task on a rare category may have few labels of a class, or none.
 
     Parameters
     ----------
@@ -389,18 +391,18 @@ def tasks_from_factors(
         Number of factors of a task, drawn uniformly between the two bounds; a
         greatest value above the number of factors is cut to it.
     task_types : str, sequence of str or mapping, default="mixed"
-        One of ``"regression"``, ``"binary"``, ``"multiclass"`` for all tasks; the type
-        of each task; or the share of each type, dealt out at random. ``"mixed"`` is
-        half binary and half regression.
+        One of ``"regression"``, ``"count"``, ``"binary"``, ``"ordinal"``,
+        ``"multiclass"`` for all tasks; the type of each task; or the share of each type,
+        dealt out at random. ``"mixed"`` is half binary and half regression.
     categorical : sequence of int, default=()
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None
         Columns of angles; see :func:`expand_factors`. Where an angle is not defined
         the cosine counts as zero.
     n_classes : int, default=4
-        Classes of a multiclass task.
+        Classes of a multiclass or ordinal task.
     link : {"threshold", "logistic"}, default="threshold"
-        How binary labels come from the value.
+        How binary and ordinal labels come from the value.
     noise : float, default=0.1
         Standard deviation of the normal noise on the value, which has variance one;
         not used by logistic labels, which are noisy of themselves.

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .._replacing import replacing
+from ..tasks.types import TYPES
 
 __all__ = ["OPSET", "export_onnx"]
 
@@ -102,6 +103,7 @@ def _description(estimator: Any) -> dict[str, Any]:
                 "scores": [task.outputs.start, task.outputs.stop],
                 "left_out": task.left_out,
             }
+            | ({} if task.left_out else TYPES[task.type].numbers(task))
             for task in estimator.tasks_
         ],
     }

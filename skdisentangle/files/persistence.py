@@ -76,7 +76,14 @@ GONE = (
 
 #: What of a state that fitting goes on from is not in a file: the encoder has it, or each
 #: pass sets it.
-NOT_OF_STATE = ("body", "optimizer", "inner_steps", "columns", "signs")
+NOT_OF_STATE = (
+    "body",
+    "optimizer",
+    "inner_steps",
+    "columns",
+    "signs",
+    "thresholds",
+)
 
 #: What of it counts, or is a variance.
 NOT_NEGATIVE = ("var", "variance", "n_labels")
@@ -207,9 +214,11 @@ class OnnxMixin:
         rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
         ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
         predictions of regression tasks, logits of binary tasks (above zero is the second
-        class) and of the classes of multiclass tasks. Its metadata has, under
+        class) and of the classes of multiclass tasks, logarithms of expected numbers (up to
+        the ``linear_from`` of the task; beyond, numbers grow as a straight line), and what
+        ordinal tasks compare with ``thresholds``. Its metadata has, under
         ``"skdisentangle"``, a JSON document with the names of the features and with name,
-        type, classes and columns of the scores of each task. Needs ``pip install
+        type, classes, columns of the scores, and such numbers, of each task. Needs ``pip install
         'skdisentangle[onnx]'``.
 
         Parameters

@@ -50,6 +50,8 @@ def plain_tasks(task_set: TaskSet) -> dict[str, Any]:
             "left_out": task.left_out,
             "dtype": _plain_dtype(task.name, task_set.dtypes[number]),
         }
+        if task.thresholds:
+            column["thresholds"] = list(task.thresholds)
         if task_set.keys:
             try:
                 column["key"] = plain(task_set.keys[number])
@@ -106,6 +108,17 @@ def restored_tasks(found: Content) -> TaskSet:
                 f"task {name!r:.50} cannot be of type {kind!r:.50}, with {n_classes} "
                 f"classes; types are {', '.join(map(repr, TYPES))}."
             )
+        thresholds = column.document.get("thresholds", [])
+        n_thresholds = 0 if left_out else TYPES[kind].n_thresholds(classes)
+        if (
+            not is_list_of(thresholds, float)
+            or len(thresholds) != n_thresholds
+            or thresholds != sorted(thresholds)
+        ):
+            raise ValueError(
+                f"'thresholds' of task {name!r:.50} should be {n_thresholds} numbers that "
+                "do not fall."
+            )
         tasks.append(
             Task(
                 name,
@@ -116,6 +129,7 @@ def restored_tasks(found: Content) -> TaskSet:
                 mean=(column.get if left_out else column.number)("mean", float),
                 scale=column.number("scale", least=ABOVE_ZERO),
                 left_out=left_out,
+                thresholds=tuple(thresholds),
             )
         )
     labels = Labels(

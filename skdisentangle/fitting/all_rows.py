@@ -328,7 +328,8 @@ def _take_basis(
 def score_state(
     state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
 ) -> float:
-    """Mean over tasks of R2 or accuracy, with the running statistics."""
+    """Mean over tasks of their scores, with the running statistics."""
+    options = options.at(state)
     raw = _raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     known = labels[:]
@@ -360,6 +361,7 @@ def finish(
     rows, labels, options
         As in :func:`skdisentangle.fitting.training.train`.
     """
+    options = options.at(state)
     codes = _exact_heads(state, rows, labels, options)
     coef = state.theta[:, :-1]
 

@@ -22,7 +22,12 @@ from ..encoders.networks import build_body, check_can_join, image_shape, seeded
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
 from ..rows.inputs import InputMoments, encode_labels, standardised_rows, unscaled
 from ..solvers.penalties import output_weights, usage
-from ..tasks.blocks import Block, tasks_to_outputs
+from ..tasks.blocks import (
+    Block,
+    tasks_to_outputs,
+    thresholds_of,
+    with_thresholds,
+)
 from ..tasks.task_set import TaskSet
 from ..tasks.weights import learned_task_weights
 from ..validation import layer_sizes, split_rows, torch_device
@@ -177,8 +182,9 @@ def training_options(
     """Constants of the steps."""
     weights = learned_task_weights(settings.task_weight, task_set)
     share = torch.from_numpy(weights / len(weights)).to(spread)
+    thresholds = [each.to(spread, copy=True) for each in thresholds_of(task_set.blocks)]
     return TrainingOptions(
-        blocks=task_set.blocks,
+        blocks=with_thresholds(task_set.blocks, thresholds),
         sparsity=settings.sparsity,
         sharing=settings.sharing,
         learning_rate=float(settings.learning_rate_init),
@@ -229,7 +235,7 @@ def fitted_from(
     if state.pull is not None:
         pull = state.pull.double().cpu()[:, order].numpy()[rows] * scale[:, np.newaxis]
     return Fitted(
-        task_set=task_set,
+        task_set=task_set.with_thresholds(state.thresholds),
         moments=setup.moments,
         n_rows=setup.n_rows,
         spread=spread.double().cpu().numpy(),

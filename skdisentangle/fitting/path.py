@@ -88,7 +88,9 @@ def squared_errors(
     Returns
     -------
     ndarray of shape (n_rows, n_tasks)
-        Of a regression task, for its standardised target; of classes half the Brier score,
+        Of a regression task, for its standardised target; of a count, twice that of the root
+        of its share of the mean; of ordered classes, the mean squared error of the
+        probabilities to be above each cut; of others half the Brier score,
         ``sum_c (p_c - [class is c])^2 / 2`` (Brier, "Verification of forecasts expressed
         in terms of probability", Monthly Weather Review 78, 1950).
     """
@@ -378,7 +380,7 @@ def sparsity_path(
           of standardised regression targets, half the Brier score of classes, mean over
           tasks) on the rows held back, and the standard error of its difference to the
           least.
-        - **scores**: ndarray, the estimators' scores (R2 and accuracy) on these rows.
+        - **scores**: ndarray, the estimators' scores (R2, D2, accuracy) on these rows.
         - **n_nonzero**: ndarray of int, coefficients that are not zero.
         - **n_active**: ndarray of int, components in use: columns of the estimator's
           ``transform``.

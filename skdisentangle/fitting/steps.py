@@ -12,7 +12,7 @@ loss of the rest, the *query*, of which a part comes through the heads
 (:mod:`skdisentangle.fitting.bilevel`). All else but the number of steps is the same for both.
 
 **Weights of tasks.** The body follows the mean over tasks of their losses read as
-negative log-likelihoods: the squared error of a regression task is divided by its
+negative log-likelihoods: the loss of a regression or count task is divided by its
 residual variance. Without that, binary tasks, whose loss stays large, pull the encoder
 off the factors that the regression tasks pin down. The heads of different tasks do not
 touch, so the weights do not change the inner problem.
@@ -21,7 +21,7 @@ touch, so the weights do not change the inner problem.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -44,7 +44,9 @@ from ..tasks.blocks import (
     split_heads,
     split_labels,
     tasks_to_outputs,
+    thresholds_of,
     weighted,
+    with_thresholds,
 )
 from .bilevel import implicit_gradient
 
@@ -75,8 +77,8 @@ SUPPORT_STEPS = 2
 #: ten steps are enough.
 CONJUGATE_STEPS, CONJUGATE_TOL = 20, 1e-3
 
-#: Residual variance (as a share of the target's) below which a regression task does not
-#: gain further weight.
+#: Residual variance (as a share of the target's) below which a task does not gain
+#: further weight.
 VARIANCE_FLOOR = 0.02
 
 #: Keeps Adam from blowing up rounding noise where a gradient vanishes.
@@ -121,8 +123,14 @@ class TrainingOptions:
             found[block.outputs] = block.kind.curvature
         return found
 
+    def at(self, state: TrainingState) -> TrainingOptions:
+        """The same with the thresholds of a state, which may be a copy of another."""
+        if not state.thresholds:
+            return self
+        return replace(self, blocks=with_thresholds(self.blocks, state.thresholds))
 
-Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
+
+Snapshot = tuple[dict[str, Tensor], Tensor, Tensor, Tensor, list[Tensor]]
 
 
 @dataclass
@@ -136,7 +144,7 @@ class TrainingState:
         Heads, in the order of the body's outputs; the last column is the intercept.
     mean, var : Tensor of shape (n_components,)
         Running statistics of the raw components.
-    variance : Tensor of shape (n_regression_tasks,)
+    variance : Tensor of shape (n_dispersed_tasks,)
         Running residual variances.
     optimizer : torch.optim.Adam
     n_steps : int
@@ -164,9 +172,11 @@ class TrainingState:
     pace : float or Tensor of shape ()
         Share of a batch in the running statistics. A tensor where steps are recorded, as
         numbers would be recorded, too.
+    thresholds : list of Tensor
+        Those of the blocks, the very tensors.
 
-    Training changes ``theta``, ``mean``, ``var`` and ``variance`` in place: recorded steps
-    go on where these are.
+    Training changes ``theta``, ``mean``, ``var``, ``variance`` and ``thresholds`` in place:
+    recorded steps go on where these are.
     """
 
     body: nn.Module
@@ -187,6 +197,7 @@ class TrainingState:
     head_pace: float = 1.0
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
+    thresholds: list[Tensor] = field(default_factory=list)
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""
@@ -216,8 +227,8 @@ class TrainingState:
     ) -> TrainingState:
         """Begin at a body and heads, with fresh statistics and a fresh optimiser."""
         n_components = theta.shape[1] - 1
-        n_regression = sum(
-            block.n_tasks for block in options.blocks if block.kind.quadratic
+        n_dispersed = sum(
+            block.n_tasks for block in options.blocks if block.kind.dispersed
         )
         optimizer = torch.optim.Adam(
             [p for p in body.parameters() if p.requires_grad],
@@ -231,25 +242,28 @@ class TrainingState:
             theta=theta.clone(),
             mean=theta.new_zeros(n_components),
             var=theta.new_ones(n_components),
-            variance=theta.new_ones(n_regression),
+            variance=theta.new_ones(n_dispersed),
             optimizer=optimizer,
+            thresholds=thresholds_of(options.blocks),
         )
 
     def snapshot(self) -> Snapshot:
         """A copy of what the components and heads of a fit are made of."""
         weights = {k: v.detach().clone() for k, v in self.body.state_dict().items()}
-        return weights, self.theta.clone(), self.mean.clone(), self.var.clone()
+        thresholds = [each.clone() for each in self.thresholds]
+        heads = self.theta.clone()
+        return weights, heads, self.mean.clone(), self.var.clone(), thresholds
 
     def restore(self, kept: Snapshot) -> None:
         """Go back to a snapshot, in place: recorded steps go on where tensors are."""
         self.body.load_state_dict(kept[0])
-        own = self.theta, self.mean, self.var
-        for values, before in zip(own, kept[1:], strict=True):
+        own = self.theta, self.mean, self.var, *self.thresholds
+        for values, before in zip(own, (*kept[1:4], *kept[4]), strict=True):
             values.copy_(before)
 
     def copy_first(self, ranks: Ranks) -> None:
         """Take body, heads and statistics of the first rank, bit by bit."""
-        own = [self.theta, self.mean, self.var, self.variance]
+        own = [self.theta, self.mean, self.var, self.variance, *self.thresholds]
         if self.pull is not None:
             own.append(self.pull)
         ranks.copy_first([*self.body.state_dict().values(), *own])
@@ -326,16 +340,16 @@ def through_standardisation(
 def _squared_errors(
     errors: Tensor,
     weights: Tensor | None,
-    n_regression: int,
+    n_dispersed: int,
     part: Part | None = None,
 ) -> Tensor:
-    """Mean squared error of each regression task; these come first."""
-    if n_regression == 0:
+    """Mean squared residual of each dispersed task; these come first."""
+    if n_dispersed == 0:
         return errors.new_zeros(0)
     ranks, n_rows = part or (ALONE, errors.shape[0])
-    square = errors[:, :n_regression].square()
+    square = errors[:, :n_dispersed].square()
     if weights is not None:
-        square.mul_(weights[:, :n_regression])
+        square.mul_(weights[:, :n_dispersed])
     return ranks.sum(square.sum(0)).div_(n_rows)
 
 
@@ -344,13 +358,14 @@ def _outer_weights(
 ) -> Tensor:
     """Weight of each output, and a row, in the gradient of the body; updates the variances.
 
-    ``errors`` are those of the batch, of so many rows, mean squared, of each regression task.
+    ``errors`` are those of the batch, of so many rows, mean squared, of each dispersed task.
     """
     outer = options.task_weights / n_rows
-    n_regression = errors.shape[0]
-    if n_regression:
+    n_dispersed = errors.shape[0]
+    if n_dispersed:
         state.variance.lerp_(errors, state.pace)
-        outer[:n_regression].div_(state.variance + VARIANCE_FLOOR)
+        floor = VARIANCE_FLOOR * options.spread[:n_dispersed].square()
+        outer[:n_dispersed].div_(state.variance + floor)
     return outer
 
 
@@ -395,7 +410,11 @@ def _alternating(
         block_residual(score, truth, None, block)
         for score, block, (truth, _) in zip(scores, blocks, known, strict=True)
     ]
-    lost = _squared_errors(errors[0], weights, len(state.variance), part)
+    n_dispersed = len(state.variance)
+    first = errors[0]
+    if first.shape[1] < n_dispersed:
+        first = torch.cat(errors, dim=1)
+    lost = _squared_errors(first, weights, n_dispersed, part)
     outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
@@ -433,10 +452,11 @@ def _bilevel(
     state.theta.copy_(moved)
     query = labels[n_support:]
     scores = codes[n_support:] @ state.theta.T
-    n_regression = len(state.variance)
-    lost = scores[:, :n_regression] - query.targets[:, :n_regression]
-    lost = _squared_errors(lost, query.weights, n_regression)
-    error = residual(scores, query.targets, query.weights, blocks)
+    n_dispersed = len(state.variance)
+    error = residual(scores, query.targets, None, blocks)
+    lost = _squared_errors(error, query.weights, n_dispersed)
+    if query.weights is not None:
+        error *= tasks_to_outputs(query.weights, blocks)
     outer = _outer_weights(lost, len(error), state, options)
     if support.weights is not None:
         told = (support.weights > 0).any(0)

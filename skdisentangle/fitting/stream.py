@@ -83,6 +83,7 @@ def fit_more(
         state = setup.begin(like, options)
     else:
         state = _resumed(setup, before, like, options)
+    options = options.at(state)
     state.input_noise = float(noise)
     seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
     batch_size, _ = budget(problem.n_rows, settings)

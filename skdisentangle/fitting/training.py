@@ -35,6 +35,7 @@ from ..rows.batches import (
 )
 from ..solvers.penalties import output_weights, penalty_weights
 from ..solvers.proximal import pad_weights, sum_tensors
+from ..solvers.thresholds import move_thresholds
 from ..tasks.blocks import Block, block_scores, split_heads, split_labels
 from .all_rows import (
     ROWS_PER_COMPONENT,
@@ -55,6 +56,9 @@ GATHERED_LABELS = 2**18
 
 #: The loss curve is the mean over every so many batches, which are drawn at random.
 LOSS_EVERY = 4
+
+#: Share of a batch in the thresholds of ordinal tasks, each time the loss is taken.
+THRESHOLD_PACE = 0.1
 
 #: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
 #: chosen; where the fit settles.
@@ -112,6 +116,8 @@ def _pass(
             codes = recorder(held, batch, l1)
         if number % LOSS_EVERY == 0:
             total += _summed_loss(state, codes, batch, options.blocks)
+            if state.thresholds:
+                _follow_thresholds(state, codes, batch, options)
             n_values += size * batch.targets.shape[1]
     return float(options.ranks.sum(total)) / n_values
 
@@ -136,6 +142,21 @@ def _summed_loss(
         values = block.kind.value(scores, truth, block.n_classes)
         parts.append((values if weight is None else values.mul_(weight)).sum())
     return sum_tensors(parts)
+
+
+def _follow_thresholds(
+    state: TrainingState, codes: Tensor, labels: LabelTensors, options: TrainingOptions
+) -> None:
+    """Move thresholds some way to where those of a batch are."""
+    known = codes, labels.targets, labels.weights
+    move_thresholds(
+        state.theta,
+        lambda: [known],
+        options.blocks,
+        ranks=options.ranks,
+        share=max(THRESHOLD_PACE * state.head_pace, 1 / state.n_steps),
+        max_iter=1,
+    )
 
 
 def _gathered(

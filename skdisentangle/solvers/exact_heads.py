@@ -38,6 +38,7 @@ from .proximal import (
     sum_tensors,
     sums_of_slopes,
 )
+from .thresholds import move_thresholds
 
 __all__ = ["HeadSolution", "pulls_at_zeros", "solve_heads", "solve_penalized_heads"]
 
@@ -48,6 +49,9 @@ WHOLE_VALUES, PART_VALUES = 2**21, 2**18
 #: Steps of conjugate gradients that make a Newton step, the share of the slope that may
 #: remain, and the lengths of a Newton step that are tried.
 NEWTON_STEPS, NEWTON_TOL, NEWTON_LENGTHS = 10, 1e-2, (1.0, 0.25, 0.06)
+
+#: Rounds of heads and thresholds in turn, at the most, and the move that ends them.
+THRESHOLD_ROUNDS, THRESHOLD_TOL = 10, 0.01
 
 _Rows = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 _Parts = Callable[[], Iterable[_Rows]]
@@ -377,7 +381,8 @@ def solve_penalized_heads(
 
     Each round linearises the penalty at the last heads and solves the weighted L1
     problem (Zou & Li, "One-step sparse estimates in nonconcave penalized likelihood
-    models", Ann. Statist. 36, 2008).
+    models", Ann. Statist. 36, 2008). After it thresholds, if blocks have any, are moved in
+    place to where the loss is least; until they stay there, there are more rounds.
 
     Parameters
     ----------
@@ -399,7 +404,11 @@ def solve_penalized_heads(
     """
     moving = reweighted or sharing > 0
     n_iter = 0
-    for _ in range(n_rounds if moving else 1):
+    least = most = n_rounds if moving else 1
+    if any(block.thresholds is not None for block in blocks):
+        parts = _in_parts(codes, targets, weights, None, blocks, part)
+        most += THRESHOLD_ROUNDS
+    for number in range(most):
         l1_weights = penalty_weights(
             coef,
             usage_weights,
@@ -425,6 +434,16 @@ def solve_penalized_heads(
         )
         coef, intercept = solution.coef, solution.intercept
         n_iter += solution.n_iter
+        if most == least:
+            continue
+        moved = move_thresholds(
+            torch.cat([coef, intercept.unsqueeze(1)], dim=1),
+            lambda: (rows[:3] for rows in parts()),
+            blocks,
+            ranks=ALONE if part is None else part.ranks,
+        )
+        if number + 1 >= least and moved <= THRESHOLD_TOL:
+            break
     return HeadSolution(coef, intercept, n_iter, solution.gap)
 
 

@@ -315,6 +315,9 @@ def _narrow(blocks: Sequence[Block], width: int) -> Iterator[Block]:
                 block,
                 tasks=slice(start + first, start + last),
                 outputs=slice(*outputs),
+                thresholds=None
+                if block.thresholds is None
+                else block.thresholds[first:last],
             )
 
 
@@ -367,8 +370,10 @@ def standard_errors(
         expected = block.kind.mean(score, block.n_classes)
         mean = (share * expected).sum(0)
         explained = (share * (expected - mean).square()).sum(0)
-        left = (share * block.kind.variance(expected)).sum(0)
-        least = block.kind.variance(mean) * (n_components / number).clamp_max(1)
+        told = block.kind.statistic(targets[:, block.tasks], block.n_classes)
+        left = (share * block.kind.variance(expected, told)).sum(0)
+        least = (share * block.kind.variance(mean, told)).sum(0)
+        least = least * (n_components / number).clamp_max(1)
         left = left.maximum(least)
         spread = (share * (score - (share * score).sum(0)).square()).sum(0)
         ratio = spread / explained.clamp_min(tiny)

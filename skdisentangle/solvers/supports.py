@@ -29,13 +29,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..tasks.blocks import Block
 from ..tasks.types import TYPES, TaskType
+from .thresholds import move_thresholds
 
 __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
 
@@ -48,9 +50,6 @@ NOISE_LEVELS = (1e-3, 1e-2, 1e-1, 1.0)
 #: Sizes of a logit's coefficients, in units of those of the known heads: a new task may
 #: be sharper, or noisier.
 SCALES = (0.5, 1.0, 2.0)
-
-#: Spread of the logits where no known task has classes.
-LOGIT_SCALE = 3.0
 
 #: Standard deviation of the prior on a logit's intercept.
 INTERCEPT_SCALE = 3.0
@@ -65,6 +64,12 @@ EFFECTIVE_ROWS = 500
 
 #: Newton steps at most, and the gain in log posterior below which they end.
 MAX_NEWTON, NEWTON_TOL = 50, 1e-6
+
+#: Estimates of the variance of residuals, of a type whose loss does not tell it.
+DISPERSION_ROUNDS = 2
+
+#: Rounds of heads and thresholds in turn, at the most, and the move that ends them.
+THRESHOLD_ROUNDS, THRESHOLD_TOL = 6, 0.05
 
 #: Values that a batch of supports holds at the most.
 CHUNK_VALUES = 2**21
@@ -113,6 +118,7 @@ def average_over_supports(
     n_outputs: int,
     log_odds: Tensor,
     scale: float,
+    thresholds: Tensor | None = None,
 ) -> SupportAverage:
     """Average the heads of one task over its supports.
 
@@ -136,13 +142,47 @@ def average_over_supports(
         Logarithm of the odds that a task uses each component.
     scale : float
         Size (root mean square) of the coefficients on a support.
+    thresholds : Tensor of shape (1, n_thresholds), optional
+        Of a task that has some: where to start. They are moved, in place, to where the
+        labels want them.
 
     Returns
     -------
     SupportAverage
     """
+    block = Block(task_type, slice(0, 1), slice(0, n_outputs), n_outputs, thresholds)
+    kind = block.kind
     weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
-    data = _Data(codes, targets, weights, TYPES[task_type], n_outputs, scale)
+    data = _Data(codes, targets, weights, kind, n_outputs, scale)
+    if thresholds is not None:
+        rows = F.pad(codes, (0, 1), value=1.0)
+        labelled = rows, targets.unsqueeze(1), weights.unsqueeze(1)
+        for _ in range(THRESHOLD_ROUNDS):
+            found = _average(data, log_odds)
+            theta = torch.cat([found.coef, found.intercept.unsqueeze(1)], 1)
+            moved = move_thresholds(theta, lambda: [labelled], [block])
+            if moved <= THRESHOLD_TOL:
+                break
+        return found
+    if not kind.dispersed or kind.quadratic:
+        return _average(data, log_odds)
+    # The loss is a log-likelihood but for a factor, one over the variance of residuals: to
+    # begin with that of the labels, which is more.
+    mean = weights @ targets / weights.sum()
+    left, n_used = targets - mean, 1.0
+    for _ in range(DISPERSION_ROUNDS):
+        spare = max(1.0, len(weights) - n_used) / len(weights)
+        variance = weights @ left.square() / weights.sum() / spare
+        found = _average(replace(data, weights=weights / variance), log_odds)
+        scores = codes @ found.coef.T + found.intercept
+        left = targets - kind.mean(scores, n_outputs)[:, 0]
+        n_used = 1 + float(found.inclusion.sum())
+    return found
+
+
+def _average(data: _Data, log_odds: Tensor) -> SupportAverage:
+    """Average the heads of one task, whose loss is a negative log-likelihood."""
+    codes, n_outputs = data.codes, data.n_outputs
     fits = _search(data, log_odds)
     supports = sorted(fits, key=lambda support: (-fits[support][0], support))
     n_components = codes.shape[1]
@@ -353,8 +393,7 @@ def head_prior(
         either side, so that nothing is certain.
     scale : float
         Root mean square of the coefficients on the supports of the tasks of that type.
-        Where there is none, as if they made a target of variance one, and logits
-        ``LOGIT_SCALE`` times as large.
+        Where there is none, as if they made scores as large as the type expects.
     """
     used = torch.stack([(coef != 0).any(0) for _, coef in heads])
     count = used.double().sum(0)
@@ -364,4 +403,4 @@ def head_prior(
     if len(values):
         return log_odds, float(values.square().mean().sqrt())
     size = max(1.0, float(count.sum()) / len(used))
-    return log_odds, (1.0 if TYPES[task_type].quadratic else LOGIT_SCALE) / size**0.5
+    return log_odds, TYPES[task_type].score_scale / size**0.5

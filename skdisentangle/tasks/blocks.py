@@ -1,14 +1,14 @@
 """Tasks of one type side by side, and what is done to all of them at once. On tensors.
 
 What a type of task is, is in :mod:`skdisentangle.tasks.types`. Targets are given as one
-number per row and task: the standardised value for a regression task, 0 or 1 for a binary
-task, the class's index for a multiclass task.
+number per row and task: the standardised value for a regression task, the label over the mean
+for a count task, the class's index for others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -30,7 +30,9 @@ __all__ = [
     "split_labels",
     "task_scores",
     "tasks_to_outputs",
+    "thresholds_of",
     "weighted",
+    "with_thresholds",
 ]
 
 
@@ -48,21 +50,41 @@ class Block:
         The block's rows of the heads and columns of the scores.
     n_classes : int
         Outputs per task: the number of classes of a multiclass task, else 1.
+    thresholds : Tensor of shape (n_tasks, n_thresholds), or None
+        Of types that have them.
     """
 
     type: str
     tasks: slice
     outputs: slice
     n_classes: int = 1
+    thresholds: Tensor | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> TaskType:
-        """The task type."""
-        return TYPES[self.type]
+        """The task type, with the thresholds of these tasks."""
+        kind = TYPES[self.type]
+        return kind if self.thresholds is None else kind.at(self.thresholds)
 
     @property
     def n_tasks(self) -> int:
         return int(self.tasks.stop - self.tasks.start)
+
+
+def with_thresholds(
+    blocks: Sequence[Block], thresholds: Sequence[Tensor]
+) -> tuple[Block, ...]:
+    """The blocks, with these tensors as the thresholds of those that have some."""
+    new = iter(thresholds)
+    return tuple(
+        block if block.thresholds is None else replace(block, thresholds=next(new))
+        for block in blocks
+    )
+
+
+def thresholds_of(blocks: Sequence[Block]) -> list[Tensor]:
+    """The thresholds of those blocks that have some."""
+    return [block.thresholds for block in blocks if block.thresholds is not None]
 
 
 def split_heads(theta: Tensor, blocks: Sequence[Block]) -> Sequence[Tensor]:
@@ -230,7 +252,7 @@ def task_scores(
     blocks: Sequence[Block],
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Score of each task, as its type has it: R2 or accuracy.
+    """Score of each task, as its type has it: R2, D2 or accuracy.
 
     Parameters
     ----------

@@ -136,6 +136,8 @@ class Column:
 
     Values are floats, or whole numbers (of numpy, or objects if there are larger ones, or
     large ones and missing ones), booleans, strings or, of categories, other objects.
+
+    ``order`` holds all categories in their order, if these have one.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Column:
     argument: str = ARGUMENT
     counts: NDArray[np.float64] | None = None
     """Rows of each value, where the values are those that differ."""
+    order: tuple[Any, ...] | None = None
 
     @classmethod
     def read(
@@ -221,6 +224,14 @@ class Column:
             found, counts = found[some], counts[some]
         return replace(self, values=found, mask=None, counts=counts)
 
+    def in_order(self, classes: NDArray[Any]) -> NDArray[Any]:
+        """Sorted classes in the order of the categories, if these have one."""
+        if self.order is None:
+            return classes
+        place = {label: number for number, label in enumerate(self.order)}
+        after = len(place)
+        return classes[np.argsort([place.get(c, after) for c in classes.tolist()])]
+
     @property
     def _kind(self) -> str | None:
         if len(self.values) == 0:
@@ -250,7 +261,8 @@ class Column:
         rows = np.concatenate([column.distinct().counts for column in some])
         counts = np.bincount(place.ravel(), rows, len(values)).astype(np.float64)
         categorical = any(column.categorical for column in some)
-        return cls(name, values, categorical, None, argument, counts)
+        order = columns[0].order
+        return cls(name, values, categorical, None, argument, counts, order)
 
 
 @dataclass(frozen=True)
@@ -484,8 +496,12 @@ def _read_pandas(name: str, series: Any, argument: str) -> Column:
         values = series.astype(object).to_numpy(dtype=object, copy=True)
         values[missing] = None
     if categorical and series.dtype.categories.inferred_type in ORDERED_CATEGORIES:
-        return Column(name, values, True, missing, argument)
-    return Column.read(name, values, categorical, argument)
+        column = Column(name, values, True, missing, argument)
+    else:
+        column = Column.read(name, values, categorical, argument)
+    if categorical and series.dtype.ordered:
+        return replace(column, order=tuple(series.dtype.categories.tolist()))
+    return column
 
 
 def _read_polars(name: str, series: Any, argument: str) -> Column:
@@ -501,4 +517,7 @@ def _read_polars(name: str, series: Any, argument: str) -> Column:
             values = _floats(name, values, argument)
         return Column.read(name, values, argument=argument)
     values = np.array(series.to_list(), dtype=object)
-    return Column.read(name, values, not series.dtype.is_nested(), argument)
+    column = Column.read(name, values, not series.dtype.is_nested(), argument)
+    if type(series.dtype).__name__ == "Enum":
+        return replace(column, order=tuple(series.dtype.categories.to_list()))
+    return column

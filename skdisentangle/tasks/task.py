@@ -24,12 +24,15 @@ class Task:
     type : str
         One of :data:`skdisentangle.tasks.types.TYPES`.
     classes : ndarray of shape (n_classes,) or None
-        Sorted class labels, None for a task without classes.
+        Class labels, sorted or in the order of ordered categories, None for a task without classes.
     outputs : slice
         The task's rows of ``coef_``; empty if the task was left out.
     mean, scale : float
-        Mean and standard deviation of a regression target over its labelled rows; zero
-        and one for other tasks.
+        Of a regression task mean and standard deviation of its labels; of a count task the
+        logarithm of their mean, and one; zero and one for other tasks.
+    thresholds : tuple of float
+        Of an ordinal task, in the order of its classes, see
+        :class:`skdisentangle.tasks.types.ordinal.Ordinal`; empty for other tasks.
     left_out : str or None
         Why the task could not be learned, None if it was.
     """
@@ -42,6 +45,7 @@ class Task:
     mean: float = 0.0
     scale: float = 1.0
     left_out: str | None = None
+    thresholds: tuple[float, ...] = ()
 
     @property
     def n_outputs(self) -> int:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .._warnings import warn
 from ..distributed import ALONE, Ranks
-from .blocks import Block
+from .blocks import Block, with_thresholds
 from .labels import Column, Labels, beyond_floats, text_as_str
 from .task import Task
 from .types import TYPES, TaskType, check_type, infer_type
@@ -135,9 +137,9 @@ def _named(names: Sequence[str]) -> str:
 def _declared(column: Column, index: int, kind: str | None, classes: Any) -> Task:
     """The task of a column whose classes have been said."""
     found = _declared_classes(classes)
-    all_of_them = Column(column.name, found, True, None)
+    all_of_them = Column(column.name, found, True, None, order=column.order)
     stated = infer_type(all_of_them) if kind is None else TYPES[kind]
-    return stated.declared(column.name, index, found)
+    return stated.declared(all_of_them, index)
 
 
 def _declared_classes(classes: Any) -> NDArray[Any]:
@@ -151,7 +153,7 @@ def _declared_classes(classes: Any) -> NDArray[Any]:
 def _rescaled(
     tasks: list[Task], labels: Labels, row_weight: NDArray[np.float64], ranks: Ranks
 ) -> list[Task]:
-    """Regression tasks with the means and scales of the labels of all ranks."""
+    """Tasks with the means and scales of the labels of all ranks."""
     numbers = [t for t in tasks if TYPES[t.type].scaled and t.left_out is None]
     there = [~labels.columns[task.index].missing for task in numbers]
     values = [
@@ -176,7 +178,8 @@ def _rescaled(
     for task, mean, scale in zip(
         numbers, means * units, np.sqrt(spread) * units, strict=True
     ):
-        out[task.index] = replace(task, mean=float(mean), scale=float(scale))
+        shift, unit = TYPES[task.type].units(float(mean), float(scale))
+        out[task.index] = replace(task, mean=shift, scale=unit)
     return out
 
 
@@ -341,22 +344,24 @@ class TaskSet:
             start += width
         learned = [task for task in numbered if task.left_out is None]
         order = list(TYPES)
-        learned.sort(key=lambda t: (order.index(t.type), t.n_outputs, t.index))
+
+        def shape(task: Task) -> tuple[int, int, int]:
+            return order.index(task.type), task.n_outputs, len(task.thresholds)
+
+        learned.sort(key=lambda task: (*shape(task), task.index))
         blocks: list[Block] = []
-        position = 0
-        for number, task in enumerate(learned):
-            end = slice(number, number + 1), slice(position, position + task.n_outputs)
-            last = blocks[-1] if blocks else None
-            if last and (last.type, last.n_classes) == (task.type, task.n_outputs):
-                blocks[-1] = Block(
-                    last.type,
-                    slice(last.tasks.start, end[0].stop),
-                    slice(last.outputs.start, end[1].stop),
-                    last.n_classes,
+        first = output = 0
+        for (_, width, n_thresholds), group in groupby(learned, shape):
+            alike = list(group)
+            last, end = first + len(alike), output + width * len(alike)
+            thresholds = None
+            if n_thresholds:
+                thresholds = torch.tensor(
+                    [task.thresholds for task in alike], dtype=torch.float64
                 )
-            else:
-                blocks.append(Block(task.type, *end, task.n_outputs))
-            position += task.n_outputs
+            spans = slice(first, last), slice(output, end)
+            blocks.append(Block(alike[0].type, *spans, width, thresholds))
+            first, output = last, end
         solver_outputs = np.concatenate(
             [np.arange(t.outputs.start, t.outputs.stop) for t in learned]
         )
@@ -369,6 +374,21 @@ class TaskSet:
             dtypes=labels.dtypes,
             keys=labels.keys,
         )
+
+    def with_thresholds(self, thresholds: Sequence[torch.Tensor]) -> TaskSet:
+        """The tasks with the thresholds of blocks that have some, as tuples and tensors."""
+        if not thresholds:
+            return self
+        values = [each.double().cpu().clone() for each in thresholds]
+        blocks = with_thresholds(self.blocks, values)
+        tasks = list(self.tasks)
+        for block in blocks:
+            if block.thresholds is None:
+                continue
+            indices = self.learned[block.tasks]
+            for index, own in zip(indices, block.thresholds.tolist(), strict=True):
+                tasks[index] = replace(tasks[index], thresholds=tuple(own))
+        return replace(self, tasks=tasks, blocks=blocks)
 
     def check(self, labels: Labels) -> None:
         """Raise ValueError unless the labels have this set's number of tasks.

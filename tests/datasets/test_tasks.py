@@ -232,7 +232,7 @@ class TestTasksFromFactors:
             ({"n_tasks": 0}, "n_tasks must be an integer of at least 1; got 0"),
             ({"support_size": 5}, "support_size must be .* between 1 and 4"),
             ({"support_size": (2, 1)}, r"support_size .*got \(2, 1\)"),
-            ({"task_types": "ordinal"}, r"must be among .*got \['ordinal'\]"),
+            ({"task_types": "quantile"}, r"must be among .*got \['quantile'\]"),
             ({"task_types": ["binary"]}, "each of the 60 tasks; got 1"),
             ({"task_types": {"binary": 0}}, "not all 0"),
             (
@@ -255,7 +255,7 @@ class TestTasksFromFactors:
             ({"noise": None}, "noise must be at least 0; got None"),
             ({"missing": "half"}, "missing must be .*got 'half'"),
             ({"task_types": {"binary": np.nan}}, "share of each type"),
-            ({"task_types": {"binary": 1, "ordinal": 0}}, r"got \['ordinal'\]"),
+            ({"task_types": {"binary": 1, "quantile": 0}}, r"got \['quantile'\]"),
             ({"random_state": "x"}, "'x' cannot be used to seed"),
         ],
     )

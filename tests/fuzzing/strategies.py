@@ -64,7 +64,7 @@ OPTIONS = {
             "{'t0': 'regression'}",
             "[None, 'regression']",
         ],
-        ["'count'", "{'nothing': 'binary'}", "[3]", "4", "[['binary']]", "{1: 2}"],
+        ["'quantile'", "{'nothing': 'binary'}", "[3]", "4", "[['binary']]", "{1: 2}"],
     ),
     "task_weight": (
         ["None", "[1.0, 2.0]", "{'task0': 2.0}", "{'t0': 0.0}", "[0, 1]", "[1e300]"],

@@ -1,23 +1,35 @@
 """Task types: one file each, behind the protocol of :mod:`~.base`.
 
-To add one, write its file and name it here. The order is that in which types are asked
-whether labels are of theirs, and that of the tasks inside the solvers, where quadratic
-types come first.
+To add one, write its file: all modules of this folder are looked through.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
+from inspect import isabstract
+from pkgutil import iter_modules
+
 from ..labels import Column
 from .base import TaskType
-from .binary import Binary
-from .multiclass import Multiclass
-from .regression import Regression
 
 __all__ = ["TYPES", "TaskType", "check_type", "infer_type"]
 
-#: All task types, by name.
+
+def _kinds(kind: type[TaskType]) -> Iterator[type[TaskType]]:
+    """A class and all below it that are whole."""
+    if not isabstract(kind):
+        yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+#: All task types, by name, in the order of their places.
 TYPES: dict[str, TaskType] = {
-    kind.name: kind for kind in (Regression(), Binary(), Multiclass())
+    kind.name: kind() for kind in sorted(_kinds(TaskType), key=lambda kind: kind.place)
 }
 
 

@@ -21,17 +21,12 @@ class ClassType(TaskType):
 
     separable = True
     has_classes = True
+    score_scale = 3.0
 
     def task(self, column: Column, index: int, row_weight: NDArray[np.float64]) -> Task:
         present = column.values[~column.missing]
-        if not column.categorical and np.any(present % 1 != 0):
-            raise ValueError(
-                f"task_types: task {column.name!r} cannot be {self.name!r}, it has labels "
-                f"that are not whole numbers, such as "
-                f"{present[present % 1 != 0][0].item()!r}; continuous labels are those of "
-                "a regression."
-            )
-        classes = np.unique(present)
+        self.check_numbers(column, present)
+        classes = column.in_order(np.unique(present))
         if self.most_classes is not None and len(classes) > self.most_classes:
             raise ValueError(
                 f"task_types: task {column.name!r} cannot be {self.name!r}, it has "
@@ -40,11 +35,22 @@ class ClassType(TaskType):
         lacks = {0: "has no label", 1: "has one class only"}.get(len(classes))
         return Task(column.name, index, self.name, classes, left_out=lacks)
 
-    def declared(self, name: str, index: int, classes: NDArray[Any]) -> Task:
+    def check_numbers(self, column: Column, present: NDArray[Any]) -> None:
+        """Raise ValueError if labels are numbers that cannot be classes."""
+        if not column.categorical and np.any(present % 1 != 0):
+            raise ValueError(
+                f"task_types: task {column.name!r} cannot be {self.name!r}, it has labels "
+                f"that are not whole numbers, such as "
+                f"{present[present % 1 != 0][0].item()!r}; continuous labels are those of "
+                "a regression."
+            )
+
+    def declared(self, column: Column, index: int) -> Task:
+        classes = column.in_order(column.values)
         if self.most_classes is not None and len(classes) > self.most_classes:
-            return super().declared(name, index, classes)
+            return super().declared(column, index)
         reason = "has one class only" if len(classes) < 2 else None
-        return Task(name, index, self.name, classes, left_out=reason)
+        return Task(column.name, index, self.name, classes, left_out=reason)
 
     def encode(
         self,
@@ -74,3 +80,18 @@ class ClassType(TaskType):
         p = class_frequencies(targets, weight, n_classes, ranks)
         spread: NDArray[np.float64] = np.sqrt(p * (1 - p)).clip(MIN_SPREAD)
         return spread
+
+
+def cut_into_classes(
+    values: NDArray[np.float64], n_classes: int
+) -> NDArray[np.float64]:
+    """Equally frequent classes, cut from low to high."""
+    if n_classes > len(values):
+        raise ValueError(
+            f"n_classes must be at most {len(values)}, the number of rows; got "
+            f"{n_classes}."
+        )
+    levels = np.arange(1, n_classes) / n_classes
+    cut = np.searchsorted(np.quantile(values, levels), values)
+    labels: NDArray[np.intp] = np.unique(cut, return_inverse=True)[1]
+    return labels.astype(np.float64)

@@ -4,8 +4,7 @@ Tasks of one type stand side by side in a *block*. A loss is a function of their
 ``codes @ coef.T + intercept``, of shape (n_rows, n_tasks * n_outputs), a task's outputs
 side by side. Targets are one number a row and task, as :meth:`TaskType.encode` makes them.
 
-To add a type, write one file with a subclass of :class:`TaskType`, and name it in
-:mod:`skdisentangle.tasks.types`.
+To add a type, write one file with a subclass of :class:`TaskType` into this folder.
 """
 
 from __future__ import annotations
@@ -35,6 +34,11 @@ class TaskType(ABC):
     name: ClassVar[str]
     """As in ``task_types``."""
 
+    place: ClassVar[int] = 25
+    """Types are asked in the order of their places whether labels are of theirs, and tasks
+    stand in it inside the solvers: quadratic types first, then other dispersed ones. A type
+    that takes all that is left comes last."""
+
     curvature: ClassVar[float]
     """Upper bound on the largest eigenvalue of the Hessian in a task's scores."""
 
@@ -42,17 +46,24 @@ class TaskType(ABC):
     """Whether the loss is half a squared error: of its rows only sums are needed, its heads
     have a closed form, and its residual variance sets its weight in the fit."""
 
+    dispersed: ClassVar[bool] = False
+    """Whether how far labels are from what is predicted is not told by the loss: the mean
+    squared residual sets the weight of a task in the fit. Only with one output."""
+
     separable: ClassVar[bool] = False
     """Whether scores can grow without bound, as where classes are told apart without error."""
 
     scaled: ClassVar[bool] = False
-    """Whether labels are standardised to make targets."""
+    """Whether labels are divided by a scale of theirs to make targets."""
 
     has_classes: ClassVar[bool] = False
     """Whether labels are classes, of which there are probabilities."""
 
     most_classes: ClassVar[int | None] = None
     """Largest number of classes; None for any."""
+
+    score_scale: ClassVar[float] = 1.0
+    """Standard deviation of the scores of a task, as long as no other is known."""
 
     # -- labels ------------------------------------------------------------------------
 
@@ -74,12 +85,19 @@ class TaskType(ABC):
     def task(self, column: Column, index: int, row_weight: NDArray[np.float64]) -> Task:
         """Look at the labels of a column; ValueError if they are not of this type."""
 
-    def declared(self, name: str, index: int, classes: NDArray[Any]) -> Task:
+    def declared(self, column: Column, index: int) -> Task:
         """The task of all classes that there can be, as said before their labels come."""
         raise ValueError(
-            f"classes declares {len(classes)} classes for task {name!r}, which "
-            f"task_types says is {self.name!r}."
+            f"classes declares {len(column.values)} classes for task {column.name!r}, "
+            f"which task_types says is {self.name!r}."
         )
+
+    def units(self, mean: float, spread: float) -> tuple[float, float]:
+        """What is added to scores, and what multiplies them, to be in units of labels.
+
+        Of a scaled type, from mean and standard deviation of the labels.
+        """
+        return mean, spread
 
     def n_outputs(self, task: Task) -> int:
         """Number of scores of a task."""
@@ -100,7 +118,26 @@ class TaskType(ABC):
         """Whether a task of a file can be of this type."""
         return classes is None
 
+    def n_thresholds(self, classes: NDArray[Any] | None) -> int:
+        """Number of thresholds of a task."""
+        return 0
+
     # -- the loss, on tensors ----------------------------------------------------------
+
+    def at(self, thresholds: Tensor) -> TaskType:
+        """The type with the thresholds of the tasks of a block, that its loss depends on.
+
+        Parameters
+        ----------
+        thresholds : Tensor of shape (n_tasks, n_thresholds)
+        """
+        return self
+
+    def threshold_slopes(
+        self, scores: Tensor, targets: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """First and second derivatives of the summed loss in each threshold."""
+        raise NotImplementedError(f"{self.name} tasks have no thresholds.")
 
     @abstractmethod
     def value(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
@@ -126,12 +163,24 @@ class TaskType(ABC):
         """Overwrite a direction, of the shape of the scores, by the Hessian times it."""
 
     @abstractmethod
-    def variance(self, mean: Tensor) -> Tensor:
-        """Variance of :meth:`statistic` where its mean is this, of the same shape."""
-
     def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
         """Second derivative of the loss in each score, of their shape."""
-        return self.variance(self.mean(scores, n_outputs))
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
+        """Variance of :meth:`statistic` about a mean: as its law has it, or as it is told.
+
+        Parameters
+        ----------
+        mean : Tensor of shape (n_rows, n_outputs) or (n_outputs,)
+        told : Tensor of shape (n_rows, n_outputs)
+            The statistics themselves.
+
+        Returns
+        -------
+        Tensor of the shape of either
+            To be averaged over the rows.
+        """
+        return (told - mean).square_()
 
     def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
         """Half the squared error of what is predicted, of each row and task."""
@@ -174,6 +223,10 @@ class TaskType(ABC):
     ) -> NDArray[np.floating] | None:
         """Probabilities of the classes, shape (n_rows, n_classes); None without classes."""
         return None
+
+    def numbers(self, task: Task) -> dict[str, Any]:
+        """What it takes, besides type and classes, to make predictions of scores."""
+        return {}
 
     @abstractmethod
     def score(
@@ -221,13 +274,21 @@ class TaskType(ABC):
 
 
 def r2(scores: Tensor, targets: Tensor, weights: Tensor, ranks: Ranks) -> Tensor:
-    """Coefficient of determination of each column.
+    """Coefficient of determination of each column."""
+    mean = ranks.sum((weights * targets).sum(0)) / ranks.sum(weights.sum(0))
+    lost, spread = (targets - scores).square(), (targets - mean).square()
+    return share_explained(lost, spread, weights, ranks)
+
+
+def share_explained(
+    lost: Tensor, spread: Tensor, weights: Tensor, ranks: Ranks
+) -> Tensor:
+    """One less the loss of each column over that of the mean.
 
     Where a target does not vary, 1 if it is met and 0 if not, as in scikit-learn.
     """
-    mean = ranks.sum((weights * targets).sum(0)) / ranks.sum(weights.sum(0))
-    lost = ranks.sum((weights * (targets - scores).square()).sum(0))
-    spread = ranks.sum((weights * (targets - mean).square()).sum(0))
+    lost = ranks.sum((weights * lost).sum(0))
+    spread = ranks.sum((weights * spread).sum(0))
     constant = torch.where(lost > 0, 0.0, 1.0).to(lost)
     return torch.where(spread > 0, 1 - lost / spread, constant)
 
@@ -260,8 +321,9 @@ def class_indices(
     classes = task.classes
     assert classes is not None
     kinds = present.dtype.kind, classes.dtype.kind
+    in_order = "O" not in kinds and bool(np.all(classes[1:] >= classes[:-1]))
     # Objects may not be comparable; numbers of two kinds are compared as floats.
-    if "O" in kinds or (
+    if not in_order or (
         kinds[0] != kinds[1] and (beyond_floats(present) or beyond_floats(classes))
     ):
         number = {label: place for place, label in enumerate(classes.tolist())}

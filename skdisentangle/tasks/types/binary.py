@@ -26,6 +26,7 @@ class Binary(ClassType):
     """Cross-entropy of one logit, ``log(1 + exp(score)) - target * score``."""
 
     name = "binary"
+    place = 20
     curvature = 0.25
     most_classes = 2
 
@@ -46,7 +47,11 @@ class Binary(ClassType):
     ) -> None:
         direction.mul_(self.second_derivatives(scores, n_outputs))
 
-    def variance(self, mean: Tensor) -> Tensor:
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        expected = self.mean(scores, n_outputs)
+        return self.variance(expected, expected)
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
         return mean - mean.square()
 
     def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...distributed import ALONE, Ranks
 from ..labels import Column
 from ..task import Task
-from ._classes import ClassType
+from ._classes import ClassType, cut_into_classes
 from .base import accuracy, by_output
 
 __all__ = ["Multiclass"]
@@ -26,6 +26,7 @@ class Multiclass(ClassType):
     """
 
     name = "multiclass"
+    place = 40
     curvature = 0.5
 
     def claims(self, column: Column, distinct: NDArray[Any]) -> bool:
@@ -66,7 +67,11 @@ class Multiclass(ClassType):
         mean = (chances * change).sum(1, keepdim=True)
         change.sub_(mean).mul_(chances)
 
-    def variance(self, mean: Tensor) -> Tensor:
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        expected = self.mean(scores, n_outputs)
+        return self.variance(expected, expected)
+
+    def variance(self, mean: Tensor, told: Tensor) -> Tensor:
         return mean - mean.square()
 
     def predict(self, task: Task, scores: NDArray[np.floating]) -> NDArray[Any]:
@@ -103,13 +108,5 @@ class Multiclass(ClassType):
         link: str,
     ) -> NDArray[np.float64]:
         """Equally frequent classes, cut from low to high."""
-        if n_classes > len(value):
-            raise ValueError(
-                f"n_classes must be at most {len(value)}, the number of rows; got "
-                f"{n_classes}."
-            )
         noisy = value + noise * rng.normal(size=len(value))
-        levels = np.arange(1, n_classes) / n_classes
-        cut = np.searchsorted(np.quantile(noisy, levels), noisy)
-        labels: NDArray[np.intp] = np.unique(cut, return_inverse=True)[1]
-        return labels.astype(np.float64)
+        return cut_into_classes(noisy, n_classes)

@@ -78,8 +78,10 @@ class Regression(TaskType):
     """Half the squared error of the standardised label, ``(score - target)^2 / 2``."""
 
     name = "regression"
+    place = 0
     curvature = 1.0
     quadratic = True
+    dispersed = True
     scaled = True
 
     def claims(self, column: Column, distinct: NDArray[Any]) -> bool:
@@ -163,8 +165,8 @@ class Regression(TaskType):
     ) -> None:
         pass  # the Hessian is one
 
-    def variance(self, mean: Tensor) -> Tensor:
-        return torch.ones_like(mean)
+    def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
+        return torch.ones_like(scores)
 
     def spread(
         self,
