@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from inspect import isabstract
 from pkgutil import iter_modules
+from typing import Any
 
 from ..labels import Column
 from .base import TaskType
@@ -16,7 +17,7 @@ from .base import TaskType
 __all__ = ["TYPES", "TaskType", "check_type", "infer_type"]
 
 
-def _kinds(kind: type[TaskType]) -> Iterator[type[TaskType]]:
+def _kinds(kind: Any) -> Iterator[Any]:
     """A class and all below it that are whole."""
     if not isabstract(kind):
         yield kind
