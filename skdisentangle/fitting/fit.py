@@ -20,7 +20,8 @@ from .._random import RandomState, check_rng
 from ..distributed import ALONE, Ranks
 from ..encoders.networks import build_body, check_can_join, image_shape, seeded
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
-from ..rows.inputs import InputMoments, encode_labels, standardised_rows, unscaled
+from ..rows.inputs import InputMoments, standardised_rows, unscaled
+from ..rows.targets import encode_labels
 from ..solvers.penalties import output_weights, usage
 from ..tasks.blocks import (
     Block,

@@ -35,7 +35,7 @@ from sklearn.utils import Bunch
 from .._random import check_rng, draw_seed
 from .._threads import thread_count, threads
 from ..rows.array_api import numpy_array
-from ..rows.inputs import label_weights
+from ..rows.targets import label_weights
 from ..tasks.blocks import Block
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet

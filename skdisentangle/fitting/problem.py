@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..distributed import ALONE, Ranks
 from ..encoders.scalers import Encoder
-from ..rows.inputs import InputMoments, forward, label_weights
+from ..rows.inputs import InputMoments, forward
+from ..rows.targets import label_weights
 from ..tasks.blocks import task_scores
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet

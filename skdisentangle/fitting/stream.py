@@ -10,7 +10,8 @@ import torch
 
 from .._random import RandomState, check_rng
 from ..encoders.networks import seeded
-from ..rows.inputs import encode_labels, standardised_rows
+from ..rows.inputs import standardised_rows
+from ..rows.targets import encode_labels
 from ..validation import torch_device
 from .fit import (
     Setup,

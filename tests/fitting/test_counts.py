@@ -9,9 +9,9 @@ from skdisentangle import SparseSharedDisentangler
 from skdisentangle.distributed import ALONE
 from skdisentangle.fitting import all_rows
 from skdisentangle.fitting.all_rows import sample_rows
-from skdisentangle.rows import inputs
+from skdisentangle.rows import targets
 from skdisentangle.rows.batches import LabelTensors
-from skdisentangle.rows.inputs import encode_labels
+from skdisentangle.rows.targets import encode_labels
 from skdisentangle.tasks.labels import Labels
 from skdisentangle.tasks.task_set import TaskSet
 
@@ -35,7 +35,7 @@ def test_rows_that_repeat_are_as_many_labels(n_values):
 
 @pytest.mark.parametrize("compact", [False, True])
 def test_counts_of_rows_and_labels(compact, monkeypatch):
-    monkeypatch.setattr(inputs, "MANY_LABELS", 0 if compact else 10**9)
+    monkeypatch.setattr(targets, "MANY_LABELS", 0 if compact else 10**9)
     Y = np.array([[0.5, 1.0], [1.5, np.nan], [2.5, 0.0], [3.5, np.nan]])
     labels = Labels.read(Y)
 

@@ -11,7 +11,7 @@ import torch
 import zarr
 
 from skdisentangle import SparseSharedDisentangler
-from skdisentangle.rows import blocks, inputs
+from skdisentangle.rows import blocks, targets
 from skdisentangle.rows.blocks import BlockRows, LazyRows, chunks, lazy_if_large
 from skdisentangle.rows.inputs import InputMoments, standardised_rows
 
@@ -249,7 +249,7 @@ def test_a_fit_in_blocks_is_as_good_as_one_in_memory(way, monkeypatch, request):
     in_memory = fit(X, Y, **settings)
     expected = in_memory.transform(X)
     request.getfixturevalue("small")
-    monkeypatch.setattr(inputs, "MANY_LABELS", 100)
+    monkeypatch.setattr(targets, "MANY_LABELS", 100)
     in_blocks = fit(X, Y, **settings)
     assert in_blocks.score(X, Y) > in_memory.score(X, Y) - 0.02
     np.testing.assert_allclose(in_memory.transform(X), expected, rtol=1e-6, atol=1e-9)

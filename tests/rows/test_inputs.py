@@ -5,14 +5,13 @@ import pytest
 import torch
 from scipy import sparse
 
-from skdisentangle.rows import inputs
-from skdisentangle.rows.inputs import (
+from skdisentangle.rows import targets
+from skdisentangle.rows.inputs import InputMoments, standardised_rows
+from skdisentangle.rows.targets import (
     CompactLabels,
-    InputMoments,
     encode_labels,
     label_weights,
     output_spread,
-    standardised_rows,
 )
 from skdisentangle.tasks.labels import Labels
 from skdisentangle.tasks.task_set import TaskSet
@@ -136,7 +135,7 @@ def test_compact_labels_are_the_labels(balanced, weighted, missing, monkeypatch)
     task_set = TaskSet.build(labels, task_types=None, sample_weight=np.ones(300))
     like = torch.empty(0)
     plain = encode_labels(task_set, labels, weight, balanced)
-    monkeypatch.setattr(inputs, "MANY_LABELS", 7 * 300 - 1)
+    monkeypatch.setattr(targets, "MANY_LABELS", 7 * 300 - 1)
     compact = encode_labels(task_set, labels, weight, balanced)
     assert isinstance(compact, CompactLabels)
     assert compact.values.dtype == np.float32

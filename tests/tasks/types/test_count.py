@@ -97,7 +97,9 @@ def test_other_labels_are_refused(labels, why):
 
 
 def test_is_never_inferred():
-    assert infer_type(Column.read("a", np.repeat(np.arange(5), 20))).name == "multiclass"
+    assert (
+        infer_type(Column.read("a", np.repeat(np.arange(5), 20))).name == "multiclass"
+    )
     assert infer_type(Column.read("a", np.arange(50))).name == "regression"
 
 
