@@ -52,7 +52,7 @@ class Count(TaskType):
         wrong = _no_count(column, present)
         if wrong is not None:
             raise ValueError(
-                f"task_types: task {column.name!r} cannot be 'count', {wrong}."
+                f"task_types: task {column.name!r} cannot be 'count', as {wrong}."
             )
         lacks = None
         mean = np.nan
@@ -80,7 +80,7 @@ class Count(TaskType):
         wrong = _no_count(column, present)
         if wrong is not None:
             raise ValueError(
-                f"{column.argument}: task {task.name!r} is a count task, {wrong}."
+                f"{column.argument}: task {task.name!r} is a count task, but {wrong}."
             )
         targets: NDArray[np.float64] = present.astype(np.float64) / np.exp(task.mean)
         return targets
@@ -176,9 +176,9 @@ def _no_count(column: Column, present: NDArray[Any]) -> str | None:
     if len(present) == 0:
         return None
     if column.categorical:
-        return f"and {present.tolist()[0]!r} is a class"
+        return f"{present.tolist()[0]!r} is a class"
     odd = present[(present % 1 != 0) | (present < 0)]
     if len(odd) == 0:
         return None
     what = "is below zero" if odd[0] < 0 else "is not a whole number"
-    return f"and {odd[0].item()!r} {what}"
+    return f"{odd.tolist()[0]!r} {what}"

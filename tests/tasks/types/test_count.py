@@ -82,17 +82,18 @@ def test_a_constant_is_met_or_not():
     [
         ([1.0, 2.5, 3.0], r"2\.5 is not a whole number"),
         ([1.0, -2.0, np.nan], r"-2\.0 is below zero"),
+        ([1, -(2**63), None], r"-9223372036854775808 is below zero"),
         (["a", "b", "a"], "'a' is a class"),
         ([True, False, True], "True is a class"),
     ],
 )
 def test_other_labels_are_refused(labels, why):
     column = Column.read("rings", np.array(labels))
-    with pytest.raises(ValueError, match=f"'rings' cannot be 'count', and {why}"):
+    with pytest.raises(ValueError, match=f"'rings' cannot be 'count', as {why}"):
         COUNT.task(column, 0, np.ones(3))
     task, _ = encoded(np.array([1, 2, 3]))
     present = column.values[~column.missing]
-    with pytest.raises(ValueError, match=f"is a count task, and {why}"):
+    with pytest.raises(ValueError, match=f"is a count task, but {why}"):
         COUNT.encode(task, column, present)
 
 
