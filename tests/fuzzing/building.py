@@ -237,10 +237,13 @@ def _objects(columns):
 
 def _numbers(columns):
     """An array of numbers with NaN, if it can be one."""
+    values = _objects(columns)
+    if any(isinstance(value, str) for value in values.ravel()):
+        return values  # of which "01" would be made a number
     try:
-        return _objects(columns).astype(np.float64)
+        return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
-        return _objects(columns)
+        return values
 
 
 def _polars_labels(columns):
