@@ -237,10 +237,13 @@ def _objects(columns):
 
 def _numbers(columns):
     """An array of numbers with NaN, if it can be one."""
+    values = _objects(columns)
+    if any(isinstance(value, str) for value in values.ravel()):
+        return values  # of which "01" would be made a number
     try:
-        return _objects(columns).astype(np.float64)
+        return values.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
-        return _objects(columns)
+        return values
 
 
 def _polars_labels(columns):
@@ -257,11 +260,15 @@ def _converted(columns):
         return pd.DataFrame(_columns(columns))
 
 
-def _categories(columns):
+def _as_categories(frame):
     try:
-        return pd.DataFrame(_columns(columns)).astype("category")
+        return frame.astype("category")
     except TypeError:
-        return pd.DataFrame(_columns(columns))
+        return frame
+
+
+def _categories(columns):
+    return _as_categories(pd.DataFrame(_columns(columns)))
 
 
 LABEL_FORMS = {
@@ -289,7 +296,7 @@ LABEL_FORMS = {
     "fixed bytes": lambda columns: _fixed_bytes(columns),
     "Int64": lambda columns: _of_dtype("Int64")(columns),
     "UInt64": lambda columns: _of_dtype("UInt64")(columns),
-    "category of whole": lambda columns: _of_dtype("Int64")(columns).astype("category"),
+    "category of whole": lambda columns: _as_categories(_of_dtype("Int64")(columns)),
     "arrow": lambda columns: _of_dtype("int64[pyarrow]")(columns),
     "dict": _columns,
     "3d": lambda columns: _objects(columns)[:, :, np.newaxis],
