@@ -279,7 +279,7 @@ class TestAuto:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             quick(sparsity="auto", max_iter=3).fit(X, Y)
-        assert len(caught) == 2  # a task left out, and too few epochs
+        assert len(caught) == 3  # a task left out, one alone, and too few epochs
         assert {warning.filename for warning in caught} == {__file__}
 
     def test_verbose(self, problem, capsys):
