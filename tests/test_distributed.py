@@ -24,6 +24,7 @@ from sklearn.decomposition import PCA
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.distributed import process_group
 from skdisentangle.encoders.networks import check_can_join
+from skdisentangle.fitting import fit
 from skdisentangle.model_selection import SparseSharedDisentanglerCV
 from skdisentangle.tasks.labels import Column
 from skdisentangle.tasks.types import infer_type
@@ -169,9 +170,7 @@ CASES = {
 
 def in_double_precision():
     """Let no rounding be in the way of a comparison of fits in batches."""
-    return patch.object(
-        SparseSharedDisentangler, "_precision", lambda *_, **__: torch.float64
-    )
+    return patch.object(fit, "precision", lambda *_, **__: torch.float64)
 
 
 def fit_all(ranks):

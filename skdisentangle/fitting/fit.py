@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -174,6 +175,15 @@ def budget(n_rows: int, settings: Settings) -> tuple[int, int]:
     return batch_size, max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
 
 
+def precision(X: Any, *, all_rows: bool) -> torch.dtype:
+    """Precision of a fit: with all rows in each step, that of X.
+
+    Double precision then costs next to nothing, and makes the fit indifferent to the order
+    of the rows.
+    """
+    return torch.float64 if X.dtype == np.float64 and all_rows else torch.float32
+
+
 def training_options(
     settings: Settings,
     task_set: TaskSet,
@@ -319,11 +329,8 @@ def fit(
         if shard is not None:
             rows_in, held_back = shard.here(rows_in), shard.here(held_back)
     batch_size, max_iter = budget(n_rows, settings)
-    # With all rows in each step double precision costs next to nothing, and makes the fit
-    # indifferent to the order of the rows.
-    exact = X.dtype == np.float64 and batch_size >= n_rows
     device = torch_device(settings.device)
-    dtype = torch.float64 if exact else torch.float32
+    dtype = precision(X, all_rows=batch_size >= n_rows)
     like = torch.empty(0, dtype=dtype, device=device)
 
     noise: float | None = None  # to be chosen, once, like the strengths

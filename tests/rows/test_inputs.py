@@ -112,7 +112,9 @@ def test_label_weights():
 def test_output_spread():
     y = np.array([[0.1, 0.0, 0.0], [0.2, 1.0, 1.0], [0.3, 1.0, 2.0], [0.5, 1.0, 2.0]])
     task_set = TaskSet.build(
-        Labels.read(y), task_types=None, sample_weight=np.ones(len(y))
+        Labels.read(y),
+        task_types=["regression", "binary", "multiclass"],
+        sample_weight=np.ones(len(y)),
     )
     targets, _ = task_set.encode(Labels.read(y))
     spread = output_spread(task_set, range(3), targets, None)
