@@ -71,13 +71,22 @@ CONSTANTS = {
         "DENSER": ("new tasks",),
         "NOISE_LEVELS": ("new tasks",),
         "SCALES": ("new tasks",),
-        "LOGIT_SCALE": ("new tasks",),
+        "DISPERSION_ROUNDS": ("new counts",),
+        "THRESHOLD_ROUNDS": ("new counts",),
+        "THRESHOLD_TOL": ("new counts",),
         "INTERCEPT_SCALE": ("new tasks",),
         "MIN_KEPT": ("new tasks",),
         "MAX_KEPT": ("new tasks",),
         "WINDOW": ("new tasks",),
         "EFFECTIVE_ROWS": ("new tasks",),
         "NEWTON_TOL": ("new tasks",),
+    },
+    "solvers.exact_heads": {
+        "THRESHOLD_ROUNDS": ("ratings",),
+        "THRESHOLD_TOL": ("ratings",),
+        "NEWTON_STEPS": ("digits",),
+        "NEWTON_TOL": ("digits",),
+        "NEWTON_LENGTHS": ("digits",),
     },
     "fitting.steps": {
         "FREE_STEPS": FITS,
@@ -96,6 +105,7 @@ CONSTANTS = {
         "BASIS_TIMES": FITS,
         "NEVER": FITS,
         "PARTIAL_FIT_STEPS": ("partial_fit",),
+        "THRESHOLD_PACE": ("ratings",),
     },
     "fitting.all_rows": {"ROWS_PER_COMPONENT": ("partial_fit",)},
     "fitting.regularisation": {
@@ -113,6 +123,7 @@ BOUNDS = {
     "solvers.basis._common": ("MAX_ROUNDS", "MAX_RANK"),
     "solvers.basis.shears": ("SWEEP_VALUES",),
     "solvers.basis.pairs": ("MAX_SHEAR_SIZES",),
+    "solvers.exact_heads": ("WHOLE_VALUES", "PART_VALUES"),
     "solvers.supports": ("MAX_NEWTON", "CHUNK_VALUES"),
     "fitting.training": ("GATHERED_LABELS", "MIN_EPOCHS_TO_SETTLE"),
     "fitting.all_rows": (
@@ -210,6 +221,13 @@ def bilevel(seed):
     return _fitted(_incomplete(seed), 600, 12, seed, solver="bilevel")
 
 
+def ratings(seed):
+    made = make_multitask_factors(
+        1500, n_tasks=24, task_types="ordinal", correlation=0.5, random_state=seed
+    )
+    return _fitted(made, 1000, 12, seed, task_types="ordinal")
+
+
 def few_tasks(seed):
     made = make_multitask_factors(
         1300, n_factors=5, n_tasks=13, mixing="polynomial", random_state=seed
@@ -247,10 +265,12 @@ def _known_tasks(seed):
     return made, estimator.fit(made.X[:1000], made.Y[:1000])
 
 
-def new_tasks(seed):
-    """Mean R2 or accuracy of heads for six new tasks, from few and from many labels."""
+def new_tasks(seed, task_types="mixed"):
+    """Mean score of heads for six new tasks, from few and from many labels."""
     made, estimator = _known_tasks(seed)
-    new = tasks_from_factors(made.factors, n_tasks=6, random_state=seed + 1)
+    new = tasks_from_factors(
+        made.factors, n_tasks=6, task_types=task_types, random_state=seed + 1
+    )
     scores = []
     for n_labels in (15, 60, 700):
         rows = slice(1000, 1000 + n_labels)
@@ -258,6 +278,10 @@ def new_tasks(seed):
             head = estimator.fit_task(made.X[rows], y[rows], task_type=kind)
             scores.append(head.score(made.X[2000:], y[2000:]))
     return {"score": float(np.mean(scores)), "active": None, "nonzeros": None}
+
+
+def new_counts(seed):
+    return new_tasks(seed, {"count": 0.5, "ordinal": 0.5})
 
 
 PROBLEMS = {
@@ -268,6 +292,8 @@ PROBLEMS = {
     "bilevel": bilevel,
     "partial_fit": partial_fit,
     "new tasks": new_tasks,
+    "new counts": new_counts,
+    "ratings": ratings,
 }
 NAMES = [f"{module}.{name}" for module, names in CONSTANTS.items() for name in names]
 
@@ -354,7 +380,9 @@ python -m benchmarks.constants --jobs 2
   labels missing, 600 rows; the same rows in *bilevel* and *partial_fit*.
 - *digits*: `load_digits`, ten binary tasks, 700 rows.
 - *few tasks*: 13 tasks of five factors, polynomial mixing, 800 rows.
-- *new tasks*: heads for six new tasks, from 15, 60 and 700 labels.
+- *new tasks*: heads for six new tasks, half of them binary, from 15, 60 and 700 labels; *new
+  counts*, half of them counts and half ratings.
+- *ratings*: 24 ordinal tasks, six factors of correlation 0.5, 1,000 rows.
 
 Seeds from {seed}; {machine}.
 
