@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,19 @@ def make_problem(seed=0, n_samples=300, n_factors=3, n_tasks=9, n_features=8):
         else:
             Y[:, task] = np.digitize(value, [-0.5, 0.5])
     return X, Y, factors
+
+
+@pytest.fixture(autouse=True)
+def no_idle_workers():
+    """End joblib's workers after each test that has used some.
+
+    Left idle they end by themselves after some minutes, at times just as a later test gives
+    them work, which then waits for ever.
+    """
+    yield
+    reusable = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if reusable is not None and reusable._executor is not None:
+        reusable._executor.shutdown(wait=True, kill_workers=True)
 
 
 @pytest.fixture(scope="session")
