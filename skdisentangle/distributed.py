@@ -24,6 +24,7 @@ This module also holds what the fit needs for that; alone, it does nothing.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -275,6 +276,10 @@ class Ranks:
     def _leave(self) -> None:
         """Close the connections: what others still ask of this rank fails at once."""
         if self._group is not None:
+            if torch.__version__ < "2.8":
+                # It closes a group with the interpreter's lock held, for which threads of
+                # the group may still wait: without time to get it, all would hang.
+                time.sleep(0.1)
             dist.destroy_process_group(self._group)
         self._group, self._together = None, False
 

@@ -88,7 +88,7 @@ class ComponentScaler(nn.Module):
         centred = raw.index_select(1, self.order).sub_(self.mean[self.order])
         gain = self.scale[self.order] * self.sign
         # Adding zero turns a negative zero into a plain one. In one operation, addcmul,
-        # torch 2.7 could not export it.
+        # torch 2.8 could not export it.
         return centred.mul_(gain).add_(0.0)
 
 
