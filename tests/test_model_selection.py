@@ -180,9 +180,10 @@ class TestPath:
     def test_as_good_as_a_fit_of_its_own(self, path, problem):
         X, Y, _ = problem
         rest = np.setdiff1d(np.arange(300), path.held_back)
-        alone = quick(sparsity=0.3).fit(X[rest], Y[rest])
-        assert path.scores[1] > alone.score(X[path.held_back], Y[path.held_back]) - 0.02
-        assert path.n_nonzero[1] <= np.count_nonzero(alone.coef_) + 2
+        # At 0.3, with so few labels, a coefficient more or less is a matter of chance.
+        alone = quick(sparsity=0.03).fit(X[rest], Y[rest])
+        assert path.scores[2] > alone.score(X[path.held_back], Y[path.held_back]) - 0.02
+        assert path.n_nonzero[2] <= np.count_nonzero(alone.coef_) + 2
 
     def test_number_of_sparsities(self, problem):
         X, Y, _ = problem
