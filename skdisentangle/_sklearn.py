@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import sklearn.base
@@ -48,6 +49,7 @@ __all__ = [
     "ComponentCoef",
     "OneToOneFeatureMixin",
     "TransformerMixin",
+    "all_or_nothing",
     "available_if",
     "fit_context",
 ]
@@ -103,3 +105,20 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
     """Hide a method from objects for which the check is false or raises."""
     decorator: Callable[[Method], Method] = metaestimators.available_if(check)
     return decorator
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Leave an estimator as it was if a fit of it ends in an error.
+
+    What scikit-learn's callbacks keep on the estimator is theirs to clear.
+    """
+    held = vars(estimator)
+    before = dict(held)
+    try:
+        yield
+    except BaseException:
+        theirs = {k: v for k, v in held.items() if k.startswith(("_callback", "_skl"))}
+        held.clear()
+        held.update(before, **theirs)
+        raise

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -26,6 +25,7 @@ from ._sklearn import (
     ClassNamePrefixFeaturesOutMixin,
     ComponentCoef,
     TransformerMixin,
+    all_or_nothing,
     available_if,
     fit_context,
 )
@@ -86,23 +86,6 @@ def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
                 f"SparseSharedDisentangler a number, such as the {name}_ of a fit."
             )
     return True
-
-
-@contextmanager
-def _all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Leave an estimator as it was if a fit of it ends in an error.
-
-    What scikit-learn's callbacks keep on the estimator is theirs to clear.
-    """
-    held = vars(estimator)
-    before = dict(held)
-    try:
-        yield
-    except BaseException:
-        theirs = {k: v for k, v in held.items() if k.startswith(("_callback", "_skl"))}
-        held.clear()
-        held.update(before, **theirs)
-        raise
 
 
 class SparseSharedDisentangler(
@@ -511,7 +494,7 @@ class SparseSharedDisentangler(
             If tasks cannot be learned and are left out, if numbers are taken for classes
             (see ``task_types``), if there is a single task, or no component is active.
         """
-        with _all_or_nothing(self), threads(thread_count(self.n_threads)):
+        with all_or_nothing(self), threads(thread_count(self.n_threads)):
             before = Fitted.of(self) if self._goes_on() else None
             problem = self._read(
                 X, y, Y_tasks, sample_weight, reset=before is None, ranks=joined()
@@ -613,7 +596,7 @@ class SparseSharedDisentangler(
             As in :meth:`fit`, also of the encoders of the folds.
         """
         unfitted = clone(self)
-        with _all_or_nothing(self):
+        with all_or_nothing(self):
             self.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
             if self.cross_fit is None:
                 features: NDArray[np.floating] = self.transform(X)
@@ -670,7 +653,7 @@ class SparseSharedDisentangler(
             Inside of :func:`skdisentangle.distributed.process_group`.
         """
         check_no_group("partial_fit")
-        with _all_or_nothing(self), threads(thread_count(self.n_threads)):
+        with all_or_nothing(self), threads(thread_count(self.n_threads)):
             first = not hasattr(self, "encoder_")
             problem = self._read(X, y, Y_tasks, sample_weight, reset=first)
             if problem.n_rows < 2:

@@ -8,6 +8,7 @@ computed as they are without it: rows go through numpy to where ``device`` says.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from sklearn import get_config
 from sklearn.utils._array_api import _convert_to_numpy, get_namespace_and_device
 from sklearn.utils._set_output import _get_output_config
 
-from .._sklearn import Method
+from .._sklearn import Method, all_or_nothing
 
 __all__ = ["FITTED_ARRAYS", "follows_input", "in_numpy", "numpy_array"]
 
@@ -47,32 +48,26 @@ def follows_input(method: Method) -> Method:
 
     @wraps(method)
     def following(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        space = _space(X)
-        before = {
-            name: vars(self)[name] for name in FITTED_ARRAYS if name in vars(self)
-        }
-        if fits:
-            _move(self, None)
-            estimator = self
-        else:
-            _check_same_space(self, space, method.__name__)
-            estimator = in_numpy(self)
-        given = [numpy_array(value) for value in (X, *args)]
-        named = {name: numpy_array(value) for name, value in kwargs.items()}
-        try:
+        with all_or_nothing(self) if fits else nullcontext():
+            space = _space(X)
+            if fits:
+                _move(self, None)
+                estimator = self
+            else:
+                _check_same_space(self, space, method.__name__)
+                estimator = in_numpy(self)
+            given = [numpy_array(value) for value in (X, *args)]
+            named = {name: numpy_array(value) for name, value in kwargs.items()}
             out = method(estimator, *given, **named)
-        except BaseException:
-            vars(self).update(before)
-            raise
-        if space is None:
-            return out
-        if fits:
-            _move(self, space)
-        if "transform" in method.__name__ and (
-            _get_output_config("transform", self)["dense"] != "default"
-        ):
-            return out  # a data frame is to be made of it
-        return _moved(out, space)
+            if space is None:
+                return out
+            if fits:
+                _move(self, space)
+            if "transform" in method.__name__ and (
+                _get_output_config("transform", self)["dense"] != "default"
+            ):
+                return out  # a data frame is to be made of it
+            return _moved(out, space)
 
     return cast(Method, following)
 
