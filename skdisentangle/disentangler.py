@@ -538,11 +538,6 @@ class SparseSharedDisentangler(
                 given[name] = getattr(self, f"{name}_") if value == "auto" else value
         if "auto" not in given.values():
             return float(given["sparsity"]), float(given["sharing"])
-        if problem.ranks.size > 1:
-            raise ValueError(
-                "sparsity and sharing must be numbers in a fit on several processes; "
-                "choose them on one, from some of the rows."
-            )
         seed = draw_seed(check_rng(self.random_state))
         settings = Settings.of(self, 0.0, 0.0)
         return choose_on_held_back_rows(
@@ -900,6 +895,12 @@ class SparseSharedDisentangler(
             problem = self._read_here(X, y, Y_tasks, sample_weight, reset=reset)
             if ranks.size == 1:
                 return problem
+            for name in ("sparsity", "sharing"):
+                if getattr(self, name, "auto") == "auto":
+                    raise ValueError(
+                        f"{name} must be a number in a fit on several processes; choose "
+                        "it on one, from some of the rows."
+                    )
             if self.solver != "alternating":
                 raise ValueError(
                     "solver must be 'alternating' in a fit on several processes; got "
