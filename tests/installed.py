@@ -102,7 +102,7 @@ def check_import() -> None:
 def check_fit(X: Any, Y: Any) -> SparseSharedDisentangler:
     """A fit, a transform, a pipeline."""
     dis = SparseSharedDisentangler(4, random_state=0).fit(X, Y)
-    assert dis.transform(X).shape == (len(X), 4)
+    assert dis.transform(X).shape == (len(X), 2)
     pipe = make_pipeline(
         SparseSharedDisentangler(4, random_state=0), LogisticRegression()
     )
