@@ -350,7 +350,12 @@ Y = X[:, :3]
 
 def make(**options):
     return SparseSharedDisentangler(
-        4, max_iter=3, random_state=0, **{"hidden_layer_sizes": (8,), **options}
+        4,
+        sparsity=0.0,  # without penalties all components are in use: more to hold
+        sharing=0.0,
+        max_iter=3,
+        random_state=0,
+        **{"hidden_layer_sizes": (8,), **options},
     )
 
 dis = make().fit(X, Y)
