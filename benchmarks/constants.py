@@ -49,8 +49,10 @@ CONSTANTS = {
         "LOSS_SHARE": FITS,
         "ERROR_FACTOR": FITS,
         "NOISE_FACTOR": FITS,
+        "SIDE_SHARE": ("three classes",),
         "MAX_STARTS": WITH_FEW,
     },
+    "solvers.basis.functions": {"FUNCTION_SHARE": FITS},
     "solvers.basis.exchanges": {
         "N_DRAWS": ("digits", "few tasks"),
         "LEAST_ANGLE": ("digits", "few tasks"),
@@ -107,7 +109,11 @@ CONSTANTS = {
         "PARTIAL_FIT_STEPS": ("partial_fit",),
         "THRESHOLD_PACE": ("ratings",),
     },
-    "fitting.all_rows": {"ROWS_PER_COMPONENT": ("partial_fit",)},
+    "fitting.all_rows": {
+        "ROWS_PER_COMPONENT": ("partial_fit",),
+        "CLASSES_LOSE": FITS,
+        "OTHERS_LOSE": FITS,
+    },
     "fitting.regularisation": {
         "PER_UNIT": FITS,
         "MIN_LABELS": FITS,

@@ -70,6 +70,47 @@ class TestFit:
             dci_scores(made.factors, codes, importance="linear").disentanglement > 0.8
         )
 
+    def test_no_component_is_a_square_that_sharpens_classes(self):
+        """Of tasks in three classes, correlated factors, and three times the components."""
+        made = make_multitask_factors(
+            3000,
+            n_factors=5,
+            n_features=16,
+            n_tasks=40,
+            correlation=0.9,
+            task_types={"multiclass": 1, "binary": 1, "regression": 1},
+            n_classes=3,
+            random_state=11,
+        )
+        dis = SparseSharedDisentangler(
+            15, task_types=made.task_types, random_state=0
+        ).fit(made.X[:2000], made.Y[:2000])
+        assert len(dis.active_components_) == 5
+        codes = dis.transform(made.X[2000:])
+        assert mcc_score(made.factors[2000:], codes) > 0.99
+        scores = dci_scores(made.factors[2000:], codes)
+        assert scores.disentanglement > 0.97
+
+    @pytest.mark.slow
+    def test_correlated_factors_of_classes_only(self):
+        made = make_multitask_factors(
+            5000,
+            n_factors=7,
+            n_features=24,
+            n_tasks=56,
+            correlation=0.9,
+            task_types="multiclass",
+            n_classes=3,
+            random_state=1,
+        )
+        dis = SparseSharedDisentangler(21, task_types="multiclass", random_state=1).fit(
+            made.X[:4000], made.Y[:4000]
+        )
+        assert len(dis.active_components_) == 7
+        codes = dis.transform(made.X[4000:])
+        scores = dci_scores(made.factors[4000:], codes)
+        assert scores.disentanglement > 0.85
+
     def test_recovers_factors_at_default_settings(self):
         X, Y, factors = make_problem(seed=2, n_samples=1000, n_tasks=36)
         Y = Y[:, np.arange(36) % 3 < 2]  # regression and binary tasks

@@ -8,9 +8,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from skdisentangle.fitting import all_rows
-from skdisentangle.fitting.all_rows import change_basis, finish
+from skdisentangle.fitting.all_rows import _solve_all, change_basis, finish
 from skdisentangle.fitting.steps import (
     EPS,
+    TrainingOptions,
     TrainingState,
 )
 from skdisentangle.rows.batches import LabelTensors
@@ -247,3 +248,51 @@ def test_tasks_with_few_labels_keep_no_coefficient_of_noise():
     without = (state.theta[:, :-1] != 0).sum(1)
     assert kept.sum() < without.sum()
     assert kept.sum() <= 4
+
+
+@pytest.mark.parametrize(("amount", "n_left"), [(0.3, 2), (0.6, 3)])
+def test_a_square_is_left_out_if_tasks_can_do_without(amount, n_left):
+    """Three classes by noisy cuts; a regression needs the square a little, or much."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randn(3000, 2, generator=generator, dtype=torch.float64)
+    factors[:, 1] = 0.8 * factors[:, 0] + 0.6 * factors[:, 1]
+    square = factors.sum(1).square() / 5
+    rows = torch.cat([factors, square.unsqueeze(1)], dim=1)
+    values = factors @ torch.randn(2, 12, generator=generator, dtype=torch.float64)
+    values[:, :8] = factors.repeat(1, 4)
+    values /= values.std(0)
+    values += 0.1 * torch.randn(3000, 12, generator=generator, dtype=torch.float64)
+    classes = (values > -0.43).double() + (values > 0.43)
+    wanted = factors[:, 0] + amount * square
+    wanted = (wanted - wanted.mean()) / wanted.std(correction=0)
+    targets = torch.cat([wanted.unsqueeze(1), classes], dim=1)
+    blocks = (
+        Block("regression", slice(0, 1), slice(0, 1)),
+        Block("multiclass", slice(1, 13), slice(1, 37), 3),
+    )
+    options = TrainingOptions(
+        blocks=blocks,
+        sparsity=0.01,
+        sharing=0.01,
+        learning_rate=0.01,
+        spread=torch.tensor([1.0] + 36 * [0.47], dtype=torch.float64),
+        task_weights=torch.full((37,), 1 / 13, dtype=torch.float64),
+    )
+    body = torch.nn.Linear(3, 3).double()
+    with torch.no_grad():
+        body.weight.copy_(
+            torch.tensor([[1.0, -0.5, 0.1], [0.3, 1, -0.1], [0.5, 0, 0.3]])
+        )
+    theta = torch.zeros(37, 4, dtype=torch.float64)
+    state = TrainingState.start(body, theta, options)
+    labels = LabelTensors(targets, None, None)
+    raw = body(rows).detach()
+    codes = (raw - raw.mean(0)) / raw.std(0, correction=0)
+    for _ in range(5):  # as in a fit, heads are near their optimum
+        _solve_all(state, codes, labels, options, penalised=False)
+    assert change_basis(state, rows, labels, options, first=True)
+    used = state.theta[:, :-1].any(0)
+    assert int(used.sum()) == n_left
+    raw = body(rows).detach()[:, used]
+    match = torch.corrcoef(torch.cat([factors, raw], 1).T)[:2, 2:].abs()
+    assert float(match.amax(1).min()) > 0.99

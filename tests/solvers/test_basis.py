@@ -9,6 +9,7 @@ import torch
 from skdisentangle.encoders.scalers import last_linear
 from skdisentangle.solvers.basis import (
     change_outputs,
+    function_of_others,
     has_few_outputs,
     pairs,
     settled_basis,
@@ -112,6 +113,46 @@ def test_large_scores_of_classes_do_not_drown_the_others():
     basis = simplest_basis(heads, correlation(other), unit(80), spread, none(80))
     match = np.abs(np.corrcoef(codes.T, (other @ basis.transform).T)[:5, 5:])
     assert match.max(1).min() > 0.9999
+
+
+def test_classes_in_an_order_count_once():
+    """Three classes, of which the head of the middle one is next to nothing but error."""
+    coef, codes = sparse_heads(n_outputs=40), correlated_codes(0, 5, 0.9)
+    error = torch.from_numpy(np.random.default_rng(0).normal(size=coef.shape))
+    # Scores mean the same with any number added to those of all classes.
+    heads = torch.stack([-coef, 0.15 * error, coef], dim=1).flatten(0, 1) + 3.0
+    tasks = torch.arange(40).repeat_interleave(3)
+    heads, other = mixed(0, heads, codes)
+    problem = heads, correlation(other), unit(120), unit(120), none(120)
+    assert worst_match(codes, other @ simplest_basis(*problem).transform) < 0.97
+    basis = simplest_basis(*problem, tasks)
+    torch.testing.assert_close(other @ basis.transform @ basis.coef.T, other @ heads.T)
+    assert worst_match(codes, other @ basis.transform) > 0.998
+
+
+def test_classes_without_an_order_need_all_their_directions():
+    """A single task of six classes, each of which has a component of its own."""
+    coef = 2 * torch.eye(6, 5, dtype=torch.float64)
+    codes = correlated_codes(0, 5, 0.5)
+    heads, other = mixed(0, coef, codes)
+    tasks = torch.zeros(6, dtype=torch.long)
+    basis = simplest_basis(heads, correlation(other), unit(6), unit(6), none(6), tasks)
+    assert int(basis.coef.any(0).sum()) == 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_function_of_the_other_components_is_found(seed):
+    codes = correlated_codes(seed, 5, 0.9, n_rows=2000)
+    share = torch.full((2000,), 1 / 2000, dtype=torch.float64)
+    used = torch.tensor([True, True, False, True, True])
+    assert function_of_others(codes, share, torch.ones(5, dtype=torch.bool)) is None
+    codes[:, 2] = codes[:, 1]  # not in use
+    square = codes[:, [0, 1, 4]].mean(1).square() + 0.1 * codes[:, 2]
+    codes[:, 3] = (square - square.mean()) / square.std(correction=0)
+    assert function_of_others(codes, share, used) == 3
+    assert function_of_others(codes[:30], share[:30], used) is None
+    used[3] = False
+    assert function_of_others(codes, share, used) is None
 
 
 def test_random_errors_are_no_components():

@@ -7,7 +7,9 @@ one makes the heads sparse can be seen from the heads alone: codes :math:`z` wit
 
 - once penalties set in, to the basis of fixed volume in which the heads have the smallest
   columns (:mod:`~skdisentangle.solvers.basis.shears`); where outputs are few, single columns are
-  exchanged (:mod:`~skdisentangle.solvers.basis.exchanges`),
+  exchanged (:mod:`~skdisentangle.solvers.basis.exchanges`); where tasks have classes, components
+  that are functions of the others are left out
+  (:mod:`~skdisentangle.solvers.basis.functions`),
 - later, when the heads are sparse, by pairs, as long as that saves nonzeros
   (:mod:`~skdisentangle.solvers.basis.pairs`),
 - at the end, where outputs are few, to a basis of uncorrelated components, if there is one
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ._common import Basis, has_few_outputs
+from .functions import function_of_others
 from .pairs import settled_basis
 from .rotations import uncorrelated_basis
 from .shears import simplest_basis
@@ -27,6 +30,7 @@ from .shears import simplest_basis
 __all__ = [
     "Basis",
     "change_outputs",
+    "function_of_others",
     "has_few_outputs",
     "settled_basis",
     "simplest_basis",

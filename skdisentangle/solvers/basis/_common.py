@@ -71,11 +71,15 @@ def nonzeros_in(heads: FloatArray, basis: FloatArray) -> float:
     return float(count_nonzeros(heads @ basis * lengths_of(basis)).sum())
 
 
-def rows_of_length_one(heads: FloatArray) -> FloatArray:
-    """Heads of length one, of the outputs that have any."""
-    sizes = np.linalg.norm(heads, axis=1, keepdims=True)
-    there = sizes[:, 0] > 0
-    unit: FloatArray = heads[there] / sizes[there]
+def rows_of_length_one(
+    heads: FloatArray, tasks: NDArray[np.intp] | None = None
+) -> FloatArray:
+    """Heads of length one, of the outputs that have any; of a task all rows together."""
+    sizes = np.linalg.norm(heads, axis=1)
+    if tasks is not None:
+        sizes = np.sqrt(np.bincount(tasks, sizes**2))[tasks]
+    there = sizes > 0
+    unit: FloatArray = heads[there] / sizes[there, np.newaxis]
     return unit
 
 

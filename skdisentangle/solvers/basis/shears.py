@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._common import (
@@ -54,6 +55,9 @@ LOSS_SHARE = 0.02
 #: that the encoder was fitted on, too.
 ERROR_FACTOR = 6.0
 
+#: Directions of a task's classes with less than this share of its power are left out.
+SIDE_SHARE = 0.02
+
 #: Singular values of heads, in standard errors, above so many times the largest of pure
 #: noise are no noise.
 NOISE_FACTOR = 2.5
@@ -61,6 +65,51 @@ NOISE_FACTOR = 2.5
 #: Random starts of the search; fewer, but two, where a sweep from all of them would look at
 #: more values than this.
 MAX_STARTS, SWEEP_VALUES = 20, 10**6
+
+
+def _of_tasks(
+    heads: FloatArray, errors: FloatArray, tasks: NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """What each task asks of white codes: of several outputs the principal directions.
+
+    The same number on the scores of all classes means nothing, and of what is left classes
+    in an order need one direction: the scores of those in the middle are next to nothing
+    but error, which at length one would count as much as the rest.
+
+    Parameters
+    ----------
+    heads : ndarray of shape (n_outputs, n_components)
+    errors : ndarray of shape (n_outputs,)
+        Standard error of each output's coefficients.
+    tasks : ndarray of shape (n_outputs,)
+        Number of the task of each output, in order.
+
+    Returns
+    -------
+    heads, errors, tasks
+        The same of fewer rows: singular vectors of the centred heads of a task, times their
+        singular values. Tasks of one output stay as they are.
+    """
+    first = np.flatnonzero(np.diff(tasks, prepend=-1))
+    rows, spreads, counts = [], [], []
+    for own, error in zip(
+        np.split(heads, first[1:]), np.split(errors, first[1:]), strict=True
+    ):
+        if len(own) > 1:
+            left, spectrum, right = np.linalg.svd(
+                own - own.mean(0), full_matrices=False
+            )
+            kept = spectrum**2 >= SIDE_SHARE * (spectrum**2).sum()
+            # Rounding must not decide on signs.
+            left, spectrum, right = left[:, kept], spectrum[kept], right[kept]
+            spectrum *= np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])
+            own = spectrum[:, np.newaxis] * right
+            error = np.sqrt(left.T**2 @ error**2)
+        rows.append(own)
+        spreads.append(error)
+        counts.append(len(own))
+    numbers = np.repeat(np.arange(len(counts)), counts)
+    return np.vstack(rows), np.concatenate(spreads), numbers
 
 
 def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
@@ -162,6 +211,7 @@ def simplest_basis(
     weights: Tensor,
     spread: Tensor,
     errors: Tensor,
+    tasks: Tensor | None = None,
 ) -> Basis | None:
     """Basis of the components in which dense heads are simple.
 
@@ -181,6 +231,8 @@ def simplest_basis(
         an output, times its spread, vary by one at the most.
     errors : Tensor of shape (n_outputs,)
         Standard error of the coefficients of each output, for white codes.
+    tasks : Tensor of shape (n_outputs,), optional
+        Number of the task of each output, in order; by default each is a task.
 
     Returns
     -------
@@ -196,15 +248,18 @@ def simplest_basis(
     if not white.any():
         return None
     scale = spread.double().cpu().numpy()
-    size = np.linalg.norm(white, axis=1) * scale
-    weight = weights.double().cpu().numpy() * scale / np.maximum(size, 1)
-    rank, directions = _rank(
-        white * weight[:, np.newaxis], errors.double().cpu().numpy() * weight
+    own = np.arange(len(white)) if tasks is None else tasks.cpu().numpy()
+    share = np.bincount(own, weights.double().cpu().numpy())
+    rows, row_errors, own = _of_tasks(
+        white * scale[:, np.newaxis], errors.double().cpu().numpy() * scale, own
     )
-    white = white @ directions[:rank].T
+    size = np.sqrt(np.bincount(own, (rows**2).sum(1)))
+    weight = (share / np.maximum(size, 1))[own]
+    rank, directions = _rank(rows * weight[:, np.newaxis], row_errors * weight)
+    white, rows = white @ directions[:rank].T, rows @ directions[:rank].T
     whiten = whiten @ directions.T
-    scaled = white * weight[:, np.newaxis]
-    unit = rows_of_length_one(white)
+    scaled = rows * weight[:, np.newaxis]
+    unit = rows_of_length_one(rows, own)
     number = int(np.clip(SWEEP_VALUES // (rank**2 * len(scaled)), 2, MAX_STARTS))
     best = _first_of_the_sparsest(unit, _shear(scaled, starts(rank, number)))
     best = exchanged(unit, best)
