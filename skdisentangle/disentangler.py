@@ -169,10 +169,10 @@ class SparseSharedDisentangler(
         ridge penalty of its square, a row; so ``"auto"`` takes 1.5 times the noise that
         stands for the strength which generalized cross-validation chooses for a ridge
         regression of the labels on the columns: none (below 0.15) where rows are many for
-        their columns and tell the labels well, at the most 0.5. With
-        ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none.
-        ``partial_fit``, which does not know how many rows will come, takes ``"auto"`` for
-        none unless a fit has chosen.
+        their columns and tell the labels well, at the most 0.5, and no less than 0.15 if all
+        tasks have classes. With ``scale_inputs=False``, where columns may be of any scale,
+        ``"auto"`` is none. ``partial_fit``, which does not know how many rows will come, takes
+        ``"auto"`` for none unless a fit has chosen.
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"count"`` (how many: 0, 1, 2, ...; never inferred), ``"binary"``, ``"ordinal"``

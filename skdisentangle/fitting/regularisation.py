@@ -40,7 +40,9 @@ STRENGTHS = torch.logspace(-1, 5, 49, dtype=torch.float64, device="cpu")
 
 #: An encoder is freer than the ridge regression: so many times its noise did well on held
 #: back rows of real sets. Less than the least (as a standard deviation) makes no
-#: difference, and is left out; more than the most hides what the rows say.
+#: difference, and is left out, unless all tasks have classes: they get the least, with which
+#: D of correlated factors of binary tasks is 0.95 to 0.99 for 0.90 to 0.97 with two thirds
+#: of it and 0.82 with none; more than the most hides what the rows say.
 TIMES, LEAST, MOST = 1.5, 0.15, 0.5
 
 
@@ -109,7 +111,10 @@ def choose_input_noise(
     Returns
     -------
     float
-        In the units of the rows; zero for too little to matter, and at the most 0.5.
+        In the units of the rows, at the most 0.5. Too little to matter is zero, or, if all
+        tasks have classes, 0.15. Logits of classes are as steep as the encoder is sure of
+        a factor, which it is least where rows are rare: components are bent there, unless
+        there is more to be unsure of everywhere. Measurements hold them straight.
     """
     there = torch.ones_like(labels.targets, dtype=torch.bool)
     if labels.weights is not None:
@@ -137,11 +142,12 @@ def choose_input_noise(
                 float(n_labels[first]),
             )
         )
+    least = LEAST if all(block.kind.has_classes for block in blocks) else 0.0
     if not curves:
-        return 0.0
+        return least
     strength = float(STRENGTHS[torch.stack(curves).sum(0).argmin()])
     std = min(MOST, TIMES * (strength / n_rows) ** 0.5)
-    return std if std >= LEAST else 0.0
+    return std if std >= LEAST else least
 
 
 def _span(block: Block) -> tuple[int, int]:

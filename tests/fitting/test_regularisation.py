@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeCV
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.fitting import regularisation as noise
 from skdisentangle.fitting.regularisation import (
+    LEAST,
     MOST,
     TIMES,
     InputNoise,
@@ -55,6 +56,29 @@ def test_noise_has_its_deviation_and_is_equal_on_equal_rows():
     torch.testing.assert_close(add(rows[100:110]) - rows[100:110], added[100:110])
     # Few rows share a vector: at random 500 draws of 1,021 hit about 395.
     assert len(added.unique(dim=0)) > 350
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [(["binary"], LEAST), (["binary", "multiclass"], LEAST), (["regression"], 0.0)],
+)
+def test_where_all_tasks_have_classes_there_is_a_least_noise(kinds, expected):
+    """Labels that follow from many rows, where nothing else asks for noise."""
+    X, y = _problem(n_rows=1000, n_features=5, error=0.1)
+    blocks, columns, first = [], [], 0
+    for task, kind in enumerate(kinds):
+        width = 3 if kind == "multiclass" else 1
+        blocks.append(
+            Block(kind, slice(task, task + 1), slice(first, first + width), width)
+        )
+        first += width
+        cuts = {"binary": [0.0], "multiclass": [-0.4, 0.4], "regression": []}[kind]
+        columns.append(np.digitize(y[:, 0], cuts) if cuts else y[:, 0])
+    assert _chosen(X, np.stack(columns, 1), blocks) == expected
+    blocks.append(
+        Block("regression", slice(len(kinds), len(kinds) + 1), slice(first, first + 1))
+    )
+    assert _chosen(X, np.stack([*columns, y[:, 1]], 1), blocks) == 0.0
 
 
 def test_each_pass_has_noise_of_its_own():
