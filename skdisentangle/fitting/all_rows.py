@@ -60,7 +60,8 @@ ROWS_PER_COMPONENT = 10
 
 #: By how much the loss of a task with classes, and of any other, may rise when a component
 #: that is a function of others is left out. (Squares that sharpen classes raised it by 0.1
-#: at the most; of a regression 0.05 are a tenth of its variance.)
+#: at the most; of a regression 0.05 are a tenth of its variance. Half and twice of either
+#: left fits of three classes as they were.)
 CLASSES_LOSE, OTHERS_LOSE = 0.2, 0.05
 
 #: Values of raw components in the statistics at the end of a fit.

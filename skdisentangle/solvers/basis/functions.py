@@ -13,7 +13,8 @@ from torch import Tensor
 from ._common import EMPTY
 
 #: A component is a function of the others if curves of them explain this share of what
-#: lines do not. (Of factors at most 0.39 was seen, of squares at least 0.93.)
+#: lines do not. (Of factors at most 0.39 was seen, of squares at least 0.93. Half of it changed
+#: nothing; near one, 9 or 11 components of 21 were in use instead of 7.)
 FUNCTION_SHARE = 0.8
 
 
