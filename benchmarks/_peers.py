@@ -30,8 +30,9 @@ PEERS = {
     "skada": (("skada",), "skada==0.6.0"),
 }
 
-#: Components of methods whose time or fit suffers from more, and steps of their fits.
-FEW_COMPONENTS, STEPS = 32, 300
+#: Components of methods whose time or fit suffers from more; steps of their fits, as many as
+#: ours makes by default.
+FEW_COMPONENTS, STEPS = 32, 3000
 
 #: Rows of a step of :func:`joint_network`; all of up to twice as many.
 BATCH_SIZE = 128

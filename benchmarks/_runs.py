@@ -53,7 +53,7 @@ def _listed(axes, options, seeds):
     return [(*job, seed) for job in jobs for seed in seeds(*job)]
 
 
-def main(doc, path, run, axes, seeds, table, arguments=None, missing=None):
+def main(doc, path, run, axes, seeds, table, arguments=None, missing=None, kept=None):
     """The command of a suite.
 
     Parameters
@@ -74,6 +74,8 @@ def main(doc, path, run, axes, seeds, table, arguments=None, missing=None):
     missing : callable, optional
         From a value of each axis, says what is missing for it, or None. It is then told and
         left out, and saved rows of it stay.
+    kept : callable, optional
+        Seeds whose saved rows stay, from a value of each axis; those of the report by default.
     """
     options = _parser(doc, axes).parse_args(arguments)
     report = options.seeds is None
@@ -99,7 +101,7 @@ def main(doc, path, run, axes, seeds, table, arguments=None, missing=None):
         if report:
             _save(path, rows)
     if report:
-        everything = _listed(axes, _parser(doc, axes).parse_args([]), seeds)
+        everything = _listed(axes, _parser(doc, axes).parse_args([]), kept or seeds)
         rank = {job: number for number, job in enumerate(everything)}
         # A row of a case that is no more would stand in the table for ever.
         rows = sorted((r for r in rows if key(r) in rank), key=lambda r: rank[key(r)])

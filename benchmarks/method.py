@@ -58,8 +58,12 @@ REPORT_SEEDS = range(5000, 5010)
 FEWER = {"50 factors, 400 tasks": (10, 3)}
 
 
-def run(case, solver, seed, **changes):
-    """One fit and its scores; `changes` are parameters away from their defaults."""
+def run(case, solver, seed, then=None, **changes):
+    """One fit and its scores; `changes` are parameters away from their defaults.
+
+    The components may be changed afterwards: ``then`` makes others, from the estimator, the
+    rows of the fit, other rows, the seed and the number of factors.
+    """
     n_components, options = CASES[case]
     options = {"link": "logistic"} | options
     n_train = options.pop("n_train", N_TRAIN)
@@ -71,7 +75,11 @@ def run(case, solver, seed, **changes):
     start = time.process_time()
     estimator.fit(problem.X[:n_train], problem.Y[:n_train])
     seconds = time.process_time() - start
-    codes = estimator.transform(X)
+    if then is None:
+        codes, nonzeros = estimator.transform(X), (estimator.coef_ != 0).sum()
+    else:
+        codes = then(estimator, problem.X[:n_train], X, seed, factors.shape[1])
+        nonzeros = len(estimator.coef_) * codes.shape[1]  # heads of these are dense
     width = None if n_components == "auto" else n_components
     disentanglement, completeness = dci(factors, codes, width)
     both = np.abs(np.corrcoef(factors.T, codes.T))[: len(factors.T), len(factors.T) :]
@@ -86,7 +94,7 @@ def run(case, solver, seed, **changes):
             estimator, problem.X[:n_train]
         ).identifiable,
         "active": codes.shape[1],
-        "nonzeros": float((estimator.coef_ != 0).sum() / problem.supports.sum()),
+        "nonzeros": float(nonzeros / problem.supports.sum()),
         "disentanglement": disentanglement,
         "completeness": completeness,
         "linear": disentanglement_score(factors, codes, importance="lasso"),

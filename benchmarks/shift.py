@@ -343,8 +343,9 @@ ours and are told nothing more.
 
 "multi-head MLP" is the estimator without penalties; where there are such rows, "joint" is
 the same network and noise with linear heads, all trained at once by Adam on the mean loss,
-for {steps} steps; "UPGrad" the same by the Jacobian descent of torchjd. "Parametric UMAP",
-of torchdr, is that network, too, and sees no labels. "Ours, sparsity chosen" chooses it on
+for {steps:,} steps (300 when this table was made); "UPGrad" the same by the Jacobian descent of
+torchjd. "Parametric UMAP", of torchdr, is that network, too, and sees no labels.
+"Ours, sparsity chosen" chooses it on
 rows of the source that it holds back; "the label's own components" are those that its
 sparse head in the fit uses. "Equal shares" are of the variance: all components together have
 that of all raw columns together (`BlockScaler`), where else each column has the same. A row

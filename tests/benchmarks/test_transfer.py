@@ -370,7 +370,8 @@ def test_blocks_in_equal_shares():
     assert scores[1] > scores[None] + 0.1
 
 
-def test_a_network_for_all_tasks_at_once():
+def test_a_network_for_all_tasks_at_once(monkeypatch):
+    monkeypatch.setattr(_peers, "STEPS", 300)
     real = _real_set()
     real.Y["class"] = np.array(list("xyz"))[np.digitize(real.Y["label 1"], [-1, 1])]
     real.types["class"] = "multiclass"
