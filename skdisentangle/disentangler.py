@@ -162,17 +162,24 @@ class SparseSharedDisentangler(
         Whether to standardise X (by column, or by channel where ``input_shape`` is
         given) on its way into the encoder. Leave it out for a module with
         preprocessing of its own.
-    input_noise : float or "auto", default="auto"
+    input_noise : float, pair of floats or "auto", default="auto"
         Standard deviation of Gaussian noise on the rows, as they go into the encoder while
-        it is fitted (standardised, unless ``scale_inputs`` says otherwise); new in each
-        epoch. It keeps an encoder from learning rows by heart. For a linear encoder it is a
-        ridge penalty of its square, a row; so ``"auto"`` takes 1.5 times the noise that
-        stands for the strength which generalized cross-validation chooses for a ridge
-        regression of the labels on the columns: none (below 0.15) where rows are many for
-        their columns and tell the labels well, at the most 0.5, and no less than 0.15 if all
-        tasks have classes. With ``scale_inputs=False``, where columns may be of any scale,
-        ``"auto"`` is none. ``partial_fit``, which does not know how many rows will come, takes
-        ``"auto"`` for none unless a fit has chosen.
+        it is fitted (standardised, unless ``scale_inputs`` says otherwise). It keeps the
+        encoder from learning rows by heart. The noise is new in each epoch. For a linear
+        encoder it is a ridge penalty of its square, a row. In a pair the second number is
+        the noise that is added to it for the hidden layers of ``"mlp"`` alone; 1 leaves
+        them little but what is smooth. ``"auto"`` chooses both from the data:
+
+        - the first is that of the ridge penalty which generalized cross-validation
+          chooses. Below 0.15 it is 0, or 0.15 if all tasks have classes;
+        - the second is 1. With less than 100 rows nothing more is done;
+        - a quarter of the rows is held back. Short fits on the others say whether 0.3 or 0
+          in place of 1, and twice the first, up to 4, predict the labels there better. A
+          change must gain more than its standard error.
+
+        With ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none;
+        in ``partial_fit``, which does not know how many rows will come, too, unless a fit
+        has chosen.
     task_types : str, sequence or mapping, default=None
         Type of all tasks, of each task, or of the tasks named: ``"regression"``,
         ``"count"`` (how many: 0, 1, 2, ...; never inferred), ``"binary"``, ``"ordinal"``
@@ -246,8 +253,8 @@ class SparseSharedDisentangler(
         Classes of the task, in the order of ``predict_proba``: sorted, or as ordered
         categories stand. Of several tasks a list, None for a task without classes. Only
         where some task has classes.
-    input_noise_ : float
-        The noise of the fit.
+    input_noise_, nonlinear_noise_ : float
+        The noise of the fit: on the rows, and what is added to it for the hidden layers.
     sparsity_, sharing_ : float
         The strengths of the fit.
     usage_ : ndarray of shape (n_active,)
@@ -318,7 +325,12 @@ class SparseSharedDisentangler(
         "hidden_layer_sizes": ["array-like"],
         "input_shape": ["array-like", None],
         "scale_inputs": ["boolean"],
-        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "input_noise": [
+            Interval(Real, 0, None, closed="left"),
+            tuple,
+            list,
+            StrOptions({"auto"}),
+        ],
         "task_types": [str, "array-like", Mapping, None],
         "task_weight": ["array-like", Mapping, None],
         "class_weight": [StrOptions({"balanced"}), None],
@@ -350,6 +362,7 @@ class SparseSharedDisentangler(
     sparsity_: float
     sharing_: float
     input_noise_: float
+    nonlinear_noise_: float
     n_iter_: int
     loss_curve_: list[float]
     validation_scores_: list[float] | None
@@ -376,7 +389,7 @@ class SparseSharedDisentangler(
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
-        input_noise: float | Literal["auto"] = "auto",
+        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
         task_types: str | Sequence[str | None] | Mapping[Any, str] | None = None,
         task_weight: ArrayLike | Mapping[Any, float] | None = None,
         class_weight: Literal["balanced"] | None = None,

@@ -121,7 +121,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
-        input_noise: float | Literal["auto"] = "auto",
+        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
         task_types: str | Sequence[str | None] | Mapping[Any, str] | None = None,
         task_weight: ArrayLike | Mapping[Any, float] | None = None,
         class_weight: Literal["balanced"] | None = None,

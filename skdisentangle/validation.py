@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .distributed import Ranks
 __all__ = [
     "is_disentangler",
     "layer_sizes",
+    "noise_sizes",
     "row_weights",
     "row_weights_of_all",
     "split_rows",
@@ -52,6 +54,19 @@ def layer_sizes(hidden_layer_sizes: Sequence[int]) -> list[int]:
             f"{hidden_layer_sizes!r}."
         )
     return [int(size) for size in sizes]
+
+
+def noise_sizes(input_noise: Any) -> tuple[float, float]:
+    """Noise on the rows, and what is added to it for hidden layers."""
+    given = (input_noise, 0.0) if isinstance(input_noise, Real) else tuple(input_noise)
+    if len(given) != 2 or not all(
+        isinstance(size, Real) and 0 <= float(size) < math.inf for size in given
+    ):
+        raise ValueError(
+            "input_noise must be 'auto', a number that is not negative, or a pair of them; "
+            f"got {input_noise!r}."
+        )
+    return float(given[0]), float(given[1])
 
 
 def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] | None:

@@ -77,14 +77,54 @@ def _linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-def _mlp(
-    n_in: int, hidden: Sequence[int], n_out: int, generator: torch.Generator
+class Mlp(nn.Sequential):
+    """Hidden layers, then one linear layer on what they give and on the row itself.
+
+    What is linear in the row need not be learned by the hidden layers, and these can be
+    given another view of it: a row may come twice, side by side, the second time for them.
+    """
+
+    def forward(self, rows: Tensor) -> Tensor:
+        *hidden_layers, last = self
+        assert isinstance(hidden_layers[0], nn.Linear)
+        assert isinstance(last, nn.Linear)
+        n_features = hidden_layers[0].in_features
+        hidden = rows[:, -n_features:]
+        for layer in hidden_layers:
+            hidden = layer(hidden)
+        if last.in_features > hidden.shape[1]:
+            hidden = torch.cat([rows[:, :n_features], hidden], dim=1)
+        out: Tensor = last(hidden)
+        return out
+
+
+def _hidden_layers(
+    n_in: int, widths: Sequence[int], generator: torch.Generator
 ) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for width in hidden:
+    for width in widths:
         layers += [_linear(n_in, width, generator), nn.ReLU()]
         n_in = width
-    return [*layers, _linear(n_in, n_out, generator)]
+    return layers
+
+
+def _mlp(
+    n_in: int,
+    hidden: Sequence[int],
+    n_out: int,
+    generator: torch.Generator,
+    *,
+    sees_rows: bool,
+) -> nn.Module:
+    """A network that begins as a linear map of the row."""
+    if not hidden:
+        return _linear(n_in, n_out, generator)
+    layers = _hidden_layers(n_in, hidden, generator)
+    n_direct = n_in if sees_rows else 0
+    last = _linear(n_direct + hidden[-1], n_out, generator)
+    with torch.no_grad():
+        last.weight[:, n_direct:] = 0.0
+    return Mlp(*layers, last)
 
 
 def _conv(
@@ -123,9 +163,11 @@ def _conv(
         height, width = height // stride[0], width // stride[1]
         depth += 1
     layers.append(nn.Flatten())
-    dense = _mlp(channels * height * width, hidden, n_out, generator)
+    n_in = channels * height * width
+    dense = _hidden_layers(n_in, hidden, generator)
     if hidden and hidden[0] >= MIN_NORMALISED:
         dense.insert(1, nn.LayerNorm(hidden[0]))
+    dense.append(_linear(hidden[-1] if hidden else n_in, n_out, generator))
     return nn.Sequential(*layers, *dense)
 
 
@@ -221,6 +263,7 @@ def build_body(
     hidden_layer_sizes: Sequence[int],
     input_shape: tuple[int, int, int] | None,
     seed: int,
+    sees_rows: bool = True,
 ) -> nn.Module:
     """Build the body of an encoder.
 
@@ -238,6 +281,8 @@ def build_body(
         Shape of a row, for ``"conv"``; None stands for (1, 1, n_features).
     seed : int
         Seed of the initialisation.
+    sees_rows : bool, default=True
+        Whether the last layer of ``"mlp"`` sees the row, too, not the hidden layers alone.
 
     Returns
     -------
@@ -273,8 +318,12 @@ def build_body(
     if encoder == "linear":
         return _linear(n_features, n_components, generator)
     if encoder == "mlp":
-        return nn.Sequential(
-            *_mlp(n_features, hidden_layer_sizes, n_components, generator)
+        return _mlp(
+            n_features,
+            hidden_layer_sizes,
+            n_components,
+            generator,
+            sees_rows=sees_rows,
         )
     shape = image_shape(input_shape, n_features) or (1, 1, n_features)
     return _conv(shape, hidden_layer_sizes, n_components, generator)

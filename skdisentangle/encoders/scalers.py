@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .networks import Mlp
+
 __all__ = ["ComponentScaler", "Encoder", "InputScaler", "last_linear"]
 
 _LENT_LOCK = threading.Lock()
@@ -28,6 +30,7 @@ if hasattr(os, "register_at_fork"):
 #: Layers that hold tensors as parameters and buffers, and nowhere else.
 PLAIN_LAYERS = frozenset(
     {
+        Mlp,
         nn.Conv2d,
         nn.Flatten,
         nn.GELU,
@@ -124,7 +127,10 @@ class Encoder(nn.Module):
             return values.to(device, kind)
 
         kinds = {type(module) for module in self.body.modules()}
-        if not all(kind.__module__.startswith("torch.nn") for kind in kinds):
+        if not all(
+            kind in PLAIN_LAYERS or kind.__module__.startswith("torch.nn")
+            for kind in kinds
+        ):
             named = (*self.named_parameters(), *self.named_buffers())
             state = {name: moved(values) for name, values in named}
 

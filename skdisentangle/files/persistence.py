@@ -93,6 +93,7 @@ ATTRIBUTES = (
     "sparsity_",
     "sharing_",
     "input_noise_",
+    "nonlinear_noise_",
     "n_iter_",
     "loss_curve_",
     "validation_scores_",
@@ -491,7 +492,8 @@ def _decode(
         if name in ATTRIBUTES
     }
     given = Content(attributes, {})
-    for name in ("sparsity_", "sharing_", "input_noise_"):
+    attributes.setdefault("nonlinear_noise_", 0.0)  # files of 0.1 have none
+    for name in ("sparsity_", "sharing_", "input_noise_", "nonlinear_noise_"):
         if is_int(attributes.get(name)):
             attributes[name] = float(attributes[name])
         given.number(name, least=0)
@@ -518,6 +520,7 @@ def _decode(
         sparsity=attributes["sparsity_"],
         sharing=attributes["sharing_"],
         input_noise=attributes["input_noise_"],
+        nonlinear_noise=attributes["nonlinear_noise_"],
     )
     vars(estimator).update(fitted.attributes() | attributes)
     estimator.n_features_in_ = n_features
@@ -658,6 +661,9 @@ def _restored_body(
             f"'hidden_layer_sizes', of {len(hidden):,} layers, {hidden!r:.80}, are not "
             "those it holds."
         )
+    # In files of 0.1 the last layer of an mlp saw the hidden ones alone.
+    last = weights.get(f"{2 * len(hidden)}.weight")
+    sees_rows = last is None or not hidden or last.shape[-1] != hidden[-1]
     # Nothing is allocated for a built-in body but what the file brings, whatever sizes it
     # claims. A module of the user's stays where it is, and is copied.
     with torch.device("cpu" if _is_custom(estimator) else "meta"):
@@ -668,6 +674,7 @@ def _restored_body(
             hidden_layer_sizes=hidden,
             input_shape=shape,
             seed=0,
+            sees_rows=sees_rows,
         )
     if _is_custom(estimator):
         body = body.cpu().double()

@@ -8,6 +8,7 @@ said in :mod:`skdisentangle.fitting.training`, how a basis is found in
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -29,7 +30,7 @@ from ..solvers.exact_heads import pulls_at_zeros, solve_penalized_heads
 from ..solvers.penalties import few_labels_factor, output_weights, ridge_weights
 from ..solvers.proximal import augment, standard_errors, sum_tensors
 from ..tasks.blocks import loss_values, task_scores, tasks_to_outputs
-from .regularisation import MAX_ROWS, choose_input_noise
+from .regularisation import MAX_ROWS, NoisyRows, choose_input_noise
 from .steps import EPS, TrainingOptions, TrainingState
 
 __all__ = [
@@ -41,8 +42,11 @@ __all__ = [
     "choose_noise",
     "few_labels",
     "finish",
+    "heads_without_components",
+    "raw_components",
     "score_state",
     "sample_rows",
+    "share_of_labels",
 ]
 
 #: Rows that go through the body at a time when the whole of X is looked at.
@@ -63,6 +67,9 @@ ROWS_PER_COMPONENT = 10
 #: at the most; of a regression 0.05 are a tenth of its variance. Half and twice of either
 #: left fits of three classes as they were.)
 CLASSES_LOSE, OTHERS_LOSE = 0.2, 0.05
+
+#: Rows with noise that heads are solved on at the end of a fit, at the least.
+NOISY_ROWS = 4096
 
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
@@ -92,7 +99,7 @@ def chunk_rows(rows: Rows | RowsInBlocks) -> int:
     return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
 
 
-def _raw_components(
+def raw_components(
     body: nn.Module,
     rows: Rows,
     which: Tensor | None = None,
@@ -217,7 +224,7 @@ def change_basis(
     ranks = options.ranks
     some = sample_rows(labels, ranks)
     # From here on each rank has the sample of all.
-    raw = ranks.rows(_raw_components(state.body, rows, some)).double()
+    raw = ranks.rows(raw_components(state.body, rows, some)).double()
     check_finite(raw)
     known = labels[some].of_all(ranks)
     share = known.row_weights
@@ -263,7 +270,7 @@ def change_basis_of_a_stream(
     layer = last_linear(state.body)
     if layer is None or not options.penalised:
         return True
-    raw = _raw_components(state.body, rows).double()
+    raw = raw_components(state.body, rows).double()
     check_finite(raw)
     held = augment(raw)
     sums = held.T @ held
@@ -399,7 +406,7 @@ def score_state(
 ) -> float:
     """Mean over tasks of their scores, with the running statistics."""
     options = options.at(state)
-    raw = _raw_components(state.body, rows)
+    raw = raw_components(state.body, rows)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     known = labels[:]
     scores = task_scores(
@@ -413,15 +420,22 @@ def score_state(
 
 
 def finish(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    n_rows: float | None = None,
+    seed: int = 0,
 ) -> None:
     """Replace running statistics and moving heads by those of all rows.
 
-    Afterwards the components have mean zero and variance one over the rows, and the
-    heads are optimal for them, those of classes with a little ridge. No head is on a
-    component that does not vary. Where outputs are few for the components in use, these are
-    made uncorrelated if that leaves the heads about as sparse. Last it is noted how far the
-    data pull at each zero.
+    Afterwards the components have mean zero and variance one over the rows. The heads are
+    optimal for the rows with noise, if the fit had some, of which few rows make several
+    copies: heads of rows known by heart would believe too much. Those of classes have a
+    little ridge. No head is on a component that does not vary. Where outputs are few for the
+    components in use, these are made uncorrelated if that leaves the heads about as sparse.
+    It is noted how far the data pull at each zero.
 
     Parameters
     ----------
@@ -429,7 +443,38 @@ def finish(
         Changed in place.
     rows, labels, options
         As in :func:`skdisentangle.fitting.training.train`.
+    n_rows : float, optional
+        How many rows there are, on all ranks, by number or by weight.
+    seed : int, default=0
+        Seed of the noise.
     """
+    here, generator = len(labels), torch.Generator().manual_seed(seed)
+    n_copies = math.ceil(NOISY_ROWS / (n_rows or options.ranks.count(here)))
+    copies = [state.noise(rows.shape[1], generator) for _ in range(n_copies)]
+    noises = [noise for noise in copies if noise is not None]
+    if not noises:
+        _finish(state, rows, labels, options)
+        return
+    known = labels
+    if n_copies > 1:
+        known = labels[torch.arange(here, device=state.theta.device).repeat(n_copies)]
+    _finish(state, NoisyRows(rows, noises), known, options)
+    mean, scale = state.mean, (state.var + EPS).rsqrt()
+    _standardised_components(state, rows, labels, options)
+    # The same scores, from components of variance one without noise.
+    coef, intercept = state.theta[:, :-1], state.theta[:, -1]
+    ratio = scale * (state.var + EPS).sqrt()
+    intercept = intercept + coef @ ((state.mean - mean) * scale)
+    state.theta = torch.cat([coef * ratio, intercept.unsqueeze(1)], dim=1)
+    if state.pull is not None:
+        state.pull = state.pull / ratio
+    state.copy_first(options.ranks)
+
+
+def _finish(
+    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+) -> None:
+    """Statistics, heads and pulls on all of these rows."""
     options = options.at(state)
     codes = _exact_heads(state, rows, labels, options)
     coef = state.theta[:, :-1]
@@ -458,7 +503,7 @@ def _standardised_components(
     At the end of a fit they are, next to the labels, what takes most memory.
     """
     ranks = options.ranks
-    raw = _raw_components(state.body, rows, out=out)
+    raw = raw_components(state.body, rows, out=out)
     share = labels.row_weights
     share = raw.new_ones(len(raw)) if share is None else share
     share = (share / ranks.sum(share.sum())).double()
@@ -545,6 +590,25 @@ def _try_uncorrelated(
         codes = _standardised_components(state, rows, labels, options, out=codes)
         codes.mul_(used.any(0))
     return codes
+
+
+def heads_without_components(
+    state: TrainingState, labels: LabelRows, options: TrainingOptions
+) -> Tensor:
+    """Heads that know only how often each label comes."""
+    coef = torch.zeros_like(state.theta[:, :-1])
+    solution = solve_penalized_heads(
+        *(coef.new_zeros(len(labels), coef.shape[1]), labels.targets, labels.weights),
+        options.blocks,
+        output_weights(options.blocks, coef),
+        sparsity=0.0,
+        sharing=0.0,
+        reweighted=False,
+        coef=coef,
+        intercept=torch.zeros_like(state.theta[:, -1]),
+        row_weights=labels.row_weights,
+    )
+    return torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)
 
 
 def _part(labels: LabelRows, ranks: Ranks) -> Part | None:

@@ -21,6 +21,7 @@ from .._random import RandomState, check_rng
 from ..distributed import ALONE, Ranks
 from ..encoders.networks import build_body, check_can_join, image_shape, seeded
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
+from ..rows.batches import n_batches
 from ..rows.inputs import InputMoments, standardised_rows, unscaled
 from ..rows.targets import encode_labels
 from ..solvers.penalties import output_weights, usage
@@ -32,8 +33,9 @@ from ..tasks.blocks import (
 )
 from ..tasks.task_set import TaskSet
 from ..tasks.weights import learned_task_weights
-from ..validation import layer_sizes, split_rows, torch_device
-from .all_rows import choose_noise, finish, score_state
+from ..validation import layer_sizes, noise_sizes, split_rows, torch_device
+from .all_rows import finish, score_state
+from .held_back import Noise, choose_on_held_back_rows
 from .monitor import Monitor
 from .problem import Fitted, Problem, Settings
 from .steps import EPS, TrainingOptions, TrainingState
@@ -258,6 +260,7 @@ def fitted_from(
         sparsity=settings.sparsity,
         sharing=settings.sharing,
         input_noise=float(state.input_noise),
+        nonlinear_noise=float(state.nonlinear_noise),
     )
 
 
@@ -333,22 +336,22 @@ def fit(
     dtype = precision(X, all_rows=batch_size >= n_rows)
     like = torch.empty(0, dtype=dtype, device=device)
 
-    noise: float | None = None  # to be chosen, once, like the strengths
+    noise: Noise | None = None  # to be chosen, once, like the strengths
     if settings.input_noise != "auto":
-        noise = float(settings.input_noise)
+        noise = Noise(*noise_sizes(settings.input_noise))
     elif before is not None:
-        noise = before.input_noise
+        noise = Noise(before.input_noise, before.nonlinear_noise)
     elif not settings.scale_inputs:
-        noise = 0.0  # columns may be of any scale, or numbers of words
+        noise = Noise(0.0, 0.0)  # columns may be of any scale, or numbers of words
     spread = torch.from_numpy(encoded.spread(task_set, ranks)).to(like)
     options = training_options(settings, task_set, spread, ranks)
     state = setup.begin(like, options)
-    state.input_noise = noise or 0.0
     if ranks.size > 1:
         check_can_join(state.body)
     state.copy_first(ranks)
     train_rows = standardised_rows(X, setup.inputs, like, rows_in)
     train_labels = encoded.tensors(rows_in, like)
+    counts = encoded.counts(rows_in, ranks)
     validate: Callable[[TrainingState], float] | None = None
     if held_back is not None:
         kept_rows = standardised_rows(X, setup.inputs, like, held_back)
@@ -366,12 +369,16 @@ def fit(
 
         validate = held_back_score
 
+    def finish_all(state: TrainingState) -> None:
+        where = state, train_rows, train_labels, options
+        finish(*where, n_rows=counts.rows, seed=noise_seed)
+
     def ended(state: TrainingState) -> Fitted:
         if validate is None:
-            finish(state, train_rows, train_labels, options)
+            finish_all(state)
             return fitted_from(state, setup, settings, spread)
         before, kept = validate(state), state.snapshot()
-        finish(state, train_rows, train_labels, options)
+        finish_all(state)
         if validate(state) < before - WORSE:
             # Of rows known by heart, heads that are optimal for them believe too much.
             state.restore(kept)
@@ -388,16 +395,29 @@ def fit(
         )
         return ranks.any(stop)
 
-    counts = encoded.counts(rows_in, ranks)
     state.n_labels = torch.from_numpy(counts.labels).to(like).clamp_min(1)
-    if noise is None:
-        state.input_noise = choose_noise(
-            train_rows, train_labels, options, counts.rows, state.n_labels
-        )
     if monitor is not None:
         monitor.begin(max_iter)
     own_noise = isinstance(settings.encoder, str)
     with nullcontext() if own_noise else seeded(noise_seed + ranks.rank):
+        if noise is None:
+            noise = choose_on_held_back_rows(
+                state.body,
+                state.theta,
+                train_rows,
+                train_labels,
+                options,
+                n_rows=counts.rows,
+                n_labels=state.n_labels,
+                batch_size=batch_size,
+                n_steps=max_iter * n_batches(n_rows, batch_size),
+                seed=order_seed,
+            )
+            if monitor is not None:
+                monitor.doubt(
+                    [task_set.tasks[task_set.learned[k]].name for k in noise.in_doubt]
+                )
+        state.input_noise, state.nonlinear_noise = noise.rows, noise.nonlinear
         history = train(
             state,
             train_rows,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +13,9 @@ from .problem import Fitted
 from .training import History
 
 __all__ = ["Monitor"]
+
+#: Tasks that a warning names, at the most.
+MOST_NAMES = 5
 
 
 class Monitor:
@@ -56,6 +59,17 @@ class Monitor:
                 flush=True,
             )
         return self._callbacks.epoch(lambda: fitted().attributes())
+
+    def doubt(self, names: Sequence[Any]) -> None:
+        """Tell of tasks of which rows held back show no sign that anything was learned."""
+        if names and self._speaks:
+            shown = ", ".join(map(repr, names[:MOST_NAMES]))
+            more = f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else ""
+            warn(
+                f"Nothing seems to be learned for {shown}{more}: short fits predict the "
+                "labels of rows held back no better than without X. Do not trust what the "
+                "model says of these tasks."
+            )
 
     def end(self, fitted: Fitted, history: History, max_iter: int) -> None:
         """Tell of the end, and of what is wrong with it."""

@@ -109,7 +109,7 @@ class Fitted:
         As the estimator has them.
     pull : ndarray of shape (n_outputs, n_components) or None
         See :func:`skdisentangle.solvers.exact_heads.pulls_at_zeros`.
-    sparsity, sharing, input_noise : float
+    sparsity, sharing, input_noise, nonlinear_noise : float
         Those of the fit.
     losses : list of float
     scores : list of float or None
@@ -127,6 +127,7 @@ class Fitted:
     sparsity: float
     sharing: float
     input_noise: float
+    nonlinear_noise: float
     losses: list[float] = field(default_factory=list)
     scores: list[float] | None = None
 
@@ -139,6 +140,7 @@ class Fitted:
         "sparsity_": "sparsity",
         "sharing_": "sharing",
         "input_noise_": "input_noise",
+        "nonlinear_noise_": "nonlinear_noise",
         "loss_curve_": "losses",
         "validation_scores_": "scores",
         "_task_set": "task_set",

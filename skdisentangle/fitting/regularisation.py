@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..rows.batches import LabelTensors
+from ..rows.batches import LabelTensors, Rows
 from ..tasks.blocks import Block
 
-__all__ = ["InputNoise", "choose_input_noise"]
+__all__ = ["NoisyRows", "RowNoise", "choose_input_noise", "least_noise"]
 
 #: Vectors of noise for a pass, at the most and at the least, and values of all of them.
 MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
@@ -38,15 +38,15 @@ MAX_INCOMPLETE, MIN_LABELS = 8, 20
 #: Strengths that are tried, for one row.
 STRENGTHS = torch.logspace(-1, 5, 49, dtype=torch.float64, device="cpu")
 
-#: An encoder is freer than the ridge regression: so many times its noise did well on held
-#: back rows of real sets. Less than the least (as a standard deviation) makes no
-#: difference, and is left out, unless all tasks have classes: they get the least (on a
-#: problem of binary tasks and correlated factors D is 0.81 without it, 0.90 with half of it,
-#: and 0.98 with it or twice as much); more than the most hides what the rows say.
-TIMES, LEAST, MOST = 1.5, 0.15, 0.5
+#: Noise of less than this (as a standard deviation) makes no difference, and is left out,
+#: unless all tasks have classes: they get the least (on a problem of binary tasks and
+#: correlated factors D is 0.81 without it, 0.90 with half of it, and 0.98 with it or twice
+#: as much). Where a linear model knows nothing it would ask for more than the most, which
+#: hides what hidden layers can know.
+LEAST, MOST = 0.15, 0.5
 
 
-class InputNoise:
+class RowNoise:
     """Gaussian noise on standardised rows, for one pass over them.
 
     Equal rows get equal noise, wherever they stand, so that a row of weight 2 stays two
@@ -58,6 +58,9 @@ class InputNoise:
     ----------
     std : float
         Standard deviation.
+    nonlinear_std : float
+        That of the noise that is added for the hidden layers, which then get a view of
+        their own (:class:`skdisentangle.encoders.networks.Mlp`).
     n_features : int
     generator : torch.Generator
     like : Tensor
@@ -65,22 +68,69 @@ class InputNoise:
     """
 
     def __init__(
-        self, std: float, n_features: int, generator: torch.Generator, like: Tensor
+        self,
+        std: float,
+        nonlinear_std: float,
+        n_features: int,
+        generator: torch.Generator,
+        like: Tensor,
     ) -> None:
         n_vectors = min(MAX_VECTORS, max(MIN_VECTORS, MAX_VALUES // max(1, n_features)))
-        bank = torch.randn(n_vectors, n_features, generator=generator) * std
-        axis = torch.randn(n_features, generator=generator, dtype=torch.float64)
-        self._bank, self._axis = bank.to(like), axis.to(like.device)
+        self._banks = [
+            None
+            if size == 0
+            else torch.randn(n_vectors, n_features, generator=generator)
+            .mul_(size)
+            .to(like)
+            for size in (std, nonlinear_std)
+        ]
+        axis = torch.randn(n_features, 2, generator=generator, dtype=torch.float64)
+        self._axes = axis.to(like.device)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """The rows, with noise."""
+        """The rows, with noise, and, if there is some, the view of the hidden layers."""
         # In parts, as wide rows in double precision would be more than all the rest.
         size = max(1, PART_VALUES // max(1, rows.shape[1]))
-        parts = [part.double() @ self._axis for part in rows.split(size)]
+        parts = [part.double() @ self._axes for part in rows.split(size)]
         # Rounded, as the last bits of a projection depend on where a row stands.
         whole = torch.cat(parts).mul_(PER_UNIT).round_().long()
-        chosen = whole.remainder(len(self._bank))
-        return self._bank.index_select(0, chosen).add_(rows)
+        first, more = self._banks
+        if first is not None:
+            rows = first.index_select(0, whole[:, 0].remainder(len(first))).add_(rows)
+        if more is None:
+            return rows
+        own = more.index_select(0, whole[:, 1].remainder(len(more))).add_(rows)
+        return torch.cat([rows, own], dim=1)
+
+
+class NoisyRows:
+    """Copies of rows, one after the other, each with noise of its own."""
+
+    def __init__(self, rows: Rows, noises: Sequence[RowNoise]) -> None:
+        self._rows, self._noises = rows, noises
+        self.shape = (len(noises) * len(rows), rows.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Rows by index, which rises."""
+        n_rows = len(self._rows)
+        held, copy = self._rows[index % n_rows], index // n_rows
+        parts = [
+            noise(held[copy == number]) for number, noise in enumerate(self._noises)
+        ]
+        return torch.cat([part for part in parts if len(part)])
+
+
+def least_noise(blocks: Sequence[Block]) -> float:
+    """Noise that rows get in any case.
+
+    Logits of classes are as steep as the encoder is sure of a factor, which it is least
+    where rows are rare: components are bent there, unless there is more to be unsure of
+    everywhere. Measurements hold them straight.
+    """
+    return LEAST if all(block.kind.has_classes for block in blocks) else 0.0
 
 
 def choose_input_noise(
@@ -112,9 +162,7 @@ def choose_input_noise(
     -------
     float
         In the units of the rows, at the most 0.5. Too little to matter is zero, or, if all
-        tasks have classes, 0.15. Logits of classes are as steep as the encoder is sure of
-        a factor, which it is least where rows are rare: components are bent there, unless
-        there is more to be unsure of everywhere. Measurements hold them straight.
+        tasks have classes, 0.15 (see :func:`least_noise`).
     """
     there = torch.ones_like(labels.targets, dtype=torch.bool)
     if labels.weights is not None:
@@ -142,11 +190,11 @@ def choose_input_noise(
                 float(n_labels[first]),
             )
         )
-    least = LEAST if all(block.kind.has_classes for block in blocks) else 0.0
+    least = least_noise(blocks)
     if not curves:
         return least
     strength = float(STRENGTHS[torch.stack(curves).sum(0).argmin()])
-    std = min(MOST, TIMES * (strength / n_rows) ** 0.5)
+    std = min(MOST, (strength / n_rows) ** 0.5)
     return std if std >= LEAST else least
 
 

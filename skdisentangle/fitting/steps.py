@@ -49,6 +49,7 @@ from ..tasks.blocks import (
     with_thresholds,
 )
 from .bilevel import implicit_gradient
+from .regularisation import RowNoise
 
 __all__ = [
     "TrainingOptions",
@@ -152,8 +153,9 @@ class TrainingState:
         Whether a basis has been chosen for the components.
     n_labels : Tensor of shape (n_tasks,) or None
         Labels of each task; None until they are counted.
-    input_noise : float
-        Standard deviation of the noise on the rows.
+    input_noise, nonlinear_noise : float
+        Standard deviations of the noise on the rows, and of what is added to it for hidden
+        layers (:class:`skdisentangle.encoders.networks.Mlp`).
     columns, signs : Tensor of shape (n_chosen,) or None
         Of a fit that goes on: the outputs of the body that have been chosen for
         components, and their signs.
@@ -189,6 +191,7 @@ class TrainingState:
     based: bool = False
     n_labels: Tensor | None = None
     input_noise: float = 0.0
+    nonlinear_noise: float = 0.0
     columns: Tensor | None = None
     signs: Tensor | None = None
     pull: Tensor | None = None
@@ -198,6 +201,14 @@ class TrainingState:
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
     thresholds: list[Tensor] = field(default_factory=list)
+
+    def noise(self, n_features: int, generator: torch.Generator) -> RowNoise | None:
+        """Noise for a pass over rows of so many columns, if there is to be some."""
+        if self.input_noise == 0 and self.nonlinear_noise == 0:
+            return None
+        return RowNoise(
+            self.input_noise, self.nonlinear_noise, n_features, generator, self.theta
+        )
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""

@@ -12,7 +12,7 @@ from .._random import RandomState, check_rng
 from ..encoders.networks import seeded
 from ..rows.inputs import standardised_rows
 from ..rows.targets import encode_labels
-from ..validation import torch_device
+from ..validation import noise_sizes, torch_device
 from .fit import (
     Setup,
     budget,
@@ -71,10 +71,11 @@ def fit_more(
     spread = encoded.spread(task_set) if before is None else before.spread
     like = torch.empty(0, dtype=torch.float32, device=torch_device(settings.device))
     width = torch.from_numpy(spread).to(like)
-    noise = settings.input_noise
-    if noise == "auto":
-        # On a stream it is not known how few the rows will be.
-        noise = 0.0 if before is None else before.input_noise
+    noise = 0.0, 0.0  # on a stream it is not known how few the rows will be
+    if settings.input_noise != "auto":
+        noise = noise_sizes(settings.input_noise)
+    elif before is not None:
+        noise = before.input_noise, before.nonlinear_noise
     options = training_options(settings, task_set, width)
     if state is not None:
         state = copy.deepcopy(
@@ -85,7 +86,7 @@ def fit_more(
     else:
         state = _resumed(setup, before, like, options)
     options = options.at(state)
-    state.input_noise = float(noise)
+    state.input_noise, state.nonlinear_noise = noise
     seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
     batch_size, _ = budget(problem.n_rows, settings)
     own_noise = isinstance(settings.encoder, str)

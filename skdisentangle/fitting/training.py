@@ -46,7 +46,6 @@ from .all_rows import (
     few_labels,
 )
 from .recording import RecordedSteps
-from .regularisation import InputNoise
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
 __all__ = ["History", "train", "train_pass"]
@@ -99,9 +98,7 @@ def _pass(
         assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
         here = [shard.here(index) for index in batches]
         sizes = [len(index) for index in batches]
-    noise = None
-    if state.input_noise > 0:
-        noise = InputNoise(state.input_noise, rows.shape[1], generator, l1)
+    noise = state.noise(rows.shape[1], generator)
     for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
         if set_rate is not None:
             set_rate(number / len(batches))
@@ -274,6 +271,7 @@ def train(
     start: float = 0.0,
     validate: Callable[[TrainingState], float] | None = None,
     on_epoch: Callable[[int, float, float | None], bool] | None = None,
+    searches_basis: bool = True,
 ) -> History:
     """Fit body and heads.
 
@@ -304,6 +302,8 @@ def train(
     on_epoch : callable, optional
         Called with the number of the epoch (from 1), the loss and the score; ends the
         fit by returning True.
+    searches_basis : bool, default=True
+        Whether to look for a basis of the components in which heads are sparse.
 
     Returns
     -------
@@ -372,7 +372,7 @@ def train(
             if before < STAGES[0] <= progress:
                 # From here on heads are sparse, and their score is another.
                 best_score, kept = -math.inf, None
-            for time in BASIS_TIMES:
+            for time in BASIS_TIMES if searches_basis else ():
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]
                     change_basis(

@@ -12,8 +12,7 @@ from skdisentangle.fitting import regularisation as noise
 from skdisentangle.fitting.regularisation import (
     LEAST,
     MOST,
-    TIMES,
-    InputNoise,
+    RowNoise,
     choose_input_noise,
 )
 from skdisentangle.rows.batches import LabelTensors
@@ -49,7 +48,7 @@ def _chosen(X, y, blocks=REGRESSION, weights=None, n_rows=None, n_labels=None):
 def test_noise_has_its_deviation_and_is_equal_on_equal_rows():
     rows = torch.randn(500, 40, generator=torch.Generator().manual_seed(0))
     rows[7] = rows[300]
-    add = InputNoise(0.5, 40, torch.Generator().manual_seed(1), rows)
+    add = RowNoise(0.5, 0.0, 40, torch.Generator().manual_seed(1), rows)
     added = add(rows) - rows
     assert added.std() == pytest.approx(0.5, rel=0.03)
     torch.testing.assert_close(added[7], added[300])
@@ -84,7 +83,7 @@ def test_where_all_tasks_have_classes_there_is_a_least_noise(kinds, expected):
 def test_each_pass_has_noise_of_its_own():
     rows = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
-    first, second = (InputNoise(1.0, 5, generator, rows)(rows) for _ in range(2))
+    first, second = (RowNoise(1.0, 0.0, 5, generator, rows)(rows) for _ in range(2))
     assert not torch.equal(first, second)
 
 
@@ -102,14 +101,14 @@ def test_the_ridge_is_that_of_generalized_cross_validation(shape):
             left = y[:, j] - hat @ y[:, j]
             errors[i] += (left**2).mean() / (1 - np.trace(hat) / len(X)) ** 2
     best = strengths[errors.argmin()]
-    expected = min(MOST, TIMES * (best / len(X)) ** 0.5)
+    expected = min(MOST, (best / len(X)) ** 0.5)
     assert _chosen(X, y) == pytest.approx(expected)
 
 
 def test_the_ridge_is_near_that_of_leaving_rows_out():
     X, y = _problem(2000, 40)
     left_out = RidgeCV(alphas=np.logspace(-1, 5, 49)).fit(X, y).alpha_
-    assert 0.7 < _chosen(X, y) / (TIMES * (left_out / len(X)) ** 0.5) < 1.4
+    assert 0.7 < _chosen(X, y) / (left_out / len(X)) ** 0.5 < 1.4
 
 
 def test_more_rows_and_clearer_labels_need_less_noise():
@@ -225,9 +224,9 @@ def test_wide_rows_are_looked_at_a_part_of_the_columns_at_a_time(monkeypatch):
     assert _chosen(X, y) == whole
     rows = torch.from_numpy(X)
     generator = torch.Generator()
-    added = InputNoise(0.5, 100, generator.manual_seed(0), rows)(rows)
+    added = RowNoise(0.5, 0.0, 100, generator.manual_seed(0), rows)(rows)
     monkeypatch.setattr(noise, "PART_VALUES", 300)
-    parts = InputNoise(0.5, 100, generator.manual_seed(0), rows)(rows)
+    parts = RowNoise(0.5, 0.0, 100, generator.manual_seed(0), rows)(rows)
     assert torch.equal(added, parts)
 
 

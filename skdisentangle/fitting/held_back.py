@@ -1,0 +1,297 @@
+"""Noise on the rows of a fit, chosen by short fits on most rows.
+
+Two sizes are chosen: of the noise on the rows as the linear part of an encoder sees them,
+and of what is added for its hidden layers
+(:class:`skdisentangle.encoders.networks.Mlp`). Generalized cross-validation says how large the
+first should be (:mod:`skdisentangle.fitting.regularisation`); the second is one, with which
+hidden layers see little but what is smooth. A quarter of the rows is held back. Less noise
+for the hidden layers, or twice the noise for all, is taken if the loss there is less by
+more than the standard error of the difference (after Breiman, Friedman, Olshen & Stone,
+"Classification and Regression Trees", 1984, section 3.4.3): short fits say too little of
+what long ones learn by heart, so what is in doubt is left to the noise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import ALONE
+from ..encoders.networks import Mlp
+from ..rows.batches import LabelRows, LabelTensors, Rows, n_batches
+from ..solvers.proximal import augment
+from ..tasks.blocks import loss_values, residual, thresholds_of, with_thresholds
+from .all_rows import (
+    CHUNK_VALUES,
+    choose_noise,
+    heads_without_components,
+    raw_components,
+    sample_rows,
+    share_of_labels,
+)
+from .regularisation import PER_UNIT, least_noise
+from .steps import EPS, TrainingOptions, TrainingState
+from .training import train
+
+__all__ = ["Noise", "choose_on_held_back_rows"]
+
+#: Noise for the hidden layers to begin with, and less of it.
+NONLINEAR, LESS = 1.0, (0.3, 0.0)
+
+#: Noise on all columns is not doubled beyond this: as much hides all.
+MOST = 4.0
+
+#: One of so many rows is held back.
+HELD_BACK = 4
+
+#: With fewer rows too few are held back to choose anything.
+FEW_ROWS = 100
+
+#: Something was learned of a task if rows held back say so by so many standard errors. With
+#: fewer labels there they say nothing of it.
+SURE, SURE_LABELS = 1.0, 100
+
+#: Rows that short fits are made on, at the most.
+MOST_ROWS = 20_000
+
+#: Steps of a short fit with batches, and with all rows in each step; no more than half of
+#: those of the fit itself.
+BATCH_STEPS, FULL_BATCH_STEPS = 350, 200
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What is chosen.
+
+    Attributes
+    ----------
+    rows, nonlinear : float
+        Standard deviations of the noise on the rows, and of what is added to it for the
+        hidden layers.
+    in_doubt : tuple of int
+        Tasks of which rows held back show no sign that anything was learned.
+    """
+
+    rows: float
+    nonlinear: float
+    in_doubt: tuple[int, ...] = ()
+
+
+class _Tried(NamedTuple):
+    """What each row held back says of some noise; both of shape (n_others, n_tasks).
+
+    ``losses`` add up to the loss of each task, relative to that of heads that use no
+    component; NaN for a task without labels. ``gains`` add up to the slope at which that
+    loss falls from such heads towards those learned.
+    """
+
+    losses: Tensor
+    gains: Tensor
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Rows to fit on and rows held back, with labels.
+
+    ``counts`` has, for each row held back, how many rows it stands for.
+    """
+
+    rows: Tensor
+    labels: LabelTensors
+    others: Tensor
+    other_labels: LabelTensors
+    counts: Tensor
+
+
+def _is_held_back(rows: Tensor, labels: LabelTensors, seed: int) -> Tensor:
+    """Which rows to hold back: by what is in them, so that copies stay together.
+
+    A row of weight 2 must do what two rows do.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    known = labels.targets.double()
+    if labels.weights is not None:
+        known = torch.where(labels.weights > 0, known, 0.0)
+    hidden = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for values in (rows.double(), known):
+        axis = torch.randn(values.shape[1], generator=generator, dtype=torch.float64)
+        hidden += values @ axis.to(rows.device)
+    # Rounded, as the last bits depend on where a row stands.
+    return hidden.mul_(PER_UNIT).round_().long().remainder(HELD_BACK) == 0
+
+
+def _split(rows: Tensor, labels: LabelTensors, n_rows: float, seed: int) -> _Split:
+    held = _is_held_back(rows, labels, seed)
+    fitted, others = (torch.nonzero(which).squeeze(1) for which in (~held, held))
+    weight = labels.row_weights
+    weight = torch.ones_like(labels.targets[:, 0]) if weight is None else weight
+    counts = weight[others] * (n_rows / weight.sum())
+    return _Split(
+        rows[fitted], labels[fitted], rows[others], labels[others], counts.double()
+    )
+
+
+def choose_on_held_back_rows(
+    body: nn.Module,
+    heads: Tensor,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    *,
+    n_rows: float,
+    n_labels: Tensor,
+    batch_size: int,
+    n_steps: int,
+    seed: int,
+) -> Noise:
+    """Choose the noise of a fit.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        Where the fit begins; not changed.
+    heads : Tensor of shape (n_outputs, n_components + 1)
+        The same.
+    rows : Rows
+        Standardised inputs, those of this rank.
+    labels : LabelRows
+    options : TrainingOptions
+    n_rows : float
+        How many rows there are, by number or by weight.
+    n_labels : Tensor of shape (n_tasks,)
+        Labels of each task.
+    batch_size, n_steps : int
+        Those of the fit.
+    seed : int
+
+    Returns
+    -------
+    Noise
+    """
+    ranks = options.ranks
+    linear = choose_noise(rows, labels, options, n_rows, n_labels)
+    has_hidden_layers = isinstance(body, Mlp)
+    nonlinear = NONLINEAR if has_hidden_layers else 0.0
+    if n_rows < FEW_ROWS or not (has_hidden_layers or linear):
+        return Noise(linear, nonlinear)
+    most = min(MOST_ROWS, max(FEW_ROWS, CHUNK_VALUES // max(1, rows.shape[1])))
+    some = sample_rows(labels, ranks, most)
+    known, held = labels[some].of_all(ranks), ranks.rows(rows[some])
+    n_labels = n_labels * share_of_labels(known, labels, ranks)
+    n_rows = n_rows * len(held) / ranks.count(len(labels))
+    alone = replace(options, ranks=ALONE, recorded=False)
+
+    def choose() -> Noise:
+        split = _split(held, known, n_rows, seed)
+
+        def tried(linear: float, nonlinear: float) -> _Tried:
+            state = TrainingState.start(copy.deepcopy(body), heads, alone)
+            state.input_noise, state.nonlinear_noise = linear, nonlinear
+            state.n_labels = n_labels * share_of_labels(split.labels, known, ALONE)
+            return _try(state, split, alone, batch_size, n_steps, seed)
+
+        return _least(tried, split.counts, linear, nonlinear, least_noise(alone.blocks))
+
+    return ranks.first(choose)
+
+
+def _error(values: Tensor, counts: Tensor) -> Tensor:
+    """Standard error of the sum of some rows' values, of which one may stand for two."""
+    square = (values.square() / counts.view(-1, *[1] * (values.dim() - 1))).sum(0)
+    return (square - values.sum(0).square() / counts.sum()).clamp_min(0).sqrt()
+
+
+def _least(
+    tried: Callable[[float, float], _Tried],
+    counts: Tensor,
+    linear: float,
+    nonlinear: float,
+    least: float,
+) -> Noise:
+    """Go from there to less noise on hidden layers, then to less or more on all rows.
+
+    As long as it is better. There is to be no less on all rows than the least.
+    """
+    best = tried(linear, nonlinear)
+
+    def is_better(other: _Tried) -> bool:
+        gain = (best.losses - other.losses).nanmean(1)
+        return bool(gain.sum() > _error(gain, counts))
+
+    for less in LESS if nonlinear else ():
+        other = tried(linear, less)
+        if is_better(other):
+            nonlinear, best = less, other
+    if nonlinear < NONLINEAR and linear > least:
+        # What hidden layers know, a linear model does not, and asks for too much.
+        other = tried(least, nonlinear)
+        if is_better(other):
+            linear, best = least, other
+    while linear > 0 and 2 * linear <= MOST:
+        other = tried(2 * linear, nonlinear)
+        if not is_better(other):
+            break
+        linear, best = 2 * linear, other
+    doubt = best.gains.sum(0) < SURE * _error(best.gains, counts)
+    doubt &= (best.gains != 0).sum(0) >= SURE_LABELS
+    return Noise(linear, nonlinear, tuple(torch.nonzero(doubt).squeeze(1).tolist()))
+
+
+def _try(
+    state: TrainingState,
+    split: _Split,
+    options: TrainingOptions,
+    batch_size: int,
+    n_steps: int,
+    seed: int,
+) -> _Tried:
+    """Make a short fit, and look at the rows held back."""
+    thresholds = [each.clone() for each in thresholds_of(options.blocks)]
+    options = replace(options, blocks=with_thresholds(options.blocks, thresholds))
+    state.thresholds = thresholds
+    n_rows = len(split.rows)
+    batch_size = min(batch_size, n_rows)
+    n_a_pass = n_batches(n_rows, batch_size)
+    short = FULL_BATCH_STEPS if n_a_pass == 1 else BATCH_STEPS
+    history = train(
+        state,
+        split.rows,
+        split.labels,
+        options,
+        batch_size=batch_size,
+        max_iter=max(1, round(min(short, n_steps / 2) / n_a_pass)),
+        tol=0.0,
+        n_iter_no_change=n_steps,
+        generator=torch.Generator().manual_seed(seed),
+        searches_basis=False,
+    )
+    if history.interrupted:
+        raise KeyboardInterrupt
+    options = options.at(state)
+    raw = raw_components(state.body, split.others)
+    codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
+    known = split.other_labels
+    weights = known.weights
+    weights = torch.ones_like(known.targets) if weights is None else weights
+    without = heads_without_components(state, split.labels, options)
+    scores, nothing = codes @ state.theta.T, codes @ without.T
+    own, whole = (
+        loss_values(given, known.targets, options.blocks).double() * weights
+        for given in (scores, nothing)
+    )
+    total = whole.sum(0)
+    slopes = residual(nothing.clone(), known.targets, known.weights, options.blocks)
+    gains = [
+        (slopes * (nothing - scores))[:, block.outputs]
+        .unflatten(1, (-1, block.n_classes))
+        .sum(2)
+        for block in options.blocks
+    ]
+    return _Tried(
+        own / torch.where(total > 0, total, torch.nan), torch.cat(gains, 1).double()
+    )
