@@ -290,7 +290,7 @@ class TestFit:
 
     def test_ctrl_c_keeps_the_model(self, problem, monkeypatch):
         X, Y, _ = problem
-        dis = quick(verbose=True)
+        dis = quick(verbose=True, input_noise=0)
         calls = []
 
         def press(*args, **kwargs):

@@ -427,6 +427,7 @@ def finish(
     *,
     n_rows: float | None = None,
     seed: int = 0,
+    heads_only: bool = False,
 ) -> None:
     """Replace running statistics and moving heads by those of all rows.
 
@@ -447,18 +448,20 @@ def finish(
         How many rows there are, on all ranks, by number or by weight.
     seed : int, default=0
         Seed of the noise.
+    heads_only : bool, default=False
+        Whether to leave out what does not change the scores.
     """
     here, generator = len(labels), torch.Generator().manual_seed(seed)
     n_copies = math.ceil(NOISY_ROWS / (n_rows or options.ranks.count(here)))
     copies = [state.noise(rows.shape[1], generator) for _ in range(n_copies)]
     noises = [noise for noise in copies if noise is not None]
     if not noises:
-        _finish(state, rows, labels, options)
+        _finish(state, rows, labels, options, heads_only)
         return
     known = labels
     if n_copies > 1:
         known = labels[torch.arange(here, device=state.theta.device).repeat(n_copies)]
-    _finish(state, NoisyRows(rows, noises), known, options)
+    _finish(state, NoisyRows(rows, noises), known, options, heads_only)
     mean, scale = state.mean, (state.var + EPS).rsqrt()
     _standardised_components(state, rows, labels, options)
     # The same scores, from components of variance one without noise.
@@ -472,11 +475,17 @@ def finish(
 
 
 def _finish(
-    state: TrainingState, rows: Rows, labels: LabelRows, options: TrainingOptions
+    state: TrainingState,
+    rows: Rows,
+    labels: LabelRows,
+    options: TrainingOptions,
+    heads_only: bool,
 ) -> None:
     """Statistics, heads and pulls on all of these rows."""
     options = options.at(state)
     codes = _exact_heads(state, rows, labels, options)
+    if heads_only:
+        return
     coef = state.theta[:, :-1]
 
     def is_worth_it() -> bool:

@@ -27,14 +27,14 @@ from ..rows.batches import LabelRows, LabelTensors, Rows, n_batches
 from ..solvers.proximal import augment
 from ..tasks.blocks import loss_values, residual, thresholds_of, with_thresholds
 from .all_rows import (
-    CHUNK_VALUES,
     choose_noise,
+    finish,
     heads_without_components,
     raw_components,
     sample_rows,
     share_of_labels,
 )
-from .regularisation import PER_UNIT, least_noise
+from .regularisation import PART_VALUES, PER_UNIT, least_noise
 from .steps import EPS, TrainingOptions, TrainingState
 from .training import train
 
@@ -56,8 +56,11 @@ FEW_ROWS = 100
 #: fewer labels there they say nothing of it.
 SURE, SURE_LABELS = 1.0, 100
 
-#: Rows that short fits are made on, at the most.
-MOST_ROWS = 20_000
+#: Rows that say more than such a share of the others count as if they said as much.
+USUAL = 0.95
+
+#: Rows that short fits are made on, at the most, and values of them.
+MOST_ROWS, MOST_VALUES = 20_000, 2**23
 
 #: Steps of a short fit with batches, and with all rows in each step; no more than half of
 #: those of the fit itself.
@@ -98,7 +101,8 @@ class _Tried(NamedTuple):
 class _Split:
     """Rows to fit on and rows held back, with labels.
 
-    ``counts`` has, for each row held back, how many rows it stands for.
+    ``counts`` has, for each row held back, how many rows it stands for, ``share`` the share
+    of each task's labels that are not held back, and ``n_rows`` how many rows are not.
     """
 
     rows: Tensor
@@ -106,6 +110,8 @@ class _Split:
     others: Tensor
     other_labels: LabelTensors
     counts: Tensor
+    share: Tensor
+    n_rows: float
 
 
 def _is_held_back(rows: Tensor, labels: LabelTensors, seed: int) -> Tensor:
@@ -118,9 +124,12 @@ def _is_held_back(rows: Tensor, labels: LabelTensors, seed: int) -> Tensor:
     if labels.weights is not None:
         known = torch.where(labels.weights > 0, known, 0.0)
     hidden = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
-    for values in (rows.double(), known):
+    for values in (rows, known):
         axis = torch.randn(values.shape[1], generator=generator, dtype=torch.float64)
-        hidden += values @ axis.to(rows.device)
+        # In parts, as all in double precision would be more than all the rest.
+        size = max(1, PART_VALUES // values.shape[1])
+        parts = [part.double() @ axis.to(rows.device) for part in values.split(size)]
+        hidden += torch.cat(parts)
     # Rounded, as the last bits depend on where a row stands.
     return hidden.mul_(PER_UNIT).round_().long().remainder(HELD_BACK) == 0
 
@@ -131,8 +140,17 @@ def _split(rows: Tensor, labels: LabelTensors, n_rows: float, seed: int) -> _Spl
     weight = labels.row_weights
     weight = torch.ones_like(labels.targets[:, 0]) if weight is None else weight
     counts = weight[others] * (n_rows / weight.sum())
+    # Weights are of mean one.
+    own, unit = labels[fitted], weight[fitted].mean()
+    own = LabelTensors(
+        own.targets,
+        None if own.weights is None else own.weights / unit,
+        None if own.row_weights is None else own.row_weights / unit,
+    )
+    share = share_of_labels(labels[fitted], labels, ALONE)
     return _Split(
-        rows[fitted], labels[fitted], rows[others], labels[others], counts.double()
+        *(rows[fitted], own, rows[others], labels[others], counts.double(), share),
+        n_rows=float(weight[fitted].sum() * (n_rows / weight.sum())),
     )
 
 
@@ -179,7 +197,7 @@ def choose_on_held_back_rows(
     nonlinear = NONLINEAR if has_hidden_layers else 0.0
     if n_rows < FEW_ROWS or not (has_hidden_layers or linear):
         return Noise(linear, nonlinear)
-    most = min(MOST_ROWS, max(FEW_ROWS, CHUNK_VALUES // max(1, rows.shape[1])))
+    most = min(MOST_ROWS, max(FEW_ROWS, MOST_VALUES // max(1, rows.shape[1])))
     some = sample_rows(labels, ranks, most)
     known, held = labels[some].of_all(ranks), ranks.rows(rows[some])
     n_labels = n_labels * share_of_labels(known, labels, ranks)
@@ -192,7 +210,7 @@ def choose_on_held_back_rows(
         def tried(linear: float, nonlinear: float) -> _Tried:
             state = TrainingState.start(copy.deepcopy(body), heads, alone)
             state.input_noise, state.nonlinear_noise = linear, nonlinear
-            state.n_labels = n_labels * share_of_labels(split.labels, known, ALONE)
+            state.n_labels = n_labels * split.share
             return _try(state, split, alone, batch_size, n_steps, seed)
 
         return _least(tried, split.counts, linear, nonlinear, least_noise(alone.blocks))
@@ -204,6 +222,12 @@ def _error(values: Tensor, counts: Tensor) -> Tensor:
     """Standard error of the sum of some rows' values, of which one may stand for two."""
     square = (values.square() / counts.view(-1, *[1] * (values.dim() - 1))).sum(0)
     return (square - values.sum(0).square() / counts.sum()).clamp_min(0).sqrt()
+
+
+def _usual(values: Tensor) -> Tensor:
+    """What a few rows far out say is worth no more than what others do."""
+    most = values.abs().quantile(USUAL, dim=0)
+    return values.clamp(-most, most)
 
 
 def _least(
@@ -220,7 +244,7 @@ def _least(
     best = tried(linear, nonlinear)
 
     def is_better(other: _Tried) -> bool:
-        gain = (best.losses - other.losses).nanmean(1)
+        gain = _usual((best.losses - other.losses).nanmean(1))
         return bool(gain.sum() > _error(gain, counts))
 
     for less in LESS if nonlinear else ():
@@ -237,9 +261,16 @@ def _least(
         if not is_better(other):
             break
         linear, best = 2 * linear, other
-    doubt = best.gains.sum(0) < SURE * _error(best.gains, counts)
-    doubt &= (best.gains != 0).sum(0) >= SURE_LABELS
+    gains = _usual(best.gains)
+    doubt = gains.sum(0) < SURE * _error(gains, counts)
+    doubt &= (gains != 0).sum(0) >= SURE_LABELS
     return Noise(linear, nonlinear, tuple(torch.nonzero(doubt).squeeze(1).tolist()))
+
+
+def _with_own_thresholds(options: TrainingOptions) -> TrainingOptions:
+    """The same with thresholds of its own, which move as heads are solved for."""
+    thresholds = [each.clone() for each in thresholds_of(options.blocks)]
+    return replace(options, blocks=with_thresholds(options.blocks, thresholds))
 
 
 def _try(
@@ -251,9 +282,8 @@ def _try(
     seed: int,
 ) -> _Tried:
     """Make a short fit, and look at the rows held back."""
-    thresholds = [each.clone() for each in thresholds_of(options.blocks)]
-    options = replace(options, blocks=with_thresholds(options.blocks, thresholds))
-    state.thresholds = thresholds
+    options = _with_own_thresholds(options)
+    state.thresholds = thresholds_of(options.blocks)
     n_rows = len(split.rows)
     batch_size = min(batch_size, n_rows)
     n_a_pass = n_batches(n_rows, batch_size)
@@ -272,20 +302,27 @@ def _try(
     )
     if history.interrupted:
         raise KeyboardInterrupt
+    finish(
+        *(state, split.rows, split.labels, options),
+        n_rows=split.n_rows,
+        seed=seed,
+        heads_only=True,
+    )
     options = options.at(state)
     raw = raw_components(state.body, split.others)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     known = split.other_labels
     weights = known.weights
     weights = torch.ones_like(known.targets) if weights is None else weights
-    without = heads_without_components(state, split.labels, options)
+    plain = _with_own_thresholds(options)
+    without = heads_without_components(state, split.labels, plain)
     scores, nothing = codes @ state.theta.T, codes @ without.T
     own, whole = (
-        loss_values(given, known.targets, options.blocks).double() * weights
-        for given in (scores, nothing)
+        loss_values(given, known.targets, blocks).double() * weights
+        for given, blocks in ((scores, options.blocks), (nothing, plain.blocks))
     )
     total = whole.sum(0)
-    slopes = residual(nothing.clone(), known.targets, known.weights, options.blocks)
+    slopes = residual(nothing.clone(), known.targets, known.weights, plain.blocks)
     gains = [
         (slopes * (nothing - scores))[:, block.outputs]
         .unflatten(1, (-1, block.n_classes))

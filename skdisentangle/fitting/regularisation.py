@@ -25,7 +25,7 @@ MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
 
 #: Steps of a projection of a row in which noise tells rows apart, and values that are
 #: projected at a time.
-PER_UNIT, PART_VALUES = 1e6, 2**22
+PER_UNIT, PART_VALUES = 1e4, 2**22
 
 #: Rows that the ridge regression is fitted on, at the most, and columns that are held in
 #: double precision at a time.

@@ -62,7 +62,7 @@ def frame():
 @pytest.fixture(scope="module")
 def dis(frame):
     """Fitted on a data frame, so that it knows the names of its columns."""
-    dis = SparseSharedDisentangler(3, max_iter=20, tol=0, random_state=0)
+    dis = SparseSharedDisentangler(3, max_iter=20, tol=0, input_noise=0, random_state=0)
     with pytest.warns(UserWarning, match="still improving"):
         return dis.fit(frame, frame[["a", "b"]])
 
