@@ -207,13 +207,13 @@ def torchdr(training):
 
 
 def torchjd(training):
-    """The network without penalties, with the noise of ours, by Jacobian descent."""
+    """A network without penalties, with the noise of ours on the rows, by Jacobian descent."""
     return joint(training, "UPGrad", upgrad_descent())
 
 
 def joint(training, name="joint", descend=None):
     """The same by gradients of the mean loss, to compare with."""
-    noise = fitted(training, sparsity=0, sharing=0, max_iter=1).input_noise_
+    noise = fitted(training, sparsity=0, sharing=0).input_noise_
     transform = joint_network(
         training.X,
         training.tasks,

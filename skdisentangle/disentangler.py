@@ -171,11 +171,11 @@ class SparseSharedDisentangler(
         them little but what is smooth. ``"auto"`` chooses both from the data:
 
         - the first is that of the ridge penalty which generalized cross-validation
-          chooses. Below 0.15 it is 0, or 0.15 if all tasks have classes;
+          chooses, at the most 0.5. Below 0.15 it is 0, or 0.15 if all tasks have classes;
         - the second is 1. With less than 100 rows nothing more is done;
-        - a quarter of the rows is held back. Short fits on the others say whether 0.3 or 0
-          in place of 1, and twice the first, up to 4, predict the labels there better. A
-          change must gain more than its standard error.
+        - a quarter of the rows is held back. Short fits on the others say what predicts the
+          labels there better: 0.3 or 0 in place of 1; if so, less of the first, too; and
+          twice the first, up to 4. A change must gain more than its standard error.
 
         With ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none;
         in ``partial_fit``, which does not know how many rows will come, too, unless a fit

@@ -302,7 +302,7 @@ class TestFit:
         with pytest.warns(UserWarning, match="interrupted in epoch 6"):
             dis.fit(X, Y)
         assert dis.n_iter_ == 5
-        assert dis.transform(X).shape == (300, 6)
+        assert dis.transform(X).shape == (300, len(dis.active_components_))
 
 
 class TestPartialFit:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._random import RandomState, check_rng
 from ..distributed import ALONE, Ranks
-from ..encoders.networks import build_body, check_can_join, image_shape, seeded
+from ..encoders.networks import Mlp, build_body, check_can_join, image_shape, seeded
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
 from ..rows.batches import n_batches
 from ..rows.inputs import InputMoments, standardised_rows, unscaled
@@ -411,13 +411,17 @@ def fit(
                 n_labels=state.n_labels,
                 batch_size=batch_size,
                 n_steps=max_iter * n_batches(n_rows, batch_size),
+                tol=settings.tol,
+                n_iter_no_change=settings.n_iter_no_change,
                 seed=order_seed,
             )
             if monitor is not None:
                 monitor.doubt(
                     [task_set.tasks[task_set.learned[k]].name for k in noise.in_doubt]
                 )
-        state.input_noise, state.nonlinear_noise = noise.rows, noise.nonlinear
+        state.input_noise = noise.rows
+        if isinstance(state.body, Mlp):
+            state.nonlinear_noise = noise.nonlinear
         history = train(
             state,
             train_rows,

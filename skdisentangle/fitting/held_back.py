@@ -5,8 +5,8 @@ and of what is added for its hidden layers
 (:class:`skdisentangle.encoders.networks.Mlp`). Generalized cross-validation says how large the
 first should be (:mod:`skdisentangle.fitting.regularisation`); the second is one, with which
 hidden layers see little but what is smooth. A quarter of the rows is held back. Less noise
-for the hidden layers, or twice the noise for all, is taken if the loss there is less by
-more than the standard error of the difference (after Breiman, Friedman, Olshen & Stone,
+for the hidden layers, and with it none for all, or twice the noise for all, is taken if the
+loss there is less by more than the standard error of the difference (after Breiman, Friedman, Olshen & Stone,
 "Classification and Regression Trees", 1984, section 3.4.3): short fits say too little of
 what long ones learn by heart, so what is in doubt is left to the noise.
 """
@@ -165,6 +165,8 @@ def choose_on_held_back_rows(
     n_labels: Tensor,
     batch_size: int,
     n_steps: int,
+    tol: float,
+    n_iter_no_change: int,
     seed: int,
 ) -> Noise:
     """Choose the noise of a fit.
@@ -183,7 +185,7 @@ def choose_on_held_back_rows(
         How many rows there are, by number or by weight.
     n_labels : Tensor of shape (n_tasks,)
         Labels of each task.
-    batch_size, n_steps : int
+    batch_size, n_steps, tol, n_iter_no_change
         Those of the fit.
     seed : int
 
@@ -211,7 +213,9 @@ def choose_on_held_back_rows(
             state = TrainingState.start(copy.deepcopy(body), heads, alone)
             state.input_noise, state.nonlinear_noise = linear, nonlinear
             state.n_labels = n_labels * split.share
-            return _try(state, split, alone, batch_size, n_steps, seed)
+            return _try(
+                *(state, split, alone, batch_size, n_steps, tol, n_iter_no_change, seed)
+            )
 
         return _least(tried, split.counts, linear, nonlinear, least_noise(alone.blocks))
 
@@ -220,14 +224,21 @@ def choose_on_held_back_rows(
 
 def _error(values: Tensor, counts: Tensor) -> Tensor:
     """Standard error of the sum of some rows' values, of which one may stand for two."""
-    square = (values.square() / counts.view(-1, *[1] * (values.dim() - 1))).sum(0)
+    square = (values.square() / counts.unsqueeze(1)).sum(0)
     return (square - values.sum(0).square() / counts.sum()).clamp_min(0).sqrt()
 
 
-def _usual(values: Tensor) -> Tensor:
-    """What a few rows far out say is worth no more than what others do."""
-    most = values.abs().quantile(USUAL, dim=0)
-    return values.clamp(-most, most)
+def _usual(values: Tensor, counts: Tensor) -> Tensor:
+    """What a few rows far out say is worth no more than what others do.
+
+    ``values`` are of shape (n_others, n_sums), and ``counts`` how many rows each stands for.
+    """
+    number = counts.unsqueeze(1)
+    each = values / number
+    sizes, order = each.abs().sort(0)
+    below = counts[order].cumsum(0) < USUAL * counts.sum()
+    most = sizes.gather(0, below.sum(0, keepdim=True).clamp_max(len(sizes) - 1))
+    return each.clamp(-most, most) * number
 
 
 def _least(
@@ -244,7 +255,8 @@ def _least(
     best = tried(linear, nonlinear)
 
     def is_better(other: _Tried) -> bool:
-        gain = _usual((best.losses - other.losses).nanmean(1))
+        gain = (best.losses - other.losses).nanmean(1, keepdim=True)
+        gain = _usual(gain, counts)
         return bool(gain.sum() > _error(gain, counts))
 
     for less in LESS if nonlinear else ():
@@ -261,9 +273,9 @@ def _least(
         if not is_better(other):
             break
         linear, best = 2 * linear, other
-    gains = _usual(best.gains)
+    gains = _usual(best.gains, counts)
     doubt = gains.sum(0) < SURE * _error(gains, counts)
-    doubt &= (gains != 0).sum(0) >= SURE_LABELS
+    doubt &= counts @ (gains != 0).to(counts) >= SURE_LABELS
     return Noise(linear, nonlinear, tuple(torch.nonzero(doubt).squeeze(1).tolist()))
 
 
@@ -279,6 +291,8 @@ def _try(
     options: TrainingOptions,
     batch_size: int,
     n_steps: int,
+    tol: float,
+    n_iter_no_change: int,
     seed: int,
 ) -> _Tried:
     """Make a short fit, and look at the rows held back."""
@@ -295,8 +309,8 @@ def _try(
         options,
         batch_size=batch_size,
         max_iter=max(1, round(min(short, n_steps / 2) / n_a_pass)),
-        tol=0.0,
-        n_iter_no_change=n_steps,
+        tol=tol,
+        n_iter_no_change=n_iter_no_change,
         generator=torch.Generator().manual_seed(seed),
         searches_basis=False,
     )

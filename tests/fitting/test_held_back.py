@@ -88,9 +88,7 @@ def test_the_better_is_taken(losses, expected):
 
 
 def test_what_is_in_doubt_is_left_to_the_noise():
-    generator = torch.Generator().manual_seed(0)
-    spread = torch.randn(400, 1, generator=generator, dtype=torch.float64)
-    spread -= spread.mean()
+    spread = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(200).unsqueeze(1)
     counts = torch.ones(400, dtype=torch.float64)
 
     def chosen(gain):
@@ -107,11 +105,15 @@ def test_what_is_in_doubt_is_left_to_the_noise():
 
 
 def test_a_row_that_stands_for_two_counts_as_two():
-    values = torch.randn(30, generator=torch.Generator().manual_seed(0)).double()
+    values = torch.randn(30, 1, generator=torch.Generator().manual_seed(0)).double()
     twice = torch.cat([values, values])
     by_count = held_back._error(2 * values, torch.full((30,), 2.0).double())
     by_row = held_back._error(twice, torch.ones(60).double())
     assert by_count == pytest.approx(float(by_row))
+    usual = held_back._usual(2 * values, torch.full((30,), 2.0).double())
+    by_row = held_back._usual(twice, torch.ones(60).double())
+    torch.testing.assert_close(usual, by_row[:30] + by_row[30:])
+    assert usual.abs().max() < 2 * values.abs().max()
 
 
 def test_equal_rows_stay_together_wherever_they_stand():
@@ -176,6 +178,16 @@ def test_a_pair_gives_both_by_hand():
     assert (dis.input_noise_, dis.nonlinear_noise_) == (0.2, 0.5)
     assert (one.input_noise_, one.nonlinear_noise_) == (0.2, 0.0)
     assert not np.allclose(dis.transform(X)[:, :1], one.transform(X)[:, :1])
+
+
+@pytest.mark.parametrize("hidden", [{"encoder": "linear"}, {"hidden_layer_sizes": ()}])
+def test_without_hidden_layers_there_is_no_noise_for_them(hidden):
+    X, Y = _noisy_table(120)
+    dis = SparseSharedDisentangler(4, input_noise=(0.2, 1.0), random_state=0, **hidden)
+    dis.fit(X, Y)
+    assert (dis.input_noise_, dis.nonlinear_noise_) == (0.2, 0.0)
+    dis.partial_fit(X, Y)
+    assert dis.nonlinear_noise_ == 0.0
 
 
 @pytest.mark.parametrize("wrong", [(0.1,), (0.1, -1.0), (0.1, "auto"), [1, 2, 3]])
