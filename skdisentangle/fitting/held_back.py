@@ -6,9 +6,10 @@ and of what is added for its hidden layers
 first should be (:mod:`skdisentangle.fitting.regularisation`); the second is one, with which
 hidden layers see little but what is smooth. A quarter of the rows is held back. Less noise
 for the hidden layers, and with it none for all, or twice the noise for all, is taken if the
-loss there is less by more than the standard error of the difference (after Breiman, Friedman, Olshen & Stone,
-"Classification and Regression Trees", 1984, section 3.4.3): short fits say too little of
-what long ones learn by heart, so what is in doubt is left to the noise.
+loss there is less by more than the standard error of the difference (after Breiman,
+Friedman, Olshen & Stone, "Classification and Regression Trees", 1984, section 3.4.3): short
+fits say too little of what long ones learn by heart, so what is in doubt is left to the
+noise.
 """
 
 from __future__ import annotations
