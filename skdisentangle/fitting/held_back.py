@@ -132,7 +132,11 @@ def _is_held_back(rows: Tensor, labels: LabelTensors, seed: int) -> Tensor:
         parts = [part.double() @ axis.to(rows.device) for part in values.split(size)]
         hidden += torch.cat(parts)
     # Rounded, as the last bits depend on where a row stands.
-    return hidden.mul_(PER_UNIT).round_().long().remainder(HELD_BACK) == 0
+    whole = hidden.mul_(PER_UNIT).round_().long()
+    if len(whole.unique()) >= len(rows) / HELD_BACK:
+        return whole.remainder(HELD_BACK) == 0
+    # Most are copies of a few, as of columns and labels of a few values: those to come are, too.
+    return torch.rand(len(rows), generator=generator).to(rows.device) < 1 / HELD_BACK
 
 
 def _split(rows: Tensor, labels: LabelTensors, n_rows: float, seed: int) -> _Split:
@@ -209,6 +213,8 @@ def choose_on_held_back_rows(
 
     def choose() -> Noise:
         split = _split(held, known, n_rows, seed)
+        if min(len(split.rows), len(split.others)) < 2:
+            return Noise(linear, nonlinear)
 
         def tried(linear: float, nonlinear: float) -> _Tried:
             state = TrainingState.start(copy.deepcopy(body), heads, alone)

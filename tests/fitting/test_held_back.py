@@ -131,6 +131,26 @@ def test_equal_rows_stay_together_wherever_they_stand():
     assert 0.15 < again.double().mean() < 0.35
 
 
+def test_rows_of_a_few_kinds_are_held_back_at_random():
+    X = np.repeat([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], 60, axis=0)
+    y = X[:, 0] != X[:, 1]
+    Y = np.column_stack([y, ~y])
+    for seed in range(4):
+        dis = SparseSharedDisentangler(
+            2, random_state=seed, hidden_layer_sizes=(16,), input_noise="auto"
+        ).fit(X, Y)
+        assert dis.score(X, Y) == 1.0
+
+
+def test_few_rows_of_much_weight_can_be_fitted():
+    X, Y = _noisy_table(6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dis = SparseSharedDisentangler(2, random_state=0, max_iter=20, sparsity=0)
+        dis.fit(X, Y, sample_weight=np.full(6, 50.0))
+    assert np.isfinite(dis.transform(X)).all()
+
+
 def test_a_weight_of_two_chooses_as_two_rows_do():
     X, Y = _noisy_table(120)
     weight = np.r_[np.full(60, 2.0), np.ones(60)]
