@@ -121,6 +121,8 @@ CONSTANTS = {
         "LESS": NOISY,
         "MOST": NOISY,
         "HELD_BACK": NOISY,
+        "BETTER": NOISY,
+        "USUAL": NOISY,
         "FEW_ROWS": ("few rows",),
         "BATCH_STEPS": FITS,
         "FULL_BATCH_STEPS": ("few rows",),
@@ -149,7 +151,7 @@ BOUNDS = {
         "LEAST_LABELS",
         "PART_VALUES",
     ),
-    "fitting.held_back": ("SURE", "SURE_LABELS", "MOST_ROWS"),
+    "fitting.held_back": ("SURE", "SURE_LABELS", "MOST_ROWS", "MOST_VALUES"),
     "fitting.regularisation": (
         "MAX_VECTORS",
         "MIN_VECTORS",
@@ -162,7 +164,7 @@ BOUNDS = {
 }
 
 #: Constants just below one, whose distance from it is what is changed; and shares of a fit.
-NEAR_ONE, SHARES = ("MEMORY",), ("STAGES", "BASIS_TIMES")
+NEAR_ONE, SHARES = ("MEMORY", "USUAL"), ("STAGES", "BASIS_TIMES")
 
 
 def split(constant):

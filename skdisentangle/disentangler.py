@@ -175,7 +175,7 @@ class SparseSharedDisentangler(
         - the second is 1. With less than 100 rows nothing more is done;
         - a quarter of the rows is held back. Short fits on the others say what predicts the
           labels there better: 0.3 or 0 in place of 1; if so, less of the first, too; and
-          twice the first, up to 4. A change must gain more than its standard error.
+          twice the first, up to 4. A change must gain twice its standard error.
 
         With ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none;
         in ``partial_fit``, which does not know how many rows will come, too, unless a fit

@@ -100,8 +100,8 @@ def test_what_is_in_doubt_is_left_to_the_noise():
         return held_back._least(tried, counts, 0.0, 1.0, 0.0).nonlinear
 
     error = float(spread.std()) / 400**0.5
-    assert chosen(0.9 * error) == 1.0
-    assert chosen(1.1 * error) == 0.0
+    assert chosen(0.9 * held_back.BETTER * error) == 1.0
+    assert chosen(1.1 * held_back.BETTER * error) == 0.0
 
 
 def test_a_row_that_stands_for_two_counts_as_two():
