@@ -149,6 +149,7 @@ BOUNDS = {
         "CHUNK_VALUES",
         "BASIS_ROWS",
         "LEAST_LABELS",
+        "NOISY_PARTS",
         "PART_VALUES",
     ),
     "fitting.held_back": ("SURE", "SURE_LABELS", "MOST_ROWS", "MOST_VALUES"),

@@ -44,10 +44,6 @@ def expected_to_fail(estimator):
             failing[f"check_sample_weight_equivalence_on_{kind}_data"] = (
                 "copies of a row may be split between support and query, one row cannot"
             )
-    if estimator.encoder == "linear" and estimator.task_types is None:
-        failing["check_fit_idempotent"] = (
-            "no component is in use for labels that are noise, which transform says"
-        )
     if estimator.task_types is not None:
         failing["check_class_weight_classifiers"] = (
             "each task has classes of its own, to which no weights can be given by name"

@@ -71,6 +71,9 @@ CLASSES_LOSE, OTHERS_LOSE = 0.2, 0.05
 #: Rows with noise that heads are solved on at the end of a fit, at the least.
 NOISY_ROWS = 4096
 
+#: Rows with noise are put together from parts, and take so many times the memory.
+NOISY_PARTS = 8
+
 #: Values of raw components in the statistics at the end of a fit.
 PART_VALUES = 2**19
 
@@ -96,7 +99,10 @@ def chunk_rows(rows: Rows | RowsInBlocks) -> int:
     """Rows to look at together."""
     if isinstance(rows, RowsInBlocks):
         return rows.chunk_rows
-    return min(CHUNK_ROWS, max(16, CHUNK_VALUES // max(1, rows.shape[1])))
+    most = CHUNK_VALUES
+    if isinstance(rows, NoisyRows):
+        most //= NOISY_PARTS
+    return min(CHUNK_ROWS, max(16, most // max(1, rows.shape[1])))
 
 
 def raw_components(

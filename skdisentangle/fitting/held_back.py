@@ -228,7 +228,11 @@ def choose_on_held_back_rows(
                 *(state, split, alone, batch_size, n_steps, tol, n_iter_no_change, seed)
             )
 
-        return _least(tried, split.counts, linear, nonlinear, least_noise(alone.blocks))
+        least = least_noise(alone.blocks)
+        noise = _least(tried, split.counts, linear, nonlinear, least)
+        # Other networks may need more steps than a short fit has to learn anything.
+        of_tables = isinstance(body, Mlp | nn.Linear)
+        return noise if of_tables else replace(noise, in_doubt=())
 
     return ranks.first(choose)
 
