@@ -121,14 +121,19 @@ INTERRUPTED = [
     pytest.param({}, "partial_fit", 8, id="partial_fit"),
     pytest.param({"warm_start": True}, "fit", 4, id="warm_start"),
     *(
-        pytest.param({"max_iter": 4, **options}, method, n, marks=pytest.mark.slow)
+        pytest.param(
+            {"max_iter": 4, "input_noise": 0.2, **options},
+            *(method, n),
+            marks=pytest.mark.slow,
+        )
         for options, method, n in [
-            ({}, "fit", 40),
-            ({"solver": "bilevel"}, "fit", 40),
-            ({"early_stopping": True}, "fit", 40),
-            ({"sparsity": "auto"}, "fit", 40),
-            ({"encoder": with_dropout}, "fit", 40),
-            ({"cross_fit": 2}, "fit_transform", 40),
+            ({}, "fit", 20),
+            ({"input_noise": "auto"}, "fit", 6),
+            ({"solver": "bilevel"}, "fit", 20),
+            ({"early_stopping": True}, "fit", 20),
+            ({"sparsity": "auto"}, "fit", 10),
+            ({"encoder": with_dropout}, "fit", 20),
+            ({"cross_fit": 2}, "fit_transform", 20),
             (CV, "fit", 12),
         ]
     ),

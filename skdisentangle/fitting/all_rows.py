@@ -69,7 +69,7 @@ ROWS_PER_COMPONENT = 10
 CLASSES_LOSE, OTHERS_LOSE = 0.2, 0.05
 
 #: Rows with noise that heads are solved on at the end of a fit, at the least.
-NOISY_ROWS = 4096
+NOISY_ROWS = 1024
 
 #: Rows with noise are put together from parts, and take so many times the memory.
 NOISY_PARTS = 8
