@@ -152,7 +152,7 @@ BOUNDS = {
         "NOISY_PARTS",
         "PART_VALUES",
     ),
-    "fitting.held_back": ("SURE", "SURE_LABELS", "MOST_ROWS", "MOST_VALUES"),
+    "fitting.held_back": ("SURE", "SURE_LABELS", "MOST_ROWS", "MOST_VALUES", "COPIES"),
     "fitting.regularisation": (
         "MAX_VECTORS",
         "MIN_VECTORS",

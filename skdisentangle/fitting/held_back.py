@@ -50,6 +50,9 @@ MOST = 4.0
 #: One of so many rows is held back.
 HELD_BACK = 4
 
+#: Where each row comes so many times, any of them are held back, not those of a kind.
+COPIES = 16
+
 #: With fewer rows too few are held back to choose anything.
 FEW_ROWS = 100
 
@@ -137,7 +140,7 @@ def _is_held_back(rows: Tensor, labels: LabelTensors, seed: int) -> Tensor:
         hidden += torch.cat(parts)
     # Rounded, as the last bits depend on where a row stands.
     whole = hidden.mul_(PER_UNIT).round_().long()
-    if len(whole.unique()) >= len(rows) / HELD_BACK:
+    if len(whole.unique()) >= len(rows) / COPIES:
         return whole.remainder(HELD_BACK) == 0
     # Most are copies of a few, as of columns and labels of a few values: those to come are, too.
     return torch.rand(len(rows), generator=generator).to(rows.device) < 1 / HELD_BACK
