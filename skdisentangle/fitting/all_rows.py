@@ -355,9 +355,10 @@ def _without_functions(
         if block.kind.has_classes:
             most[block.tasks] = CLASSES_LOSE
     codes = codes @ basis.transform.to(codes)
+    number = float(n_labels.max())  # of rows, at the least
     while True:
         kept = basis.coef.any(0).to(codes.device)
-        surplus = ranks.first(partial(function_of_others, codes, share, kept))
+        surplus = ranks.first(partial(function_of_others, codes, share, kept, number))
         if surplus is None:
             return basis
         kept[surplus] = False

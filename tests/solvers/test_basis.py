@@ -145,14 +145,15 @@ def test_a_function_of_the_other_components_is_found(seed):
     codes = correlated_codes(seed, 5, 0.9, n_rows=2000)
     share = torch.full((2000,), 1 / 2000, dtype=torch.float64)
     used = torch.tensor([True, True, False, True, True])
-    assert function_of_others(codes, share, torch.ones(5, dtype=torch.bool)) is None
+    every = torch.ones(5, dtype=torch.bool)
+    assert function_of_others(codes, share, every, 2000) is None
     codes[:, 2] = codes[:, 1]  # not in use
     square = codes[:, [0, 1, 4]].mean(1).square() + 0.1 * codes[:, 2]
     codes[:, 3] = (square - square.mean()) / square.std(correction=0)
-    assert function_of_others(codes, share, used) == 3
-    assert function_of_others(codes[:30], share[:30], used) is None
+    assert function_of_others(codes, share, used, 2000) == 3
+    assert function_of_others(codes[:30], share[:30], used, 30) is None
     used[3] = False
-    assert function_of_others(codes, share, used) is None
+    assert function_of_others(codes, share, used, 2000) is None
 
 
 def test_random_errors_are_no_components():

@@ -18,7 +18,9 @@ from ._common import EMPTY
 FUNCTION_SHARE = 0.8
 
 
-def function_of_others(codes: Tensor, share: Tensor, used: Tensor) -> int | None:
+def function_of_others(
+    codes: Tensor, share: Tensor, used: Tensor, number: float
+) -> int | None:
     """The component that curves of the others explain best, if they explain nearly all.
 
     The curves are squares, magnitudes and cubes of single components, summed.
@@ -31,6 +33,8 @@ def function_of_others(codes: Tensor, share: Tensor, used: Tensor) -> int | None
         Share of each row in the statistics.
     used : Tensor of bool, of shape (n_components,)
         Which components count.
+    number : float
+        How many rows these are, by number or by weight.
 
     Returns
     -------
@@ -38,11 +42,11 @@ def function_of_others(codes: Tensor, share: Tensor, used: Tensor) -> int | None
         Its number; None if there is none, or if rows are too few to say.
     """
     values = codes[:, used].double().cpu().numpy()
-    n_rows, n = values.shape
+    n = values.shape[1]
     columns = np.hstack(
-        [values, values**2, np.abs(values), values**3, np.ones((n_rows, 1))]
+        [values, values**2, np.abs(values), values**3, np.ones((len(values), 1))]
     )
-    if n < 2 or n_rows < 2 * columns.shape[1]:
+    if n < 2 or number < 2 * columns.shape[1]:
         return None
     columns *= np.sqrt(share.double().cpu().numpy())[:, np.newaxis]
     columns /= np.linalg.norm(columns, axis=0)
@@ -56,7 +60,7 @@ def function_of_others(codes: Tensor, share: Tensor, used: Tensor) -> int | None
         for among in (own | is_line, own | (whose != m)):
             inverse = np.linalg.inv(gram[np.ix_(among, among)])
             # What the others leave of a column is one over its entry in the inverse.
-            left.append(1 / inverse[own[among], own[among]] / (n_rows - among.sum()))
+            left.append(1 / inverse[own[among], own[among]] / (number - among.sum()))
         explained[m] = 1 - (left[1] / left[0]).item()
     best = int(np.argmax(explained))
     if explained[best] <= FUNCTION_SHARE:
