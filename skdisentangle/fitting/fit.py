@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._random import RandomState, check_rng
 from ..distributed import ALONE, Ranks
-from ..encoders.networks import Mlp, build_body, check_can_join, image_shape, seeded
+from ..encoders.networks import build_body, check_can_join, image_shape, seeded
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
 from ..rows.batches import n_batches
 from ..rows.inputs import InputMoments, standardised_rows, unscaled
@@ -419,9 +419,7 @@ def fit(
                 monitor.doubt(
                     [task_set.tasks[task_set.learned[k]].name for k in noise.in_doubt]
                 )
-        state.input_noise = noise.rows
-        if isinstance(state.body, Mlp):
-            state.nonlinear_noise = noise.nonlinear
+        state.set_noise(noise.rows, noise.nonlinear)
         history = train(
             state,
             train_rows,

@@ -222,14 +222,34 @@ def choose_on_held_back_rows(
         split = _split(held, known, n_rows, seed)
         if min(len(split.rows), len(split.others)) < 2:
             return Noise(linear, nonlinear)
+        own_labels = n_labels * split.share
 
         def tried(linear: float, nonlinear: float) -> _Tried:
-            state = TrainingState.start(copy.deepcopy(body), heads, alone)
-            state.input_noise, state.nonlinear_noise = linear, nonlinear
-            state.n_labels = n_labels * split.share
-            return _try(
-                *(state, split, alone, batch_size, n_steps, tol, n_iter_no_change, seed)
+            own = _with_own_thresholds(alone)
+            state = TrainingState.start(copy.deepcopy(body), heads, own)
+            state.set_noise(linear, nonlinear)
+            state.n_labels = own_labels
+            size = min(batch_size, len(split.rows))
+            n_a_pass = n_batches(len(split.rows), size)
+            most = FULL_BATCH_STEPS if n_a_pass == 1 else BATCH_STEPS
+            history = train(
+                *(state, split.rows, split.labels, own),
+                batch_size=size,
+                max_iter=max(1, round(min(most, n_steps / 2) / n_a_pass)),
+                tol=tol,
+                n_iter_no_change=n_iter_no_change,
+                generator=torch.Generator().manual_seed(seed),
+                searches_basis=False,
             )
+            if history.interrupted:
+                raise KeyboardInterrupt
+            finish(
+                *(state, split.rows, split.labels, own),
+                n_rows=split.n_rows,
+                seed=seed,
+                heads_only=True,
+            )
+            return _look(state, split, own)
 
         least = least_noise(alone.blocks)
         noise = _least(tried, split.counts, linear, nonlinear, least)
@@ -282,7 +302,7 @@ def _least(
         if is_better(other):
             nonlinear, best = less, other
     if nonlinear < NONLINEAR and linear > least:
-        # What hidden layers know, a linear model does not, and asks for too much.
+        # What a network knows, a linear model does not, and asks for too much.
         other = tried(least, nonlinear)
         if is_better(other):
             linear, best = least, other
@@ -303,43 +323,8 @@ def _with_own_thresholds(options: TrainingOptions) -> TrainingOptions:
     return replace(options, blocks=with_thresholds(options.blocks, thresholds))
 
 
-def _try(
-    state: TrainingState,
-    split: _Split,
-    options: TrainingOptions,
-    batch_size: int,
-    n_steps: int,
-    tol: float,
-    n_iter_no_change: int,
-    seed: int,
-) -> _Tried:
-    """Make a short fit, and look at the rows held back."""
-    options = _with_own_thresholds(options)
-    state.thresholds = thresholds_of(options.blocks)
-    n_rows = len(split.rows)
-    batch_size = min(batch_size, n_rows)
-    n_a_pass = n_batches(n_rows, batch_size)
-    short = FULL_BATCH_STEPS if n_a_pass == 1 else BATCH_STEPS
-    history = train(
-        state,
-        split.rows,
-        split.labels,
-        options,
-        batch_size=batch_size,
-        max_iter=max(1, round(min(short, n_steps / 2) / n_a_pass)),
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        generator=torch.Generator().manual_seed(seed),
-        searches_basis=False,
-    )
-    if history.interrupted:
-        raise KeyboardInterrupt
-    finish(
-        *(state, split.rows, split.labels, options),
-        n_rows=split.n_rows,
-        seed=seed,
-        heads_only=True,
-    )
+def _look(state: TrainingState, split: _Split, options: TrainingOptions) -> _Tried:
+    """What the rows held back say of where a short fit has ended."""
     options = options.at(state)
     raw = raw_components(state.body, split.others)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from ..distributed import ALONE, Part, Ranks
+from ..encoders.networks import Mlp
 from ..rows.batches import LabelTensors
 from ..solvers.proximal import (
     augment,
@@ -201,6 +202,11 @@ class TrainingState:
     inner_steps: int = FREE_STEPS
     pace: float | Tensor = 1.0
     thresholds: list[Tensor] = field(default_factory=list)
+
+    def set_noise(self, rows: float, nonlinear: float) -> None:
+        """Set the noise; what is for hidden layers, only if there are some of our own."""
+        self.input_noise = rows
+        self.nonlinear_noise = nonlinear if isinstance(self.body, Mlp) else 0.0
 
     def noise(self, n_features: int, generator: torch.Generator) -> RowNoise | None:
         """Noise for a pass over rows of so many columns, if there is to be some."""

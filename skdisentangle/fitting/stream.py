@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .._random import RandomState, check_rng
-from ..encoders.networks import Mlp, seeded
+from ..encoders.networks import seeded
 from ..rows.inputs import standardised_rows
 from ..rows.targets import encode_labels
 from ..validation import noise_sizes, torch_device
@@ -86,9 +86,7 @@ def fit_more(
     else:
         state = _resumed(setup, before, like, options)
     options = options.at(state)
-    state.input_noise = noise[0]
-    if isinstance(state.body, Mlp):
-        state.nonlinear_noise = noise[1]
+    state.set_noise(*noise)
     seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
     batch_size, _ = budget(problem.n_rows, settings)
     own_noise = isinstance(settings.encoder, str)

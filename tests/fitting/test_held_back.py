@@ -36,7 +36,7 @@ def _products(n_rows, seed=0):
     return X, np.column_stack(tasks)
 
 
-def test_a_noisy_table_is_predicted_as_well_as_by_a_ridge():
+def test_a_noisy_table_is_predicted_about_as_well_as_by_a_ridge():
     X, Y = _noisy_table(1600)
     rows, others = slice(0, 400), slice(400, None)
     dis = SparseSharedDisentangler(random_state=0).fit(X[rows], Y[rows])
@@ -55,7 +55,7 @@ def test_what_is_not_linear_is_still_learned():
 
 def test_with_few_rows_nothing_is_held_back(monkeypatch):
     tried = []
-    monkeypatch.setattr(held_back, "_try", lambda *given: tried.append(given))
+    monkeypatch.setattr(held_back, "_look", lambda *given: tried.append(given))
     X, Y = _noisy_table(held_back.FEW_ROWS - 1)
     dis = SparseSharedDisentangler(random_state=0).fit(X, Y)
     assert not tried
