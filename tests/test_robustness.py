@@ -127,13 +127,13 @@ INTERRUPTED = [
             marks=pytest.mark.slow,
         )
         for options, method, n in [
-            ({}, "fit", 20),
+            ({}, "fit", 40),
             ({"input_noise": "auto"}, "fit", 6),
-            ({"solver": "bilevel"}, "fit", 20),
-            ({"early_stopping": True}, "fit", 20),
-            ({"sparsity": "auto"}, "fit", 10),
-            ({"encoder": with_dropout}, "fit", 20),
-            ({"cross_fit": 2}, "fit_transform", 20),
+            ({"solver": "bilevel"}, "fit", 40),
+            ({"early_stopping": True}, "fit", 40),
+            ({"sparsity": "auto"}, "fit", 40),
+            ({"encoder": with_dropout}, "fit", 40),
+            ({"cross_fit": 2}, "fit_transform", 40),
             (CV, "fit", 12),
         ]
     ),
