@@ -458,10 +458,13 @@ def section():
 
 
 if __name__ == "__main__":
+    # By its own name: other processes cannot be sent what __main__ keeps in a cache.
+    import benchmarks.constants as suite
+
     main(
         __doc__,
         RESULTS,
-        run,
+        suite.run,
         {"constant": NAMES, "change": list(CHANGES), "problem": list(PROBLEMS)},
         seeds,
         table,
