@@ -180,7 +180,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         kept = None if problem.weight is None else np.asarray(sample_weight) != 0
         folds = list(self._folds(problem.X, problem.labels, kept, seed))
         settings = with_task_types(Settings.of(self, *candidates[0]), problem.labels)
-        losses, nonzeros, active = [], [], []
+        losses, nonzeros, active, weights = [], [], [], []
         for number, (train, test) in enumerate(folds, 1):
             seen = problem.take(train)
             if not len(test) or not can_learn(seen.labels):
@@ -191,6 +191,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
             if np.isnan(fold).any():
                 continue
             losses.append(fold)
+            weights.append(np.full(len(test), unseen.weights().mean()))
             nonzeros.append(count_nonzeros(models))
             active.append([model.n_active for model in models])
             if self.verbose:
@@ -205,7 +206,9 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
                 "rows and has a label on the others. Use fewer folds, or give sparsity "
                 "and sharing as numbers to SparseSharedDisentangler."
             )
-        pooled = np.hstack(losses)
+        # Rows of a fold weigh one on average; a fold counts by the weight of its rows.
+        share = np.concatenate(weights)
+        pooled = np.hstack(losses) * (share / share.mean())
         loss, error = compare(pooled)
         counts = np.mean(nonzeros, axis=0)
         sparsities, sharings = np.transpose(candidates)
