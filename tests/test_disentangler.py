@@ -92,7 +92,9 @@ class TestFit:
         assert scores.disentanglement > 0.97
 
     @pytest.mark.slow
-    def test_correlated_factors_of_classes_only(self):
+    @pytest.mark.parametrize("n_components", [7, 21])
+    def test_correlated_factors_of_classes_only(self, n_components):
+        """With no component to spare, too, a square must not take the place of a factor."""
         made = make_multitask_factors(
             5000,
             n_factors=7,
@@ -103,13 +105,31 @@ class TestFit:
             n_classes=3,
             random_state=1,
         )
-        dis = SparseSharedDisentangler(21, task_types="multiclass", random_state=1).fit(
-            made.X[:4000], made.Y[:4000]
-        )
+        dis = SparseSharedDisentangler(
+            n_components, task_types="multiclass", random_state=1
+        ).fit(made.X[:4000], made.Y[:4000])
         assert len(dis.active_components_) == 7
         codes = dis.transform(made.X[4000:])
         scores = dci_scores(made.factors[4000:], codes)
-        assert scores.disentanglement > 0.85
+        assert scores.disentanglement > 0.95
+
+    @pytest.mark.parametrize("encoder", ["mlp", "conv"])
+    def test_no_more_components_than_asked_for(self, encoder):
+        """While it looks for squares of factors a fit has more outputs than components."""
+        made = make_multitask_factors(
+            400, n_factors=6, n_features=16, task_types="binary", random_state=0
+        )
+        shape = {"input_shape": (1, 4, 4)} if encoder == "conv" else {}
+        dis = quick(n_components=3, encoder=encoder, n_iter_no_change=100, **shape)
+        dis.fit(made.X, made.Y)
+        assert dis.transform(made.X).shape[1] == 3
+        scaler = dis.encoder_.components
+        assert len(scaler.mean) == 3
+        scores = dis.transform(made.X) @ dis.coef_.T + dis.intercept_
+        np.testing.assert_array_equal(scores > 0, dis.predict(made.X))
+        before = dis.transform(made.X)
+        dis.set_params(warm_start=True, max_iter=1).fit(made.X, made.Y)
+        assert dis.transform(made.X).shape == before.shape
 
     def test_recovers_factors_at_default_settings(self):
         X, Y, factors = make_problem(seed=2, n_samples=1000, n_tasks=36)

@@ -27,7 +27,12 @@ from ..solvers.basis import (
     uncorrelated_basis,
 )
 from ..solvers.exact_heads import pulls_at_zeros, solve_penalized_heads
-from ..solvers.penalties import few_labels_factor, output_weights, ridge_weights
+from ..solvers.penalties import (
+    by_usage,
+    few_labels_factor,
+    output_weights,
+    ridge_weights,
+)
 from ..solvers.proximal import augment, standard_errors, sum_tensors
 from ..tasks.blocks import loss_values, task_scores, tasks_to_outputs
 from .regularisation import MAX_ROWS, NoisyRows, choose_input_noise
@@ -67,6 +72,10 @@ ROWS_PER_COMPONENT = 10
 #: at the most; of a regression 0.05 are a tenth of its variance. Half and twice of either
 #: left fits of three classes as they were.)
 CLASSES_LOSE, OTHERS_LOSE = 0.2, 0.05
+
+#: By what share of that it may rise when components are fewer once functions are gone. (It was
+#: seen to rise by a twentieth to a sixth where none was a factor, by a third where one was.)
+COUNT_SHARE = 0.2
 
 #: Rows with noise that heads are solved on at the end of a fit, at the least.
 NOISY_ROWS = 1024
@@ -256,6 +265,8 @@ def change_basis(
             basis = _without_functions(
                 state, basis, codes, share, known, counts, options
             )
+        if basis is not None:
+            basis = _at_most(basis, options)
     return _take_basis(state, layer, mean, std, basis)
 
 
@@ -308,6 +319,7 @@ def _simplest_basis(
     correlation: Tensor,
     n_labels: Tensor,
     options: TrainingOptions,
+    n_needed: int | None = None,
 ) -> Basis | None:
     """Basis in which the heads, which have no penalty yet, are simple."""
     coef, blocks = state.theta[:, :-1], options.blocks
@@ -328,7 +340,7 @@ def _simplest_basis(
 
     def choose() -> Basis | None:
         return simplest_basis(
-            coef.cpu(), correlation, weights, options.spread, errors, tasks
+            coef.cpu(), correlation, weights, options.spread, errors, tasks, n_needed
         )
 
     return options.ranks.first(choose)
@@ -356,6 +368,12 @@ def _without_functions(
             most[block.tasks] = CLASSES_LOSE
     codes = codes @ basis.transform.to(codes)
     number = float(n_labels.max())  # of rows, at the least
+
+    def losses_at(codes: Tensor, coef: Tensor) -> Tensor:
+        state.theta[:, :-1] = coef.to(codes)
+        _solve_all(state, codes, known, options, penalised=False)
+        return _losses(state, codes, known, options)
+
     while True:
         kept = basis.coef.any(0).to(codes.device)
         surplus = ranks.first(partial(function_of_others, codes, share, kept, number))
@@ -363,18 +381,37 @@ def _without_functions(
             return basis
         kept[surplus] = False
         codes = codes * kept
-        state.theta[:, :-1] = basis.coef.to(codes) * kept
-        _solve_all(state, codes, known, options, penalised=False)
-        lost = _losses(state, codes, known, options) - before
-        if ranks.any(bool((lost > most).any())):
+        now = losses_at(codes, basis.coef.to(codes) * kept)
+        if ranks.any(bool((now - before > most).any())):
             return basis
         correlation = (codes.double().T * share) @ codes.double()
-        found = _simplest_basis(state, codes, known, correlation, n_labels, options)
+        heads = state.theta.clone()
+        where = codes, known, correlation, n_labels, options
+        found = _simplest_basis(state, *where)
         if found is None:
             return basis
+        used = found.coef.any(0).to(codes)
+        if used.sum() < kept.sum():
+            # Counted without the function, a factor that is used least may be gone, too.
+            new = codes @ found.transform.to(codes) * used
+            rise = losses_at(new, found.coef) - now
+            if ranks.any(bool((rise > COUNT_SHARE * most).any())):
+                state.theta.copy_(heads)
+                found = _simplest_basis(state, *where, n_needed=int(kept.sum()))
+                assert found is not None  # as before
         transform = basis.transform * kept.to(basis.transform)
         basis = Basis(transform @ found.transform, found.coef)
         codes = codes @ found.transform.to(codes)
+
+
+def _at_most(basis: Basis, options: TrainingOptions) -> Basis:
+    """A basis of no more components than are asked for, those that are used most."""
+    coef, most = basis.coef, options.most_components
+    if most is None or most >= coef.shape[1]:
+        return basis
+    kept = torch.zeros_like(coef[0])
+    kept[by_usage(coef, options.blocks)[:most]] = 1.0
+    return basis._replace(coef=coef * kept)
 
 
 def _losses(

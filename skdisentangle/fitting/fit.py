@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,11 @@ from torch import Tensor
 from .._random import RandomState, check_rng
 from ..distributed import ALONE, Ranks
 from ..encoders.networks import build_body, check_can_join, image_shape, seeded
-from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
+from ..encoders.scalers import ComponentScaler, Encoder, InputScaler, last_linear
 from ..rows.batches import n_batches
 from ..rows.inputs import InputMoments, standardised_rows, unscaled
 from ..rows.targets import encode_labels
-from ..solvers.penalties import output_weights, usage
+from ..solvers.penalties import by_usage, output_weights, usage
 from ..tasks.blocks import (
     Block,
     tasks_to_outputs,
@@ -61,6 +61,11 @@ FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 #: Components that ``n_components="auto"`` begins with, at the most.
 MAX_COMPONENTS = 64
 
+#: Outputs of a body beyond the components, until a basis is chosen: room for a function of
+#: factors that sharpens classes, which else takes the place of one. (Of seven factors in
+#: tasks of three classes D is 0.62 to 0.84 without, and 0.97 to 0.99 with one to seven.)
+SPARE = 2
+
 #: By so much less of a score exact heads are worse than those of the steps.
 WORSE = 0.01
 
@@ -69,7 +74,7 @@ WORSE = 0.01
 class Setup:
     """Tasks, scales and body of a fit, new or those of the last one.
 
-    ``n_components`` is the width of the body.
+    The body has ``n_components + spare`` outputs.
     """
 
     task_set: TaskSet
@@ -79,6 +84,7 @@ class Setup:
     body: torch.nn.Module
     n_components: int
     before: Fitted | None = None
+    spare: int = 0
 
     @classmethod
     def new(
@@ -88,9 +94,10 @@ class Setup:
         seed: int,
         *,
         classes: object = None,
+        may_spare: bool = False,
         quiet: bool = False,
     ) -> Setup:
-        """Look at labels and rows, and build a body."""
+        """Look at labels and rows, and build a body, with outputs to spare if that is of use."""
         labels, ranks = problem.labels, problem.ranks
         weights = problem.weights()
         task_set = TaskSet.build(
@@ -108,16 +115,21 @@ class Setup:
         width = settings.n_components
         if width == "auto":
             width = min(task_set.n_outputs, MAX_COMPONENTS)
+        hidden = layer_sizes(settings.hidden_layer_sizes)
+        may_bend = settings.encoder == "conv" or (settings.encoder == "mlp" and hidden)
+        of_classes = any(block.kind.has_classes for block in task_set.blocks)
+        needed = may_spare and settings.penalised and may_bend and of_classes
+        spare = SPARE if needed else 0
         body = build_body(
             settings.encoder,
             n_features=n_features,
-            n_components=int(width),
-            hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
+            n_components=int(width) + spare,
+            hidden_layer_sizes=hidden,
             input_shape=image_shape(settings.input_shape, n_features),
             seed=seed,
         )
         inputs = input_scaler(moments, n_rows, settings)
-        return cls(task_set, moments, n_rows, inputs, body, int(width))
+        return cls(task_set, moments, n_rows, inputs, body, int(width), spare=spare)
 
     @classmethod
     def of(cls, before: Fitted, problem: Problem, settings: Settings) -> Setup:
@@ -141,7 +153,8 @@ class Setup:
 
     def heads(self, like: Tensor) -> Tensor:
         """Heads to begin with: zeros, or those of the last fit."""
-        theta = like.new_zeros(self.task_set.n_outputs, self.n_components + 1)
+        width = self.n_components + self.spare
+        theta = like.new_zeros(self.task_set.n_outputs, width + 1)
         if self.before is not None:
             coef, intercept = self.before.standardised_heads()
             components = self.before.encoder.components
@@ -264,13 +277,29 @@ def fitted_from(
     )
 
 
+def drop_spare(
+    state: TrainingState, blocks: Sequence[Block], n_components: int
+) -> None:
+    """Leave the body so many outputs, those that are used most."""
+    coef = state.theta[:, :-1]
+    layer = last_linear(state.body)
+    if layer is None or coef.shape[1] <= n_components:
+        return
+    kept = by_usage(coef, blocks)[:n_components].sort().values
+    for name in ("weight", "bias"):
+        values = getattr(layer, name).detach()[kept]
+        setattr(layer, name, torch.nn.Parameter(values))
+    layer.out_features = n_components
+    state.theta = torch.cat([coef[:, kept], state.theta[:, -1:]], dim=1)
+    state.mean, state.var = state.mean[kept], state.var[kept]
+
+
 def columns_in_use(
     state: TrainingState, blocks: Sequence[Block], *, penalised: bool
 ) -> tuple[Tensor, Tensor]:
     """Outputs of the body that make components, by usage, and their signs."""
     coef = state.theta[:, :-1].double().cpu()
-    use = usage(coef, output_weights(blocks, coef))
-    order = torch.argsort(use, descending=True, stable=True)
+    order = by_usage(coef, blocks)
     coef = coef[:, order]
     largest = coef.abs().argmax(0, keepdim=True)
     sign = coef.gather(0, largest).squeeze(0).sign()
@@ -314,7 +343,7 @@ def fit(
     body_seed, order_seed, noise_seed, split_seed = map(int, seeds)
     quiet = monitor is None
     if before is None:
-        setup = Setup.new(problem, settings, body_seed, quiet=quiet)
+        setup = Setup.new(problem, settings, body_seed, may_spare=True, quiet=quiet)
     else:
         setup = Setup.of(before, problem, settings)
     task_set = setup.task_set
@@ -345,6 +374,7 @@ def fit(
         noise = Noise(0.0, 0.0)  # columns may be of any scale, or numbers of words
     spread = torch.from_numpy(encoded.spread(task_set, ranks)).to(like)
     options = training_options(settings, task_set, spread, ranks)
+    options = replace(options, most_components=setup.n_components)
     state = setup.begin(like, options)
     if ranks.size > 1:
         check_can_join(state.body)
@@ -374,6 +404,7 @@ def fit(
         finish(*where, n_rows=counts.rows, seed=noise_seed)
 
     def ended(state: TrainingState) -> Fitted:
+        drop_spare(state, options.blocks, setup.n_components)
         if validate is None:
             finish_all(state)
             return fitted_from(state, setup, settings, spread)

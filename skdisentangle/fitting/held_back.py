@@ -35,7 +35,7 @@ from .all_rows import (
     sample_rows,
     share_of_labels,
 )
-from .regularisation import PART_VALUES, PER_UNIT, least_noise
+from .regularisation import PART_VALUES, PER_UNIT, least_noise, least_nonlinear_noise
 from .steps import EPS, TrainingOptions, TrainingState
 from .training import train
 
@@ -55,6 +55,10 @@ COPIES = 16
 
 #: With fewer rows too few are held back to choose anything.
 FEW_ROWS = 100
+
+#: Where half of the rows are so small, a few far out make up the variance of the columns: noise
+#: in its unit would hide all others, and there is none.
+SMALL_ROWS = 0.1
 
 #: A change must gain so many times the standard error of what it gains. On a table of
 #: personality items half as many let one fit of five learn its rows by heart.
@@ -209,11 +213,13 @@ def choose_on_held_back_rows(
     linear = choose_noise(rows, labels, options, n_rows, n_labels)
     has_hidden_layers = isinstance(body, Mlp)
     nonlinear = NONLINEAR if has_hidden_layers else 0.0
-    if n_rows < FEW_ROWS or not (has_hidden_layers or linear):
-        return Noise(linear, nonlinear)
     most = min(MOST_ROWS, max(FEW_ROWS, MOST_VALUES // max(1, rows.shape[1])))
     some = sample_rows(labels, ranks, most)
     known, held = labels[some].of_all(ranks), ranks.rows(rows[some])
+    if float(held.square().mean(1).sqrt().median()) < SMALL_ROWS:
+        return Noise(0.0, 0.0)
+    if n_rows < FEW_ROWS or not (has_hidden_layers or linear):
+        return Noise(linear, nonlinear)
     n_labels = n_labels * share_of_labels(known, labels, ranks)
     n_rows = n_rows * len(held) / ranks.count(len(labels))
     alone = replace(options, ranks=ALONE, recorded=False)
@@ -251,8 +257,11 @@ def choose_on_held_back_rows(
             )
             return _look(state, split, own)
 
-        least = least_noise(alone.blocks)
-        noise = _least(tried, split.counts, linear, nonlinear, least)
+        noise = _least(
+            *(tried, split.counts, linear, nonlinear),
+            least=least_noise(alone.blocks),
+            least_nonlinear=least_nonlinear_noise(alone.blocks),
+        )
         # Other networks may need more steps than a short fit has to learn anything.
         of_tables = isinstance(body, Mlp | nn.Linear)
         return noise if of_tables else replace(noise, in_doubt=())
@@ -284,11 +293,13 @@ def _least(
     counts: Tensor,
     linear: float,
     nonlinear: float,
+    *,
     least: float,
+    least_nonlinear: float,
 ) -> Noise:
     """Go from there to less noise on hidden layers, then to less or more on all rows.
 
-    As long as it is better. There is to be no less on all rows than the least.
+    As long as it is better. There is to be no less than the least.
     """
     best = tried(linear, nonlinear)
 
@@ -298,6 +309,7 @@ def _least(
         return bool(gain.sum() > BETTER * _error(gain, counts))
 
     for less in LESS if nonlinear else ():
+        less = max(less, least_nonlinear)
         other = tried(linear, less)
         if is_better(other):
             nonlinear, best = less, other

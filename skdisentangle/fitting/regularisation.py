@@ -18,7 +18,13 @@ from torch import Tensor
 from ..rows.batches import LabelTensors, Rows
 from ..tasks.blocks import Block
 
-__all__ = ["NoisyRows", "RowNoise", "choose_input_noise", "least_noise"]
+__all__ = [
+    "NoisyRows",
+    "RowNoise",
+    "choose_input_noise",
+    "least_noise",
+    "least_nonlinear_noise",
+]
 
 #: Vectors of noise for a pass, at the most and at the least, and values of all of them.
 MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
@@ -131,6 +137,15 @@ def least_noise(blocks: Sequence[Block]) -> float:
     everywhere. Measurements hold them straight.
     """
     return LEAST if all(block.kind.has_classes for block in blocks) else 0.0
+
+
+def least_nonlinear_noise(blocks: Sequence[Block]) -> float:
+    """Noise that is added for hidden layers in any case, if there are some.
+
+    Where classes are told apart without error, they make components that tell them apart
+    still more surely, beside those of the factors.
+    """
+    return LEAST if any(block.kind.has_classes for block in blocks) else 0.0
 
 
 def choose_input_noise(

@@ -99,7 +99,7 @@ class TrainingOptions:
 
     ``bilevel`` says which solver. ``ranks`` are the processes that the rows are spread over.
     ``recorded`` says that steps may be recorded on a GPU: that the body does the same in
-    each of them.
+    each of them. ``most_components`` are in use once a basis is chosen; None for all.
     """
 
     blocks: Sequence[Block]
@@ -111,6 +111,7 @@ class TrainingOptions:
     bilevel: bool = False
     ranks: Ranks = ALONE
     recorded: bool = False
+    most_components: int | None = None
 
     @property
     def penalised(self) -> bool:

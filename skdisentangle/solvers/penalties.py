@@ -44,6 +44,7 @@ from torch import Tensor
 from ..tasks.blocks import Block, tasks_to_outputs
 
 __all__ = [
+    "by_usage",
     "few_labels_factor",
     "output_weights",
     "penalty_weights",
@@ -104,6 +105,12 @@ def usage(coef: Tensor, weights: Tensor | None = None) -> Tensor:
     share = size / size.sum(1, keepdim=True).clamp_min(torch.finfo(coef.dtype).tiny)
     use = share.mean(0) if weights is None else weights @ share
     return use / use.sum().clamp_min(torch.finfo(coef.dtype).tiny)
+
+
+def by_usage(coef: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Numbers of the components, from the one used most on."""
+    use = usage(coef, output_weights(blocks, coef))
+    return torch.argsort(use, descending=True, stable=True)
 
 
 def sharing_entropy(use: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def test_the_better_is_taken(losses, expected):
         each = torch.full((100, 2), losses.get(noise, 9.0) / 100, dtype=torch.float64)
         return held_back._Tried(each, each)
 
-    noise = held_back._least(tried, counts, 0.2, 1.0, 0.0)
+    noise = held_back._least(tried, counts, 0.2, 1.0, least=0.0, least_nonlinear=0.0)
     assert (noise.rows, noise.nonlinear) == expected
 
 
@@ -91,17 +91,20 @@ def test_what_is_in_doubt_is_left_to_the_noise():
     spread = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(200).unsqueeze(1)
     counts = torch.ones(400, dtype=torch.float64)
 
-    def chosen(gain):
+    def chosen(gain, least=0.0):
         def tried(linear, nonlinear):
-            gained = gain if nonlinear == 0 else 0.0
-            losses = 1 - gained - (spread if nonlinear == 0 else 0 * spread)
+            gained = gain if nonlinear == least else 0.0
+            losses = 1 - gained - (spread if nonlinear == least else 0 * spread)
             return held_back._Tried(losses / 400, losses)
 
-        return held_back._least(tried, counts, 0.0, 1.0, 0.0).nonlinear
+        return held_back._least(
+            tried, counts, 0.0, 1.0, least=0.0, least_nonlinear=least
+        ).nonlinear
 
     error = float(spread.std()) / 400**0.5
     assert chosen(0.9 * held_back.BETTER * error) == 1.0
     assert chosen(1.1 * held_back.BETTER * error) == 0.0
+    assert chosen(1.1 * held_back.BETTER * error, LEAST) == LEAST
 
 
 def test_a_row_that_stands_for_two_counts_as_two():

@@ -113,7 +113,9 @@ def _of_tasks(
     return np.vstack(rows), np.concatenate(spreads), numbers
 
 
-def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
+def _rank(
+    heads: FloatArray, errors: FloatArray, n_needed: int | None = None
+) -> tuple[int, FloatArray]:
     """Directions of white codes that outputs need, and all directions, as rows."""
     left, spectrum, right = np.linalg.svd(heads)
     left = left[:, : len(spectrum)]
@@ -132,7 +134,7 @@ def _rank(heads: FloatArray, errors: FloatArray) -> tuple[int, FloatArray]:
     )
     sizes = np.linalg.svd(heads / errors[:, np.newaxis], compute_uv=False)
     by_all = int((sizes > NOISE_FACTOR * np.sqrt(heads.shape).sum()).sum())
-    rank = max(by_output, min(by_share, by_all))
+    rank = max(by_output, min(by_share, by_all)) if n_needed is None else n_needed
     # What a singular value decomposition leaves open must not hang on rounding: the
     # signs, and the basis of what is not needed.
     signs = np.sign(left[np.abs(left).argmax(0), np.arange(len(spectrum))])[:rank]
@@ -213,6 +215,7 @@ def simplest_basis(
     spread: Tensor,
     errors: Tensor,
     tasks: Tensor | None = None,
+    n_needed: int | None = None,
 ) -> Basis | None:
     """Basis of the components in which dense heads are simple.
 
@@ -234,6 +237,8 @@ def simplest_basis(
         Standard error of the coefficients of each output, for white codes.
     tasks : Tensor of shape (n_outputs,), optional
         Number of the task of each output, in order; by default each is a task.
+    n_needed : int, optional
+        How many directions are needed, if that is known.
 
     Returns
     -------
@@ -256,7 +261,8 @@ def simplest_basis(
     )
     size = np.sqrt(np.bincount(own, (rows**2).sum(1)))
     weight = (share / np.maximum(size, 1))[own]
-    rank, directions = _rank(rows * weight[:, np.newaxis], row_errors * weight)
+    weighted = rows * weight[:, np.newaxis]
+    rank, directions = _rank(weighted, row_errors * weight, n_needed)
     white, rows = white @ directions[:rank].T, rows @ directions[:rank].T
     whiten = whiten @ directions.T
     scaled = rows * weight[:, np.newaxis]
