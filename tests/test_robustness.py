@@ -216,7 +216,6 @@ def test_one_model_in_eight_threads(encoder):
                 np.testing.assert_array_equal(features, alone)
 
 
-@pytest.mark.filterwarnings("ignore:Nothing seems to be learned")  # by short fits
 @pytest.mark.parametrize("seed", [101, 102])
 def test_a_few_rows_far_out_do_no_harm(seed):
     """A batch that has one bends the losses many times as much as the batch before."""
@@ -225,7 +224,7 @@ def test_a_few_rows_far_out_do_no_harm(seed):
     dis = SparseSharedDisentangler(16, batch_size=256, random_state=0)
     dis.fit(made.X[:4000], made.Y[:4000])
     codes = dis.transform(made.X[4001:])[:, dis.active_components_]
-    assert mcc_score(made.factors[4001:], codes) > 0.95
+    assert mcc_score(made.factors[4001:], codes) > 0.99
 
 
 def test_a_callback_may_fit():
