@@ -48,6 +48,7 @@ from .rows.dask_blocks import in_memory, is_dask, transform_blocks
 from .rows.inputs import InputMoments, forward
 from .tasks import Task
 from .tasks.labels import Labels, pandas_index
+from .tasks.task import TaskProbabilities
 from .tasks.task_set import TaskSet
 from .tasks.types import TYPES, TaskType
 from .validation import row_weights, row_weights_of_all, torch_device
@@ -776,7 +777,8 @@ class SparseSharedDisentangler(
             part = scores[:, task.outputs]
             known = task.left_out is None
             out.append(TYPES[task.type].predict_proba(task, part) if known else None)
-        return self._one_or_all(out)
+        alike = len({None if p is None else p.shape[1] for p in out}) == 1
+        return self._one_or_all(out if alike else TaskProbabilities(out))
 
     def _one_or_all(self, values: list[Any]) -> Any:
         """The value of the task, where labels are of one dimension, or the list."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Task"]
+__all__ = ["Task", "TaskProbabilities"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,18 @@ class Task:
         if self.classes is None or len(self.classes) == 0:
             return np.full(n_rows, self.mean if self.classes is None else np.nan)
         return np.repeat(self.classes[:1], n_rows)
+
+
+class TaskProbabilities(list[Any]):
+    """Probabilities of tasks that differ in their classes: one array a task, no array of all.
+
+    Scorers of scikit-learn try to make one; they get a sentence instead of numpy's.
+    """
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ValueError(
+            "predict_proba: got tasks of different classes, or some without, whose "
+            "probabilities are no single array, as most scorers want. Use the estimator's "
+            "own score, or score the tasks you mean one by one: scoring may be a function "
+            "of estimator, X and Y that takes the mean over them."
+        )
