@@ -147,6 +147,15 @@ BOUNDS = {
     "solvers.exact_heads": ("WHOLE_VALUES", "PART_VALUES"),
     "solvers.supports": ("MAX_NEWTON", "CHUNK_VALUES"),
     "fitting.training": ("GATHERED_LABELS", "MIN_EPOCHS_TO_SETTLE"),
+    "fitting.fit": (
+        "FULL_BATCH",
+        "BATCH_SIZE",
+        "FULL_BATCH_STEPS",
+        "BATCH_STEPS",
+        "MIN_EPOCHS",
+        "MAX_COMPONENTS",
+        "WORSE",
+    ),
     "fitting.all_rows": (
         "CHUNK_ROWS",
         "CHUNK_VALUES",

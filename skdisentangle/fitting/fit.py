@@ -280,12 +280,21 @@ def fitted_from(
 def drop_spare(
     state: TrainingState, blocks: Sequence[Block], n_components: int
 ) -> None:
-    """Leave the body so many outputs, those that are used most."""
+    """Leave the body so many outputs, those that are used most.
+
+    Of those without use the ones of small weights, but not of none: large ones make a
+    component of what hardly varies, and in a fit that goes on from either rounding decides.
+    """
     coef = state.theta[:, :-1]
     layer = last_linear(state.body)
     if layer is None or coef.shape[1] <= n_components:
         return
-    kept = by_usage(coef, blocks)[:n_components].sort().values
+    order = by_usage(coef, blocks)
+    used = coef.any(0)[order]
+    size = torch.linalg.vector_norm(layer.weight.detach(), dim=1)[order]
+    size[size < EPS * size.max()] = math.inf
+    order = torch.cat([order[used], order[~used][size[~used].argsort(stable=True)]])
+    kept = order[:n_components].sort().values
     for name in ("weight", "bias"):
         values = getattr(layer, name).detach()[kept]
         setattr(layer, name, torch.nn.Parameter(values))
