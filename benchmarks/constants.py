@@ -124,7 +124,7 @@ CONSTANTS = {
         "MOST": NOISY,
         "HELD_BACK": NOISY,
         "BETTER": NOISY,
-        "SMALL_ROWS": NOISY,
+        "FAR_OUT": (*NOISY, "far out"),
         "USUAL": NOISY,
         "FEW_ROWS": ("few rows",),
         "BATCH_STEPS": FITS,
@@ -281,6 +281,13 @@ def few_rows(seed):
     }
 
 
+def far_out(seed):
+    """Three of a thousand rows are 100 times as large as the others."""
+    made = make_multitask_factors(1500, link="logistic", random_state=seed)
+    made.X[:1000:400] *= 100
+    return _fitted(made, 1000, 12, seed)
+
+
 def partial_fit(seed):
     made = _incomplete(seed)
     estimator = SparseSharedDisentangler(12, random_state=seed)
@@ -338,6 +345,7 @@ PROBLEMS = {
     "digits": digits,
     "few tasks": few_tasks,
     "few rows": few_rows,
+    "far out": far_out,
     "bilevel": bilevel,
     "partial_fit": partial_fit,
     "new tasks": new_tasks,
@@ -431,6 +439,7 @@ python -m benchmarks.constants --jobs 2
 - *digits*: `load_digits`, ten binary tasks, 700 rows.
 - *few tasks*: 13 tasks of five factors, polynomial mixing, 800 rows.
 - *few rows*: 60 regression tasks of six factors, whose labels are half noise, 150 rows.
+- *far out*: 60 tasks of six factors, three of 1,000 rows 100 times as large as the others.
 - *new tasks*: heads for six new tasks, half of them binary, from 15, 60 and 700 labels; *new
   counts*, half of them counts and half ratings.
 - *ratings*: 24 ordinal tasks, six factors of correlation 0.5, 1,000 rows.

@@ -216,11 +216,11 @@ def test_one_model_in_eight_threads(encoder):
                 np.testing.assert_array_equal(features, alone)
 
 
-@pytest.mark.parametrize("seed", [101, 102])
-def test_a_few_rows_far_out_do_no_harm(seed):
+@pytest.mark.parametrize(("seed", "times"), [(101, 1000), (102, 1000), (103, 300)])
+def test_a_few_rows_far_out_do_no_harm(seed, times):
     """A batch that has one bends the losses many times as much as the batch before."""
     made = make_multitask_factors(5000, link="logistic", random_state=seed)
-    made.X[::1000] *= 1000  # five
+    made.X[::1000] *= times  # five
     dis = SparseSharedDisentangler(16, batch_size=256, random_state=0)
     dis.fit(made.X[:4000], made.Y[:4000])
     codes = dis.transform(made.X[4001:])[:, dis.active_components_]

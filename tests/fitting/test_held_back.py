@@ -288,3 +288,21 @@ def test_files_keep_it(tmp_path):
         dis.nonlinear_noise_,
     )
     np.testing.assert_array_equal(again.transform(X), dis.transform(X))
+
+
+def test_share_of_the_rows_that_make_up_the_variance():
+    """A few rows far out are told from columns that are mostly zero."""
+    rows = torch.zeros(1000, 4)
+    rows[:5] = 3.0
+    assert held_back.share_that_varies(rows, None) == pytest.approx(0.005)
+    weights = torch.ones(1000)
+    weights[:5] = 2.0
+    twice = torch.cat([rows, rows[:5]])
+    assert held_back.share_that_varies(rows, weights) == pytest.approx(
+        held_back.share_that_varies(twice, None)
+    )
+    generator = torch.Generator().manual_seed(0)
+    sparse = (torch.rand(1000, 5, generator=generator) < 0.03).float()
+    sparse = (sparse - sparse.mean(0)) / sparse.std(0)
+    assert held_back.share_that_varies(sparse, None) > 2 * held_back.FAR_OUT
+    assert held_back.share_that_varies(0 * rows, None) == 1
