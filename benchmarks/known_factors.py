@@ -215,6 +215,7 @@ without a component counts 0.
 regression are five axes of linear predictions of the tasks. Varimax is Kaiser's of 1958, promax
 that of Hendrickson and White of 1964 (`benchmarks/_rotations.py`). The last row is told the
 scales: the score from those of their items that are among the columns.
+The sparsity of 0.15 is the best of five from 0.03 to 0.15 on six other draws, where it had 0.82.
 """
 
 

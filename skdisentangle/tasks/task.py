@@ -59,15 +59,16 @@ class Task:
 
 
 class TaskProbabilities(list[Any]):
-    """Probabilities of tasks that differ in their classes: one array a task, no array of all.
+    """Probabilities of tasks that differ in their classes, an array per task.
 
-    Scorers of scikit-learn try to make one; they get a sentence instead of numpy's.
+    Scorers of scikit-learn try to make one array of them. They get an error that says what to
+    do, where numpy's would speak of shapes.
     """
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ValueError(
-            "predict_proba: got tasks of different classes, or some without, whose "
-            "probabilities are no single array, as most scorers want. Use the estimator's "
-            "own score, or score the tasks you mean one by one: scoring may be a function "
-            "of estimator, X and Y that takes the mean over them."
+            "The tasks differ in their classes, or some have none, so their probabilities "
+            "do not fit into one array, which this scorer needs. Use the estimator's own "
+            "score, or set scoring to a function of estimator, X and Y that takes the mean "
+            "over the tasks you mean."
         )
