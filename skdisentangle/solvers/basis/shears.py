@@ -61,7 +61,7 @@ SIDE_SHARE = 0.02
 
 #: Singular values of heads, in standard errors, above so many times the largest of pure
 #: noise are no noise.
-NOISE_FACTOR = 2.5
+NOISE_FACTOR = 2.0
 
 #: Random starts of the search; fewer, but two, where a sweep from all of them would look at
 #: more values than this.
