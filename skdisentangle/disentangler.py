@@ -372,6 +372,7 @@ class SparseSharedDisentangler(
     _n_rows: int
     _spread: NDArray[np.float64]
     _pull: NDArray[np.float64] | None
+    _unexplained: float | None
 
     #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
     _ends_when_interrupted: bool = False

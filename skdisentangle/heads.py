@@ -44,8 +44,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
 
     A linear head on the components of a fitted
     :class:`~skdisentangle.SparseSharedDisentangler`, which is not changed. The tasks of
-    its fit say how many components a task uses, which ones are used by many, and how
-    large coefficients are. With that as prior, every support that the labels leave in
+    its fit say how many components a task uses, which ones are used by many, how
+    large coefficients are, and how noisy a regression task is. With that as prior, every support that the labels leave in
     play is weighed by its probability, and the head is the mean over supports: with few
     labels it is careful, with more it settles on few components. There is no strength
     to choose. See the module ``supports`` for the formulas and their sources.
@@ -185,6 +185,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
                     n_outputs=task.n_outputs,
                     log_odds=log_odds,
                     scale=scale,
+                    noise=fitted._unexplained,
                     thresholds=thresholds,
                 )
             finite = found.coef.isfinite().all() and found.intercept.isfinite().all()

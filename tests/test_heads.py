@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.heads import SparseTaskHead
 from skdisentangle.solvers import supports
 from skdisentangle.solvers.supports import average_over_supports, head_prior
@@ -201,6 +202,61 @@ def test_evidence_of_a_regression_is_that_of_the_normal_distribution(monkeypatch
         by_support.append(np.sum(densities))
     odds = np.exp(-0.7) * by_support[1] / by_support[0]
     assert float(found.inclusion[0]) == pytest.approx(odds / (1 + odds), rel=1e-3)
+
+
+def test_noise_of_known_tasks_is_the_least_of_a_new_one(monkeypatch):
+    rng = np.random.default_rng(3)
+    codes = torch.from_numpy(rng.normal(size=(8, 2)))
+    y = codes[:, 0] + torch.from_numpy(rng.normal(size=8))
+    arguments = codes, y, torch.ones(8, dtype=torch.float64)
+    options = {
+        "task_type": "regression",
+        "n_outputs": 1,
+        "log_odds": torch.zeros(2, dtype=torch.float64),
+        "scale": 0.8,
+    }
+    found = {
+        noise: average_over_supports(*arguments, noise=noise, **options)
+        for noise in (None, 0.0, 0.05, 3.0)
+    }
+    torch.testing.assert_close(found[0.0].coef, found[None].coef)
+    for noise, levels in ((0.05, (0.05, 0.1, 1.0)), (3.0, (3.0,))):
+        monkeypatch.setattr(supports, "NOISE_LEVELS", levels)
+        by_hand = average_over_supports(*arguments, **options)
+        torch.testing.assert_close(found[noise].coef, by_hand.coef)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.5])
+def test_known_tasks_tell_the_noise(missing):
+    """Of noise of variance one half of each target is left."""
+    problem = make_multitask_factors(1500, noise=1.0, missing=missing, random_state=0)
+    dis = SparseSharedDisentangler(task_types=problem.task_types, random_state=0)
+    dis.fit(problem.X, problem.Y)
+    assert dis._unexplained == pytest.approx(0.5, abs=0.03)
+    classes = [t for t, kind in enumerate(problem.task_types) if kind == "binary"]
+    dis.set_params(task_types="binary").fit(problem.X, problem.Y[:, classes])
+    assert dis._unexplained is None
+
+
+def test_few_labels_of_a_noisy_task_are_not_believed():
+    """From five labels, no worse than their mean would be, which errs by a fifth."""
+    problem = make_multitask_factors(
+        2000, n_tasks=40, noise=2.0, task_types="regression", random_state=1
+    )
+    known, new = slice(30), range(30, 40)
+    dis = SparseSharedDisentangler(random_state=0)
+    dis.fit(problem.X[:1000], problem.Y[:1000, known])
+    rng, own, plain = np.random.default_rng(0), [], []
+    for task in new:
+        for _ in range(5):
+            rows = 1000 + rng.choice(500, 5, replace=False)
+            labels = problem.Y[rows, task]
+            head = dis.fit_task(problem.X[rows], labels)
+            truth = problem.Y[1500:, task]
+            own.append(np.mean((head.predict(problem.X[1500:]) - truth) ** 2))
+            plain.append(np.mean((labels.mean() - truth) ** 2))
+    assert np.mean(own) < np.mean(plain)
 
 
 def test_evidence_of_classes_is_that_of_the_integral(monkeypatch):

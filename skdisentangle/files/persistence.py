@@ -94,6 +94,7 @@ ATTRIBUTES = (
     "sharing_",
     "input_noise_",
     "nonlinear_noise_",
+    "_unexplained",
     "n_iter_",
     "loss_curve_",
     "validation_scores_",
@@ -497,6 +498,8 @@ def _decode(
         if is_int(attributes.get(name)):
             attributes[name] = float(attributes[name])
         given.number(name, least=0)
+    if attributes.setdefault("_unexplained", None) is not None:
+        given.number("_unexplained", least=0)
     for name in ("n_iter_", "best_index_", "n_splits_"):
         if name == "n_iter_" or name in attributes:
             given.number(name, int, least=0)
@@ -517,6 +520,7 @@ def _decode(
         intercept=found.array("intercept", (n_outputs,)),
         usage=found.array("usage", (width,), least=0)[kept],
         pull=pull,
+        unexplained=attributes["_unexplained"],
         sparsity=attributes["sparsity_"],
         sharing=attributes["sharing_"],
         input_noise=attributes["input_noise_"],

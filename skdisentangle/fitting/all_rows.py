@@ -34,9 +34,9 @@ from ..solvers.penalties import (
     ridge_weights,
 )
 from ..solvers.proximal import augment, standard_errors, sum_tensors
-from ..tasks.blocks import loss_values, task_scores, tasks_to_outputs
+from ..tasks.blocks import loss_values, residual, task_scores, tasks_to_outputs
 from .regularisation import MAX_ROWS, NoisyRows, choose_input_noise
-from .steps import EPS, TrainingOptions, TrainingState
+from .steps import EPS, TrainingOptions, TrainingState, squared_errors
 
 __all__ = [
     "ROWS_PER_COMPONENT",
@@ -480,7 +480,7 @@ def finish(
     copies: heads of rows known by heart would believe too much. Those of classes have a
     little ridge. No head is on a component that does not vary. Where outputs are few for the
     components in use, these are made uncorrelated if that leaves the heads about as sparse.
-    It is noted how far the data pull at each zero.
+    It is noted how far the data pull at each zero, and how much of each target is left.
 
     Parameters
     ----------
@@ -541,6 +541,11 @@ def _finish(
         *(state.theta, codes, labels.targets, labels.weights, options.blocks),
         part=_part(labels, options.ranks),
     )
+    some = sample_rows(labels, options.ranks)
+    known = labels[some].of_all(options.ranks)
+    scores = options.ranks.rows(augment(codes[some])) @ state.theta.T
+    errors = residual(scores, known.targets, None, options.blocks)
+    state.variance.copy_(squared_errors(errors, known.weights, len(state.variance)))
     state.copy_first(options.ranks)
 
 

@@ -261,6 +261,12 @@ def fitted_from(
     pull = None
     if state.pull is not None:
         pull = state.pull.double().cpu()[:, order].numpy()[rows] * scale[:, np.newaxis]
+    unexplained = None
+    n_squared = sum(block.n_tasks for block in task_set.blocks if block.kind.quadratic)
+    if n_squared:  # these tasks come first
+        whole = spread[:n_squared].double().square()
+        left = state.variance[:n_squared].double() / whole.to(state.variance.device)
+        unexplained = float(left.quantile(0.5))
     return Fitted(
         task_set=task_set.with_thresholds(state.thresholds),
         moments=setup.moments,
@@ -271,6 +277,7 @@ def fitted_from(
         intercept=state.theta[:, -1].double().cpu().numpy()[rows] * scale + mean,
         usage=use[order].numpy(),
         pull=pull,
+        unexplained=unexplained,
         sparsity=settings.sparsity,
         sharing=settings.sharing,
         input_noise=float(state.input_noise),

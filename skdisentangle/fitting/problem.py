@@ -109,6 +109,9 @@ class Fitted:
         As the estimator has them.
     pull : ndarray of shape (n_outputs, n_components) or None
         See :func:`skdisentangle.solvers.exact_heads.pulls_at_zeros`.
+    unexplained : float or None
+        Share of the variance of a regression task that its head leaves, the median over
+        tasks; None without any.
     sparsity, sharing, input_noise, nonlinear_noise : float
         Those of the fit.
     losses : list of float
@@ -124,6 +127,7 @@ class Fitted:
     intercept: NDArray[np.float64]
     usage: NDArray[np.float64]
     pull: NDArray[np.float64] | None
+    unexplained: float | None
     sparsity: float
     sharing: float
     input_noise: float
@@ -148,6 +152,7 @@ class Fitted:
         "_n_rows": "n_rows",
         "_spread": "spread",
         "_pull": "pull",
+        "_unexplained": "unexplained",
     }
 
     def attributes(self) -> dict[str, Any]:

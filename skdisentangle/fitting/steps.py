@@ -55,6 +55,7 @@ from .regularisation import RowNoise
 __all__ = [
     "TrainingOptions",
     "TrainingState",
+    "squared_errors",
     "standardise",
     "step",
     "through_standardisation",
@@ -355,7 +356,7 @@ def through_standardisation(
     return slope.mul_(scale)
 
 
-def _squared_errors(
+def squared_errors(
     errors: Tensor,
     weights: Tensor | None,
     n_dispersed: int,
@@ -432,7 +433,7 @@ def _alternating(
     first = errors[0]
     if first.shape[1] < n_dispersed:
         first = torch.cat(errors, dim=1)
-    lost = _squared_errors(first, weights, n_dispersed, part)
+    lost = squared_errors(first, weights, n_dispersed, part)
     outer = _outer_weights(lost, n_rows, state, options)
     heads = split_heads(state.theta[:, :-1] * outer.unsqueeze(1), blocks)
     slope = None
@@ -472,7 +473,7 @@ def _bilevel(
     scores = codes[n_support:] @ state.theta.T
     n_dispersed = len(state.variance)
     error = residual(scores, query.targets, None, blocks)
-    lost = _squared_errors(error, query.weights, n_dispersed)
+    lost = squared_errors(error, query.weights, n_dispersed)
     if query.weights is not None:
         error *= tasks_to_outputs(query.weights, blocks)
     outer = _outer_weights(lost, len(error), state, options)

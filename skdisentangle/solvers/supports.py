@@ -20,7 +20,9 @@ about ``log((1 - p_m) / p_m)``, the less the more tasks use it, and no strength 
 be chosen: what labels say for a component grows with their number, its cost does not.
 
 The evidence of a regression task is exact, with a flat prior on the intercept and on the
-logarithm of the target's scale, averaged over ``NOISE_LEVELS``. That of a task with
+logarithm of the target's scale, averaged over levels of the noise: that of the known tasks,
+as with few labels nothing else says how much of a target the components can tell, and those
+of ``NOISE_LEVELS`` that are more. That of a task with
 classes is Laplace's approximation (MacKay, "The evidence framework applied to
 classification networks", Neural Computation 4, 1992), averaged over ``SCALES``.
 """
@@ -44,7 +46,8 @@ __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
 #: Odds of a component for a new task that is denser than the known ones.
 DENSER = math.exp(2)
 
-#: Variances of the noise, where that of a regression target is about one.
+#: Variances of the noise, where that of a regression target is about one. Less than that of
+#: the known tasks is none of them.
 NOISE_LEVELS = (1e-3, 1e-2, 1e-1, 1.0)
 
 #: Sizes of a logit's coefficients, in units of those of the known heads: a new task may
@@ -107,6 +110,7 @@ class _Data:
     kind: TaskType
     n_outputs: int
     scale: float
+    noise_levels: Sequence[float]
 
 
 def average_over_supports(
@@ -118,6 +122,7 @@ def average_over_supports(
     n_outputs: int,
     log_odds: Tensor,
     scale: float,
+    noise: float | None = None,
     thresholds: Tensor | None = None,
 ) -> SupportAverage:
     """Average the heads of one task over its supports.
@@ -142,6 +147,9 @@ def average_over_supports(
         Logarithm of the odds that a task uses each component.
     scale : float
         Size (root mean square) of the coefficients on a support.
+    noise : float, optional
+        Variance of the noise of known regression tasks, as a share of that of the target.
+        A regression task has as much or more; by default any.
     thresholds : Tensor of shape (1, n_thresholds), optional
         Of a task that has some: where to start. They are moved, in place, to where the
         labels want them.
@@ -153,7 +161,11 @@ def average_over_supports(
     block = Block(task_type, slice(0, 1), slice(0, n_outputs), n_outputs, thresholds)
     kind = block.kind
     weights = weights * min(1.0, EFFECTIVE_ROWS / len(weights))
-    data = _Data(codes, targets, weights, kind, n_outputs, scale)
+    levels: tuple[float, ...] = NOISE_LEVELS
+    if noise is not None:
+        noise = max(noise, min(NOISE_LEVELS))
+        levels = (noise, *(level for level in NOISE_LEVELS if level > noise))
+    data = _Data(codes, targets, weights, kind, n_outputs, scale, levels)
     if thresholds is not None:
         rows = F.pad(codes, (0, 1), value=1.0)
         labelled = rows, targets.unsqueeze(1), weights.unsqueeze(1)
@@ -260,7 +272,7 @@ def _evidence(data: _Data, supports: Tensor) -> tuple[Tensor, Tensor]:
         intercept.
     """
     if data.kind.quadratic:
-        parts = [_regression(data, supports, noise) for noise in NOISE_LEVELS]
+        parts = [_regression(data, supports, noise) for noise in data.noise_levels]
     else:
         parts = []
         start = None

@@ -131,6 +131,7 @@ class TestRoundTrip:
         back = through_file(dis, tmp_path / "model")
         assert_same(dis, back, X)
         np.testing.assert_array_equal(back._pull, dis._pull)
+        assert back._unexplained == dis._unexplained
 
     def test_without_hidden_layers_and_in_single_precision(self, problem, tmp_path):
         X, Y, _ = problem
@@ -694,6 +695,7 @@ class TestNumbersOutOfRange:
             (("attributes",), "sparsity_", -0.1, "'sparsity_' should be finite, at le"),
             (("attributes",), "sharing_", {"float": "inf"}, "'sharing_' should be fin"),
             (("attributes",), "input_noise_", True, "'input_noise_' should be a float"),
+            (("attributes",), "_unexplained", -0.1, "'_unexplained' should be finite"),
             (("attributes",), "n_iter_", -1, "'n_iter_' should be finite, at least 0"),
             (("attributes",), "loss_curve_", "x", "'loss_curve_' should be numbers"),
             (("attributes",), "validation_scores_", [None], "should be numbers"),
@@ -810,5 +812,8 @@ class TestFirstVersion:
             np.testing.assert_allclose(
                 dis.transform(X), expected["partial"], rtol=1e-9, atol=1e-12
             )
+            # It does not say how noisy its tasks were.
+            assert dis._unexplained is None
+            assert dis.fit_task(X[:20], X[:20, 0]).score(X, X[:, 0]) > 0
             dis.partial_fit(X, X[:, :2])
         assert sum(path.stat().st_size for path in DATA.iterdir()) < 100_000
