@@ -35,7 +35,7 @@ REPORT_SEEDS = range(5000, 5003)
 N_TEST, N_FACTORS, N_COLUMNS = 2000, 6, 20
 
 #: Coupling layers, the height and the frequency of their waves, and that of "waves".
-N_LAYERS, HEIGHT, FREQUENCY = 4, 1.5, 1.5
+N_LAYERS, HEIGHT, FREQUENCY = 4, 1.8, 1.5
 
 #: Columns of "table" that come twice, and the numbers of values that they take in turn.
 N_TWICE, N_VALUES = 6, (2, 3, 4, 5, 6)

@@ -45,10 +45,10 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     A linear head on the components of a fitted
     :class:`~skdisentangle.SparseSharedDisentangler`, which is not changed. The tasks of
     its fit say how many components a task uses, which ones are used by many, how
-    large coefficients are, and how noisy a regression task is. With that as prior, every support that the labels leave in
-    play is weighed by its probability, and the head is the mean over supports: with few
-    labels it is careful, with more it settles on few components. There is no strength
-    to choose. See the module ``supports`` for the formulas and their sources.
+    large coefficients are, and how noisy a regression task is. With that as prior, every
+    support that the labels leave in play is weighed by its probability, and the head is the
+    mean over supports: with few labels it is careful, with more it settles on few components.
+    There is no strength to choose. See the module ``supports`` for the formulas and their sources.
 
     Usually made by :meth:`~skdisentangle.SparseSharedDisentangler.fit_task`.
 

@@ -4,12 +4,13 @@ Two sizes are chosen: of the noise on the rows as the linear part of an encoder 
 and of what is added for its hidden layers
 (:class:`skdisentangle.encoders.networks.Mlp`). Generalized cross-validation says how large the
 first should be (:mod:`skdisentangle.fitting.regularisation`); the second is one, with which
-hidden layers see little but what is smooth. A quarter of the rows is held back. Less noise
-for the hidden layers, and with it none for all, or twice the noise for all, is taken if the
+hidden layers see little but what is smooth. A quarter of the rows is held back. Twice the
+noise for all, or less for the hidden layers, and with it none for all, is taken if the
 loss there is less by more than twice the standard error of the difference (a stricter rule
 than that of one such error, Breiman, Friedman, Olshen & Stone, "Classification and Regression
 Trees", 1984, section 3.4.3): short fits say too little of what long ones learn by heart, so
-what is in doubt is left to the noise.
+what is in doubt is left to the noise. Short fits have no ``sharing``: without a basis it
+switches off components that are needed, and what is lost with them hides what the noise does.
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ def choose_on_held_back_rows(
         return Noise(linear, nonlinear)
     n_labels = n_labels * share_of_labels(known, labels, ranks)
     n_rows = n_rows * len(held) / ranks.count(len(labels))
-    alone = replace(options, ranks=ALONE, recorded=False)
+    alone = replace(options, ranks=ALONE, recorded=False, sharing=0.0)
 
     def choose() -> Noise:
         split = _split(held, known, n_rows, seed)
@@ -311,32 +312,45 @@ def _least(
     least: float,
     least_nonlinear: float,
 ) -> Noise:
-    """Go from there to less noise on hidden layers, then to less or more on all rows.
+    """Go from there to more noise on all rows, and back to less on hidden layers.
 
     As long as it is better. There is to be no less than the least.
     """
-    best = tried(linear, nonlinear)
+    best, first = tried(linear, nonlinear), linear
 
     def is_better(other: _Tried) -> bool:
         gain = (best.losses - other.losses).nanmean(1, keepdim=True)
         gain = _usual(gain, counts)
         return bool(gain.sum() > BETTER * _error(gain, counts))
 
-    for less in LESS if nonlinear else ():
-        less = max(less, least_nonlinear)
-        other = tried(linear, less)
-        if is_better(other):
-            nonlinear, best = less, other
-    if nonlinear < NONLINEAR and linear > least:
+    def try_less(less: float) -> bool:
+        """Whether less noise for hidden layers is better, from where all began."""
+        nonlocal linear, nonlinear, best
+        other = tried(first, less)
+        if not is_better(other):
+            return False
+        linear, nonlinear, best = first, less, other
+        return True
+
+    def try_more() -> None:
+        """Double the noise on all rows as long as that is better."""
+        nonlocal linear, best
+        while linear > 0 and 2 * linear <= MOST:
+            other = tried(2 * linear, nonlinear)
+            if not is_better(other):
+                break
+            linear, best = 2 * linear, other
+
+    # Where rows are learned by heart all noise looks good, and that on all columns is better.
+    try_more()
+    lesser = [max(less, least_nonlinear) for less in LESS] if nonlinear else []
+    taken = [less for less in lesser if try_less(less)]
+    if taken:
+        other = tried(least, nonlinear) if linear > least else best
         # What a network knows, a linear model does not, and asks for too much.
-        other = tried(least, nonlinear)
         if is_better(other):
             linear, best = least, other
-    while linear > 0 and 2 * linear <= MOST:
-        other = tried(2 * linear, nonlinear)
-        if not is_better(other):
-            break
-        linear, best = 2 * linear, other
+        try_more()
     gains = _usual(best.gains, counts)
     doubt = gains.sum(0) < SURE * _error(gains, counts)
     doubt &= counts @ (gains != 0).to(counts) >= SURE_LABELS

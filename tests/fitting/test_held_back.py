@@ -74,6 +74,10 @@ def test_with_few_rows_nothing_is_held_back(monkeypatch):
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.5, (0.4, 0.3): 0.4}, (0.4, 0.3)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.5, (0.0, 0.3): 0.3}, (0.0, 0.3)),
         ({(0.2, 1.0): 1.0, (0.0, 1.0): 0.3}, (0.2, 1.0)),
+        # Learned by heart: less noise for hidden layers is better, but not good.
+        ({(0.2, 1.0): 3, (0.2, 0.3): 2.5, (0.4, 1.0): 2, (0.8, 1.0): 1}, (0.8, 1.0)),
+        # Only hidden layers know something: where all noise is doubled they know nothing.
+        ({(0.2, 1.0): 1.1, (0.4, 1.0): 1, (0.2, 0.0): 0.6, (0, 0): 0.5}, (0.0, 0.0)),
     ],
 )
 def test_the_better_is_taken(losses, expected):
@@ -85,6 +89,22 @@ def test_the_better_is_taken(losses, expected):
 
     noise = held_back._least(tried, counts, 0.2, 1.0, least=0.0, least_nonlinear=0.0)
     assert (noise.rows, noise.nonlinear) == expected
+
+
+def test_short_fits_are_sparse_and_do_not_share(monkeypatch):
+    """Without a basis `sharing` switches off what is needed, and hides what the noise does."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    seen = []
+
+    def train(state, rows, labels, options, **settings):
+        seen.append((options.sparsity, options.sharing))
+        return plain(state, rows, labels, options, **settings)
+
+    plain = held_back.train
+    monkeypatch.setattr(held_back, "train", train)
+    SparseSharedDisentangler(sparsity=0.2, sharing=0.3, max_iter=4).fit(X, X)
+    assert set(seen) == {(0.2, 0.0)}
 
 
 def test_what_is_in_doubt_is_left_to_the_noise():
