@@ -40,6 +40,13 @@ def test_from_files_to_table(tmp_path, name):
     layouts.write(tmp_path, name)
     told = []
     rows = shift.run(name, tmp_path, embedding(name), [0], QUICK, say=told.append)
+    for row in told:
+        chosen = row.pop("chosen", None)
+        assert (chosen is not None) == (row["features"] == shift.OURS_CHOSEN)
+        if chosen is not None:
+            assert set(chosen) <= set(row)  # one for each domain that is left out
+            names = {key.removeprefix("dis__") for key in shift.SETTINGS}
+            assert all(set(own) == names for own in chosen.values())
     assert rows == told
     # what the test wrote can be told apart by a linear model
     first = dict(rows[0])
@@ -57,7 +64,7 @@ def test_from_files_to_table(tmp_path, name):
         saw = row["features"] == shift.OURS_GROUPS or row["head"] == "DFR"
         assert ("**groups**" in row["labels used"]) == saw
     assert len(rows) == {"waterbirds": 6, "civilcomments": 6, "camelyon17": 3}.get(
-        name, 2
+        name, 3
     )
     lines = shift.table(rows).splitlines()
     assert len(lines) == 2 + len(rows)

@@ -91,6 +91,7 @@ def test_the_better_is_taken(losses, expected):
     assert (noise.rows, noise.nonlinear) == expected
 
 
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
 def test_short_fits_are_sparse_and_do_not_share(monkeypatch):
     """Without a basis `sharing` switches off what is needed, and hides what the noise does."""
     rng = np.random.default_rng(0)
