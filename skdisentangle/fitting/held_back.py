@@ -62,8 +62,8 @@ FEW_ROWS = 100
 #: columns or mostly zeros 0.02; of five rows of 4,000 times 30 to 1,000 at most 0.0074.)
 FAR_OUT = 0.01
 
-#: A change must gain so many times the standard error of what it gains. On a table of
-#: personality items half as many let one fit of five learn its rows by heart.
+#: A change must gain so many times the standard error of what it gains. Half as many changes
+#: little on tables tried; two, as short fits understate what long ones learn by heart.
 BETTER = 2.0
 
 #: Something was learned of a task if rows held back say so by so many standard errors. With
@@ -346,9 +346,8 @@ def _least(
     lesser = [max(less, least_nonlinear) for less in LESS] if nonlinear else []
     taken = [less for less in lesser if try_less(less)]
     if taken:
-        other = tried(least, nonlinear) if linear > least else best
         # What a network knows, a linear model does not, and asks for too much.
-        if is_better(other):
+        if linear > least and is_better(other := tried(least, nonlinear)):
             linear, best = least, other
         try_more()
     gains = _usual(best.gains, counts)
