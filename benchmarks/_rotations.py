@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.decomposition import FastICA
+from sklearn.preprocessing import StandardScaler
 
 #: Turns of varimax at the most, and the gain below which it has arrived.
 TURNS, GAIN = 1000, 1e-9
@@ -98,6 +99,21 @@ def rotated(fit_outputs, outputs, rotation, n_axes=None):
     spread, axes = np.sqrt(variance[order]), axes[:, order]
     turn = rotation(axes * spread)
     return (outputs - mean) @ (axes / spread) @ np.linalg.inv(turn).T
+
+
+def of_columns(fit_rows, rows, rotation, n_axes):
+    """Principal axes of standardised columns, see :func:`rotated`."""
+    scaler = StandardScaler().fit(fit_rows)
+    return rotated(scaler.transform(fit_rows), scaler.transform(rows), rotation, n_axes)
+
+
+def of_predictions(model, fit_rows, labels, rows, rotation, n_axes):
+    """Principal axes of what a linear model predicts, see :func:`rotated`; all standardised."""
+    scaler = StandardScaler().fit(fit_rows)
+    labels = StandardScaler().fit_transform(labels)
+    model.fit(scaler.transform(fit_rows), labels)
+    fitted, found = (model.predict(scaler.transform(part)) for part in (fit_rows, rows))
+    return rotated(fitted, found, rotation, n_axes)
 
 
 def of_heads(estimator, fit_rows, rows, rotation, n_axes=None):

@@ -4,7 +4,8 @@
     python -m benchmarks.hard --seeds 100 102       # for development
 
 Least squares finds little of the factors in the columns; labels are noisy, of three types, and
-use some factors more than others. Nothing was chosen on the report's seeds.
+use some factors more than others. One thing was chosen on the report's seeds: how high the waves
+are, so that least squares finds no more than 0.6 of the factors. No setting of ours was.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from benchmarks._rotations import TURNED, rotated, varimax
+from benchmarks._rotations import TURNED, of_columns, of_predictions, varimax
 from benchmarks._runs import load, main
 from benchmarks._tables import interval, markdown
 from skdisentangle import SparseSharedDisentangler
@@ -121,7 +121,7 @@ def problem(seed, n_train=4000, mixing=coupled, noise=0.3, correlation=0.3, n_ta
         noise=np.sqrt(noise / (1 - noise)),
         random_state=seed,
     )
-    # The first factor is asked for about six times as often as the last.
+    # Tasks have one to three factors, so that the first comes in twice as many as the last.
     use = 1 / np.arange(1, N_FACTORS + 1)
     weight = (drawn.supports * use).sum(1) / drawn.supports.sum(1)
     own = rng.choice(len(weight), n_tasks, replace=False, p=weight / weight.sum())
@@ -166,16 +166,12 @@ def indicators(Y, types):
 
 
 def pls(X, Y, types, rows, seed):
-    scaler = StandardScaler().fit(X)
-    labels = StandardScaler().fit_transform(indicators(Y, types))
-    model = PLSRegression(N_FACTORS).fit(scaler.transform(X), labels)
-    fitted, found = (model.predict(scaler.transform(part)) for part in (X, rows))
-    return rotated(fitted, found, varimax, N_FACTORS)
+    labels, model = indicators(Y, types), PLSRegression(N_FACTORS)
+    return of_predictions(model, X, labels, rows, varimax, N_FACTORS)
 
 
 def pca(X, Y, types, rows, seed):
-    scaler = StandardScaler().fit(X)
-    return rotated(scaler.transform(X), scaler.transform(rows), varimax, N_FACTORS)
+    return of_columns(X, rows, varimax, N_FACTORS)
 
 
 OURS = "ours"
@@ -265,11 +261,12 @@ python -m benchmarks.hard --jobs 2
 
 Six factors, correlated 0.3, in 20 columns; 30 tasks of one to three factors, of three types (40%
 regression, 40% binary, 20% of three classes); 30% of the variance of each label's value is
-noise; 4,000 rows, except as a case says. The first factor is asked for about six times as
-often as the last. Columns are made by four coupling layers, by waves (cosine and sine of
-random directions), or by coupling layers whose columns take two to six values, six of them
-twice ("table"); in brackets is how much of the factors' variance least squares finds in the
-columns of the training rows. "Two-layer mixing" of the other suites has 0.97 there.
+noise; 4,000 rows, except as a case says. About twice as many tasks use the first factor as
+the last. Columns are made by four coupling layers, by waves (cosine and sine of random
+directions), or by coupling layers whose columns take two to six values, six of them twice
+("table"). In brackets is the R2 of the factors by least squares on the columns, on rows that it
+has not seen: about 0.96 for the "two-layer mixing" of the other suites. The height of the
+waves in the coupling layers was raised until it was at most 0.6 on these seeds.
 
 "Ours" is told nothing; all rows with a rotation or ICA are told that there are six factors. "No
 penalties" is the same network with `sparsity=0` and `sharing=0`. D and C are DCI with
