@@ -42,10 +42,10 @@ START = """# Benchmarks
 
 Every table is written by the command that stands above it, from the code of this
 repository; `python -m benchmarks` runs all suites. Settings of this package are its defaults
-everywhere; none was chosen on the seeds of a report.
+everywhere; none was chosen on the seeds of a report, except as a section says.
 
-Of the code as it is are "Known factors in hard data", of "Real tables" and "Known factors in
-real data" the rows of ours but for "no penalties", and what does not fit anything of ours.
+Of the code as it is are "Real tables", "Known factors in real data", "Known factors in hard
+data", and what does not fit anything of ours.
 
 What is older than the code: everywhere else the noise of `input_noise="auto"` was chosen by
 short fits that shared. With the default solver heads take one step a batch after the first
