@@ -6,6 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -31,11 +32,19 @@ from ._sklearn import (
 )
 from ._threads import thread_count, threads
 from ._warnings import warn
+from .backbones._finetuned import (
+    FineTuned,
+    SomeRows,
+    embedder_of,
+    trainable,
+    with_model,
+)
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders.scalers import Encoder
 from .files.persistence import FileMixin, OnnxMixin
 from .fitting.callbacks import CallbackSupportMixin
 from .fitting.crossfit import out_of_fold
+from .fitting.finetune import fine_tune
 from .fitting.fit import fit
 from .fitting.monitor import Monitor
 from .fitting.path import choose_on_held_back_rows
@@ -54,6 +63,10 @@ from .tasks.types import TYPES, TaskType
 from .validation import row_weights, row_weights_of_all, torch_device
 
 __all__ = ["SparseSharedDisentangler"]
+
+
+#: Share of a fit that is taken for done once a backbone has been trained.
+SETTLING = 2 / 3
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
@@ -320,6 +333,7 @@ class SparseSharedDisentangler(
         "solver": [StrOptions({"alternating", "bilevel"})],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
+            FineTuned,
             torch.nn.Module,
             callable,
         ],
@@ -387,7 +401,10 @@ class SparseSharedDisentangler(
         sparsity: float | Literal["auto"] = 0.03,
         sharing: float | Literal["auto"] = 0.1,
         solver: Literal["alternating", "bilevel"] = "alternating",
-        encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
+        encoder: str
+        | FineTuned
+        | torch.nn.Module
+        | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,
@@ -446,6 +463,8 @@ class SparseSharedDisentangler(
             some = any(kind.most_classes is None for kind in types)
             tags.classifier_tags.multi_class = some
         tags.input_tags.sparse = self.encoder in ("linear", "mlp")
+        if isinstance(self.encoder, FineTuned):
+            tags.input_tags = embedder_of(self.encoder).__sklearn_tags__().input_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
         return tags
@@ -517,13 +536,16 @@ class SparseSharedDisentangler(
             strengths = self._strengths(problem, sample_weight)
             given = y if Y_tasks is None else Y_tasks
             speaks = problem.ranks.rank == 0
+            settings = Settings.of(self, *strengths)
             fitted = fit(
                 problem,
-                Settings.of(self, *strengths),
+                settings,
                 self.random_state,
                 before=before,
                 monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
+            if isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
+                fitted = self._fine_tuned(X, problem, settings, fitted, sample_weight)
             self._set_fitted(fitted)
             is_first = speaks and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
@@ -534,6 +556,39 @@ class SparseSharedDisentangler(
                     "multiclass label."
                 )
             return self
+
+    def _fine_tuned(
+        self,
+        X: Any,
+        problem: Problem,
+        settings: Settings,
+        fitted: Fitted,
+        sample_weight: Any,
+    ) -> Fitted:
+        """Train the backbone, then settle on what it gives."""
+        if problem.ranks.size > 1:
+            raise ValueError(
+                "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
+            )
+        kept = np.arange(problem.n_rows)
+        if problem.weight is not None:
+            kept = np.flatnonzero(np.asarray(sample_weight))
+        rows = SomeRows(self.embedder_, X, kept)
+        backbone = trainable(self.embedder_)
+        fitted = fine_tune(
+            *(rows, problem, settings, fitted, self.encoder, backbone),
+            self.random_state,
+            verbose=bool(self.verbose),
+        )
+        self.embedder_ = with_model(self.embedder_, backbone.module)
+        features = self.embedder_.transform(X)[kept]
+        return fit(
+            replace(problem, X=features),
+            settings,
+            self.random_state,
+            before=fitted,
+            start=SETTLING,
+        )
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""
@@ -611,7 +666,8 @@ class SparseSharedDisentangler(
             if self.cross_fit is None:
                 features: NDArray[np.floating] = self.transform(X)
                 return features
-            X = self._validate_rows(X, reset=False)
+            if not isinstance(self.encoder, FineTuned):  # whose folds need the images
+                X = self._validate_rows(X, reset=False)
             labels = y if Y_tasks is None else Y_tasks
             weight = row_weights(sample_weight, X)
             return out_of_fold(unfitted, self, X, labels, weight)
@@ -665,6 +721,10 @@ class SparseSharedDisentangler(
         check_no_group("partial_fit")
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
             first = not hasattr(self, "encoder_")
+            if first and getattr(self.encoder, "n_epochs", 0):
+                raise ValueError(
+                    "partial_fit cannot train a backbone; call fit first, or set n_epochs=0."
+                )
             problem = self._read(X, y, Y_tasks, sample_weight, reset=first)
             if problem.n_rows < 2:
                 raise ValueError(
@@ -984,6 +1044,10 @@ class SparseSharedDisentangler(
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
         """Array or CSR matrix of checked rows; LazyRows of a large array."""
+        if isinstance(self.encoder, FineTuned):
+            if options["reset"]:
+                self.embedder_ = embedder_of(self.encoder)
+            X = self.embedder_.transform(X)
         X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
         try:

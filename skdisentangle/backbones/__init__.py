@@ -1,11 +1,12 @@
-"""Frozen backbones as scikit-learn transformers: images or texts in, features out.
+"""Pretrained backbones: images or texts in, features out; frozen, or trained.
 
 They need Pillow and, for texts, sentence-transformers: ``pip install
 'skdisentangle[backbones]'``.
 """
 
+from ._finetuned import FineTuned
 from ._image import ImageEmbedder
 from ._mobilenet import MobileNetV2
 from ._text import TextEmbedder
 
-__all__ = ["ImageEmbedder", "MobileNetV2", "TextEmbedder"]
+__all__ = ["FineTuned", "ImageEmbedder", "MobileNetV2", "TextEmbedder"]

@@ -25,6 +25,7 @@ __all__ = [
     "Embedder",
     "Features",
     "Model",
+    "Trainable",
     "code_of",
     "digest",
     "import_extra",
@@ -157,6 +158,28 @@ class Model(NamedTuple):
     key: Callable[[], str]
 
 
+class Trainable(NamedTuple):
+    """A copy of a model whose weights may be trained.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        In eval mode, so that normalisation by batch keeps the statistics that it came with.
+    prepare : callable
+        Called with the numbers and the content of some rows, gives what `forward` takes.
+    augment : callable
+        Called with what `prepare` gave and a generator, gives the same with random changes
+        that leave the labels as they are.
+    forward : callable
+        Gives the features, a tensor of shape (n, n_features).
+    """
+
+    module: nn.Module
+    prepare: Callable[[Sequence[int], Sequence[Any]], Any]
+    augment: Callable[[Any, torch.Generator], Any]
+    forward: Callable[[Any], torch.Tensor]
+
+
 class Rows(Protocol):
     """Rows that are read when they are needed."""
 
@@ -225,6 +248,14 @@ class Embedder(TransformerMixin, BaseEstimator):
     @abstractmethod
     def _blank(self) -> Any:
         """Content of a row, whatever it be."""
+
+    @abstractmethod
+    def _trainable(self) -> Trainable:
+        """A copy of the model that may be trained."""
+
+    @abstractmethod
+    def _with_model(self, module: nn.Module) -> Self:
+        """The same embedder of another model."""
 
     @fit_context
     def fit(self, X: Any, y: Any = None) -> Self:

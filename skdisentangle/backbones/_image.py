@@ -6,18 +6,20 @@ import copy
 import difflib
 import importlib.util
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .._images import File, Pixels, decode, resized
 from ..encoders.networks import seeded
@@ -27,6 +29,7 @@ from ._embedder import (
     Embedder,
     Features,
     Model,
+    Trainable,
     digest,
     import_extra,
     module_key,
@@ -38,6 +41,9 @@ __all__ = ["ImageEmbedder"]
 
 #: By channel, of the images of ImageNet, as torchvision's weights want them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+#: Least share of the height and of the width of an image that a random window has.
+LEAST_WINDOW = 0.8
 
 #: What installs Pillow.
 EXTRA = "backbones"
@@ -227,18 +233,34 @@ class ImageEmbedder(Embedder):
         return isinstance(self.backbone, str)  # a module may be trained on
 
     def _load(self) -> Model:
+        module, prepare = self._parts()
+        module.requires_grad_(False)
+        size = image_shape(self.image_size)
+        mean, std = _channels("mean", self.mean), _channels("std", self.std)
+        settings = repr([CACHE_VERSION, size, [*mean], [*std]])
+        return Model(
+            partial(_embed, module, prepare),
+            cache(lambda: digest([module_key(module).encode(), settings.encode()])),
+        )
+
+    def _parts(self) -> tuple[nn.Module, partial[Tensor]]:
+        """The backbone, ours to change, and what makes its input of images."""
         device = torch_device(self.device)
         mean, std = _channels("mean", self.mean), _channels("std", self.std)
         if not (std > 0).all():
             raise ValueError(f"std must be positive; got {self.std!r}.")
         path = _weights_path(self.backbone, self.weights)
-        module = _module(self.backbone, path).eval().requires_grad_(False).to(device)
+        module = _module(self.backbone, path).eval().to(device)
+        dtype = next((p.dtype for p in module.parameters()), torch.float32)
         size = image_shape(self.image_size)
-        settings = repr([CACHE_VERSION, size, [*mean], [*std]])
-        return Model(
-            partial(_embed, module, size, mean, std, device),
-            cache(lambda: digest([module_key(module).encode(), settings.encode()])),
-        )
+        return module, partial(_prepared, size, mean, std, device, dtype)
+
+    def _trainable(self) -> Trainable:
+        module, prepare = self._parts()
+        return Trainable(module, prepare, flipped_and_cropped, partial(_output, module))
+
+    def _with_model(self, module: nn.Module) -> Self:
+        return clone(self).set_params(backbone=module, weights=None)
 
     def _blank(self) -> Pixels:
         size = image_shape(self.image_size)
@@ -261,14 +283,24 @@ def _channels(name: str, values: Sequence[float]) -> NDArray[np.float32]:
 @torch.no_grad()
 def _embed(
     module: nn.Module,
-    size: tuple[int, int] | None,
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
-    device: torch.device,
+    prepare: Callable[..., Tensor],
     rows: Sequence[int],
     images: Sequence[File | Pixels],
 ) -> Features:
     """Features of a batch of images, whose rows in X are for messages only."""
+    return _output(module, prepare(rows, images)).float().cpu().numpy()
+
+
+def _prepared(
+    size: tuple[int, int] | None,
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: Sequence[int],
+    images: Sequence[File | Pixels],
+) -> Tensor:
+    """Images as the backbone takes them, shape (n, 3, height, width)."""
     batch = []
     for row, image in zip(rows, images, strict=True):
         if isinstance(image, File):
@@ -282,10 +314,28 @@ def _embed(
         )
     values = torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2)
     values = (values / 255 - _by_channel(mean, device)) / _by_channel(std, device)
-    for parameter in module.parameters():
-        values = values.to(parameter.dtype)
-        break
-    return _pooled(module(values), len(batch)).float().cpu().numpy()
+    return values.to(dtype)
+
+
+def _output(module: nn.Module, values: Tensor) -> Tensor:
+    return _pooled(module(values), len(values))
+
+
+def flipped_and_cropped(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images mirrored, and of each a random window, at the old size.
+
+    Windows have at least `LEAST_WINDOW` of the height and of the width, drawn uniformly.
+    """
+    n = len(images)
+    draws = torch.rand(n, 5, generator=generator).to(images)
+    size = LEAST_WINDOW + (1 - LEAST_WINDOW) * draws[:, :2]
+    middle = (2 * draws[:, 2:4] - 1) * (1 - size)
+    mirror = torch.where(draws[:, 4] < 0.5, -1.0, 1.0)
+    windows = images.new_zeros(n, 2, 3)
+    windows[:, 0, 0], windows[:, 1, 1] = size[:, 0] * mirror, size[:, 1]
+    windows[:, :, 2] = middle
+    grid = F.affine_grid(windows, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def _by_channel(values: NDArray[np.float32], device: torch.device) -> Tensor:

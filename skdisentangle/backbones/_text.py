@@ -10,11 +10,12 @@ from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 
@@ -25,6 +26,7 @@ from ._embedder import (
     Embedder,
     Features,
     Model,
+    Trainable,
     code_of,
     digest,
     import_extra,
@@ -179,12 +181,21 @@ class TextEmbedder(Embedder):
         )  # one that is loaded may be trained on
 
     def _load(self) -> Model:
-        device = torch_device(self.device)
-        folder, model = None, self.model
-        if callable(model) and not isinstance(model, nn.Module):
+        model = self.model
+        if _is_function(model):
             if self.max_length is not None:
                 raise ValueError("max_length must be None where model is a function.")
             return Model(partial(_call, model), lambda: _function_key(model))
+        model, folder = self._loaded()
+        return Model(
+            partial(_encode, model, self.batch_size),
+            cache(partial(_key, model, folder)),
+        )
+
+    def _loaded(self) -> tuple[Any, Path | None]:
+        """The model of sentence-transformers, ours to change, and the folder it is from."""
+        device = torch_device(self.device)
+        folder, model = None, self.model
         if isinstance(model, nn.Module):
             model = copy.deepcopy(model).to(device)
         else:
@@ -204,13 +215,43 @@ class TextEmbedder(Embedder):
         if self.max_length is not None:
             model.max_seq_length = self.max_length
         model.eval()
-        return Model(
-            partial(_encode, model, self.batch_size),
-            cache(partial(_key, model, folder)),
-        )
+        return model, folder
 
     def _blank(self) -> str:
         return ""
+
+    def _trainable(self) -> Trainable:
+        if _is_function(self.model):
+            raise TypeError(
+                "model must be a model of sentence-transformers to be trained; got the "
+                f"function {self.model!r}. Set n_epochs=0 to leave it as it is."
+            )
+        model, _ = self._loaded()
+        device = torch_device(self.device)
+        return Trainable(
+            model,
+            partial(_tokens, model, device),
+            lambda tokens, generator: tokens,
+            lambda tokens: model(tokens)["sentence_embedding"],
+        )
+
+    def _with_model(self, module: nn.Module) -> Self:
+        return clone(self).set_params(model=module)
+
+
+def _is_function(model: Any) -> bool:
+    return callable(model) and not isinstance(model, nn.Module)
+
+
+def _tokens(
+    model: Any, device: torch.device, rows: Sequence[int], texts: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """What a model of sentence-transformers takes."""
+    tokens = model.tokenize(list(texts))
+    return {
+        name: values.to(device) if isinstance(values, torch.Tensor) else values
+        for name, values in tokens.items()
+    }
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..backbones._finetuned import FineTuned
 from ..distributed import ALONE, Ranks
 from ..encoders.scalers import Encoder
 from ..rows.inputs import InputMoments, forward
@@ -90,6 +91,8 @@ class Settings:
         given: dict[str, Any] = {
             each.name: getattr(estimator, each.name, None) for each in fields(cls)
         }
+        if isinstance(estimator.encoder, FineTuned):
+            given["encoder"] = estimator.encoder.encoder
         return cls(**given | {"sparsity": float(sparsity), "sharing": float(sharing)})
 
 

@@ -550,7 +550,11 @@ def _descend(optimizer: torch.optim.Optimizer) -> None:
     ``Optimizer.step`` and ``zero_grad`` would do the same, but what they do around it
     takes more time than the step itself. The first step of a parameter is left to them.
     """
-    group = optimizer.param_groups[0]
+    group, *others = optimizer.param_groups
+    if others:
+        optimizer.step()
+        optimizer.zero_grad()
+        return
     moving = [p for p in group["params"] if p.grad is not None]
     states = [optimizer.state[p] for p in moving]
     if all(states):

@@ -25,9 +25,9 @@ from .problem import Fitted, Problem, Settings
 from .steps import EPS, TrainingOptions, TrainingState
 from .training import PARTIAL_FIT_STEPS, train_pass
 
-__all__ = ["fit_more"]
+__all__ = ["fit_more", "resumed"]
 
-#: Steps that a fit counts for on the stream that goes on from it.
+#: Steps that a fit counts for where a stream, or a backbone, goes on from it.
 RESUMED_STEPS = 10 * PARTIAL_FIT_STEPS
 
 
@@ -84,7 +84,7 @@ def fit_more(
     elif before is None:
         state = setup.begin(like, options)
     else:
-        state = _resumed(setup, before, like, options)
+        state = resumed(setup, before, like, options)
     options = options.at(state)
     state.set_noise(*noise)
     seen = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
@@ -125,7 +125,7 @@ def _seen(before: Fitted, problem: Problem, settings: Settings) -> Setup:
     return Setup(before.task_set, moments, n_rows, inputs, body, width, before)
 
 
-def _resumed(
+def resumed(
     setup: Setup, before: Fitted, like: torch.Tensor, options: TrainingOptions
 ) -> TrainingState:
     """State after a fit, of which no pass was the last: in the last stage of a stream."""

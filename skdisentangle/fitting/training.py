@@ -48,7 +48,7 @@ from .all_rows import (
 from .recording import RecordedSteps
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
-__all__ = ["History", "train", "train_pass"]
+__all__ = ["History", "summed_loss", "train", "train_pass", "weights_of_penalty"]
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
@@ -112,7 +112,7 @@ def _pass(
         else:
             codes = recorder(held, batch, l1)
         if number % LOSS_EVERY == 0:
-            total += _summed_loss(state, codes, batch, options.blocks)
+            total += summed_loss(state, codes, batch, options.blocks)
             if state.thresholds:
                 _follow_thresholds(state, codes, batch, options)
             n_values += size * batch.targets.shape[1]
@@ -126,7 +126,7 @@ def _recorder(state: TrainingState, options: TrainingOptions) -> RecordedSteps |
     return None
 
 
-def _summed_loss(
+def summed_loss(
     state: TrainingState, codes: Tensor, labels: LabelTensors, blocks: Sequence[Block]
 ) -> Tensor:
     """Loss of some rows, summed over them and the tasks."""
@@ -190,6 +190,11 @@ def _l1(state: TrainingState, options: TrainingOptions, progress: float) -> Tens
         # that have been switched off.
         weights = weights + NEVER * (coef == 0).all(0)
     return pad_weights(weights, options.blocks)
+
+
+def weights_of_penalty(state: TrainingState, options: TrainingOptions) -> Tensor:
+    """Weights of the L1 penalty at the last heads, at the end of a fit."""
+    return _l1(state, options, 1.0)
 
 
 def _enter(state: TrainingState, options: TrainingOptions, progress: float) -> Tensor:

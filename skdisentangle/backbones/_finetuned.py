@@ -1,0 +1,149 @@
+"""A pretrained backbone as the encoder of a disentangler, which trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from .._sklearn import BaseEstimator
+from ._embedder import Embedder, Trainable
+from ._image import ImageEmbedder
+
+__all__ = ["FineTuned", "SomeRows", "embedder_of", "trainable", "with_model"]
+
+
+class FineTuned(BaseEstimator):
+    """A pretrained backbone for images or texts, trained as part of the encoder.
+
+    Give it to :class:`~skdisentangle.SparseSharedDisentangler` as ``encoder``. X is then what
+    the embedder takes: images, paths of image files, or texts. ``fit`` takes three steps:
+
+    1. The backbone stays frozen. All of X goes through it once, and the usual fit is made on
+       its features.
+    2. The backbone is trained on batches of X, together with the encoder that follows it.
+       The heads move on with each batch. Coefficients that are zero for all tasks stay zero.
+    3. All of X goes through the trained backbone once, and the fit settles on its features.
+
+    Parameters
+    ----------
+    embedder : ImageEmbedder, TextEmbedder or str, default="mobilenet_v2"
+        Reads X, and knows the backbone. A string stands for ``ImageEmbedder(string)``. Batch
+        size, device, threads and cache of the embedder are used where the backbone is frozen.
+    encoder : {"mlp", "linear"}, default="mlp"
+        What follows the backbone, as in :class:`~skdisentangle.SparseSharedDisentangler`.
+    n_epochs : int, default=5
+        Passes over X that train the backbone. 0 leaves it frozen.
+    learning_rate : float, default=1e-4
+        Largest learning rate of the backbone. The encoder that follows has ten times as much.
+    warmup : float, default=0.1
+        Share of the steps in which the learning rate rises from zero. It then falls to
+        zero along a half cosine.
+    weight_decay : float, default=0.01
+        Weight decay of the backbone, as AdamW has it [1]_.
+    augment : bool, default=True
+        Whether to mirror half of the images and to crop each one at random, new each time.
+        Turn it off where left and right, position or size matter. Texts stay as they are.
+    batch_size : int, default=64
+        Rows of a step.
+
+    Notes
+    -----
+    Layers that normalise by batch keep the statistics that they were pretrained with, and
+    dropout is off. So what becomes of a row does not depend on others. On a CUDA device the
+    backbone computes in mixed precision (bfloat16).
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    See Also
+    --------
+    ImageEmbedder, TextEmbedder : Frozen backbones, as steps of a pipeline.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdisentangle import SparseSharedDisentangler
+    >>> from skdisentangle.backbones import FineTuned, ImageEmbedder
+    >>> from skdisentangle.datasets import make_sprites
+    >>> sprites = make_sprites(200, size=16, random_state=0)
+    >>> images = sprites.images
+    >>> backbone = torch.nn.Conv2d(3, 8, 5)  # yours is pretrained
+    >>> encoder = FineTuned(ImageEmbedder(backbone, image_size=None), n_epochs=1)
+    >>> dis = SparseSharedDisentangler(encoder=encoder, random_state=0)
+    >>> len(dis.fit_transform(images, sprites.target))
+    200
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "embedder": [str, Embedder],
+        "encoder": [StrOptions({"linear", "mlp"})],
+        "n_epochs": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "warmup": [Interval(Real, 0, 1, closed="both")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "augment": ["boolean"],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        embedder: Embedder | str = "mobilenet_v2",
+        *,
+        encoder: Literal["mlp", "linear"] = "mlp",
+        n_epochs: int = 5,
+        learning_rate: float = 1e-4,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        augment: bool = True,
+        batch_size: int = 64,
+    ) -> None:
+        self.embedder = embedder
+        self.encoder = encoder
+        self.n_epochs = n_epochs
+        self.learning_rate = learning_rate
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.augment = augment
+        self.batch_size = batch_size
+
+
+def embedder_of(tuned: FineTuned) -> Embedder:
+    """An embedder that a fit may keep; parameters are checked."""
+    tuned._validate_params()
+    if isinstance(tuned.embedder, str):
+        return ImageEmbedder(tuned.embedder)
+    return clone(tuned.embedder)  # type: ignore[no-any-return]
+
+
+def trainable(embedder: Embedder) -> Trainable:
+    """A copy of its model that may be trained."""
+    embedder._validate_params()
+    return embedder._trainable()
+
+
+def with_model(embedder: Embedder, module: nn.Module) -> Embedder:
+    """The same embedder of another model."""
+    return embedder._with_model(module)
+
+
+class SomeRows:
+    """Some rows of X, which are read when they are needed."""
+
+    def __init__(self, embedder: Embedder, X: Any, numbers: NDArray[np.intp]) -> None:
+        self._rows, self._numbers = embedder._rows(X), numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def take(self, which: Sequence[int]) -> tuple[list[int], list[Any]]:
+        """Numbers in X, for messages, and content of some rows."""
+        numbers = [int(self._numbers[each]) for each in which]
+        return numbers, [self._rows.read(range(n, n + 1))[0] for n in numbers]

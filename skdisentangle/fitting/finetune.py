@@ -1,0 +1,232 @@
+"""Training of a backbone below a fitted encoder.
+
+Steps are those of any fit (:mod:`skdisentangle.fitting.steps`): the backbone is the lower
+part of the body.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._random import RandomState, check_rng
+from ..backbones._embedder import Trainable
+from ..backbones._finetuned import FineTuned, SomeRows
+from ..encoders.networks import seeded
+from ..encoders.scalers import InputScaler
+from ..rows.batches import split_batches
+from ..rows.targets import encode_labels
+from ..validation import torch_device
+from .all_rows import check_finite
+from .fit import BATCH_SIZE, Setup, fitted_from, training_options
+from .problem import Fitted, Problem, Settings
+from .regularisation import RowNoise
+from .steps import INNER_STEPS, step
+from .stream import resumed
+from .training import summed_loss, weights_of_penalty
+
+__all__ = ["fine_tune"]
+
+#: Learning rate of the encoder that follows, in that of the backbone.
+FASTER = 10
+
+#: Seconds between two lines of progress.
+PATIENCE = 1.0
+
+
+class _Tuned(nn.Module):
+    """Backbone, input scaler and body of an encoder, one after the other."""
+
+    def __init__(
+        self,
+        backbone: Trainable,
+        inputs: InputScaler,
+        body: nn.Module,
+        mixed: bool,
+    ) -> None:
+        super().__init__()
+        self.module, self.inputs, self.body = backbone.module, inputs, body
+        self.noise: RowNoise | None = None
+        self._forward, self._mixed = backbone.forward, mixed
+
+    def forward(self, prepared: Any) -> Tensor:
+        kind = "cuda" if self._mixed else "cpu"
+        with torch.autocast(kind, torch.bfloat16, enabled=self._mixed):
+            features = self._forward(prepared)
+        rows: Tensor = self.inputs(features.float())
+        out: Tensor = self.body(rows if self.noise is None else self.noise(rows))
+        return out
+
+
+def fine_tune(
+    rows: SomeRows,
+    problem: Problem,
+    settings: Settings,
+    before: Fitted,
+    tuned: FineTuned,
+    backbone: Trainable,
+    random_state: RandomState,
+    *,
+    verbose: bool = False,
+) -> Fitted:
+    """Train a backbone, and what follows it, from where a fit with frozen features ended.
+
+    Parameters
+    ----------
+    rows : SomeRows
+        Those of the problem, as they go into the backbone.
+    problem : Problem
+    settings : Settings
+    before : Fitted
+        The fit on features of the frozen backbone.
+    tuned : FineTuned
+    backbone : Trainable
+        Its module is changed in place.
+    random_state : int, RandomState instance or None
+    verbose : bool, default=False
+        Whether to say how far it is.
+
+    Returns
+    -------
+    Fitted
+        With the encoder and heads that follow the trained backbone.
+    """
+    rng = check_rng(random_state)
+    order_seed, noise_seed = map(int, rng.randint(2**31 - 1, size=2))
+    like = torch.empty(0, dtype=torch.float32, device=torch_device(settings.device))
+    setup = Setup.of(before, problem, settings)
+    balanced = settings.class_weight == "balanced"
+    encoded = encode_labels(setup.task_set, problem.labels, problem.weight, balanced)
+    labels = encoded.tensors(slice(None), like)
+    spread = torch.from_numpy(before.spread).to(like)
+    options = replace(training_options(settings, setup.task_set, spread), recorded=False)
+    state = resumed(setup, before, like, options)
+    options = options.at(state)
+    state.n_labels = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
+    state.inner_steps = INNER_STEPS
+    # Heads that follow small batches would follow their noise.
+    state.head_pace = min(1.0, tuned.batch_size / BATCH_SIZE)
+    body, inputs = state.body, _copied(setup.inputs, like)
+    module = _Tuned(backbone, inputs, body, like.is_cuda).to(like.device)
+    backbone.module.requires_grad_(True)
+    state.body = module
+    state.optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": list(backbone.module.parameters()),
+                "weight_decay": tuned.weight_decay,
+            },
+            {"params": list(body.parameters()), "weight_decay": 0.0},
+        ]
+    )
+    generator = torch.Generator().manual_seed(order_seed)
+    told = _Progress(tuned, len(rows), verbose)
+    with seeded(noise_seed):
+        for number, index in _batches(len(rows), tuned, generator):
+            if index is None:
+                module.noise = _noise(before, inputs, generator, state.theta)
+                continue
+            _set_rates(state.optimizer, tuned, number / told.n_steps)
+            prepared = backbone.prepare(*rows.take(index.tolist()))
+            if tuned.augment:
+                prepared = backbone.augment(prepared, generator)
+            known = labels[index.to(like.device)]
+            state.set_pace()
+            l1 = weights_of_penalty(state, options)
+            codes = step(state, prepared, known, l1, options)
+            told.step(float(summed_loss(state, codes, known, options.blocks)), len(index))
+            check_finite(state.theta, told.loss)
+    told.end()
+    backbone.module.requires_grad_(False)
+    state.body = body
+    fitted = fitted_from(state, setup, settings, spread, fixed=True)
+    fitted.input_noise = before.input_noise
+    fitted.nonlinear_noise = before.nonlinear_noise
+    return fitted
+
+
+def _copied(inputs: InputScaler, like: Tensor) -> InputScaler:
+    return InputScaler(inputs.mean.to(like), inputs.scale.to(like))
+
+
+def _batches(
+    n_rows: int, tuned: FineTuned, generator: torch.Generator
+) -> Iterator[tuple[int, Tensor | None]]:
+    """Number of the step and rows of each batch; None where an epoch begins."""
+    number = 0
+    for _ in range(tuned.n_epochs):
+        yield number, None
+        order = torch.randperm(n_rows, generator=generator)
+        for index in split_batches(order, tuned.batch_size):
+            yield number, index
+            number += 1
+
+
+def _noise(
+    before: Fitted, inputs: InputScaler, generator: torch.Generator, like: Tensor
+) -> RowNoise | None:
+    """The noise of the fit, for a pass."""
+    sizes = before.input_noise, before.nonlinear_noise
+    if not any(sizes):
+        return None
+    return RowNoise(*sizes, len(inputs.mean), generator, like)
+
+
+def _set_rates(
+    optimizer: torch.optim.Optimizer, tuned: FineTuned, progress: float
+) -> None:
+    """Warm up, then fall along a half cosine."""
+    if progress < tuned.warmup:
+        share = progress / tuned.warmup
+    else:
+        left = (progress - tuned.warmup) / max(1 - tuned.warmup, 1e-9)
+        share = (1 + math.cos(math.pi * left)) / 2
+    first, second = optimizer.param_groups
+    first["lr"] = tuned.learning_rate * share
+    second["lr"] = FASTER * first["lr"]
+
+
+class _Progress:
+    """One line that is rewritten: steps, loss, time left."""
+
+    def __init__(self, tuned: FineTuned, n_rows: int, verbose: bool) -> None:
+        a_pass = len(split_batches(torch.arange(n_rows), tuned.batch_size))
+        self.n_steps = max(1, a_pass * tuned.n_epochs)
+        self.loss = 0.0
+        self._verbose, self._done = verbose, 0
+        self._first = self._last = time.monotonic()
+
+    def step(self, loss: float, n_rows: int) -> None:
+        """Tell of a step."""
+        self._done += 1
+        each = loss / n_rows
+        self.loss = each if self._done == 1 else 0.9 * self.loss + 0.1 * each
+        now = time.monotonic()
+        if self._verbose and now - self._last > PATIENCE:
+            self._last = now
+            left = (now - self._first) / self._done * (self.n_steps - self._done)
+            self._print(f"{_duration(left)} left")
+
+    def end(self) -> None:
+        """Tell of the end."""
+        if self._verbose and self._done:
+            self._print(f"took {_duration(time.monotonic() - self._first)}")
+            print(flush=True)
+
+    def _print(self, more: str) -> None:
+        text = (
+            f"Training the backbone: step {self._done}/{self.n_steps}  "
+            f"loss {self.loss:.4f}  {more}"
+        )
+        print(f"\r{text:<78}", end="", flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
