@@ -65,10 +65,6 @@ from .validation import row_weights, row_weights_of_all, torch_device
 __all__ = ["SparseSharedDisentangler"]
 
 
-#: Share of a fit that is taken for done once a backbone has been trained.
-SETTLING = 2 / 3
-
-
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
     """Whether ``predict_proba`` is there: some task must have classes."""
     task_set = getattr(estimator, "_task_set", None)
@@ -160,10 +156,14 @@ class SparseSharedDisentangler(
         the encoder follows their loss on the other half. It mostly finds the same factors,
         and finds those of binary tasks and of noisy labels more purely. As rows are split
         at random, a row of weight 2 is not quite two rows.
-    encoder : {"mlp", "linear", "conv"}, torch.nn.Module or callable, default="mlp"
-        ``"conv"`` takes rows for flattened images of ``input_shape``: convolutions of
+    encoder : {"mlp", "linear", "conv"}, FineTuned, torch.nn.Module or callable, \
+            default="mlp"
+        ``"conv"`` takes images, of shape (n_samples, height, width, channels) or as
+        flattened rows of ``input_shape``: convolutions of
         stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
-        by image, then hidden layers. A module, copied
+        by image, then hidden layers.
+        :class:`~skdisentangle.backbones.FineTuned` is a pretrained backbone for images or
+        texts, with what follows it. A module, copied
         with its weights, or a callable that returns one when called with
         ``n_features`` (and ``n_components``, if it has an argument of that name), maps
         (n, n_features) to (n, n_components).
@@ -171,7 +171,8 @@ class SparseSharedDisentangler(
         Widths of the hidden layers of ``"mlp"``, and of those after the convolutions
         of ``"conv"``.
     input_shape : tuple (C, H, W), default=None
-        Shape of a row, for ``encoder="conv"``. None stands for (1, 1, n_features).
+        Shape of a row that is a flattened image: channels, height, width. For
+        ``encoder="conv"``, None takes it from images of shape (n_samples, H, W, C).
     scale_inputs : bool, default=True
         Whether to standardise X (by column, or by channel where ``input_shape`` is
         given) on its way into the encoder. Leave it out for a module with
@@ -255,6 +256,11 @@ class SparseSharedDisentangler(
     ----------
     encoder_ : skdisentangle.encoders.scalers.Encoder
         The fitted torch module, from raw rows to components.
+    embedder_ : ImageEmbedder or TextEmbedder
+        What reads X, with the trained backbone. Only with an encoder that is a
+        :class:`~skdisentangle.backbones.FineTuned`; ``encoder_`` then takes its features.
+    input_shape_ : tuple (C, H, W) or None
+        Shape of a row that is an image: ``input_shape``, or as found in X.
     coef_ : ndarray of shape (n_outputs, n_active)
         Heads, in the units of the labels, with a column for each column of `transform`;
         zeros are exact. Predictions are ``transform(X) @ coef_.T + intercept_``, which
@@ -369,6 +375,8 @@ class SparseSharedDisentangler(
 
     # Fitted attributes, all set at once by `_set_fitted`.
     encoder_: Encoder
+    embedder_: Any
+    input_shape_: Any
     coef_ = ComponentCoef()
     intercept_: NDArray[np.float64]
     usage_: NDArray[np.float64]
@@ -463,6 +471,8 @@ class SparseSharedDisentangler(
             some = any(kind.most_classes is None for kind in types)
             tags.classifier_tags.multi_class = some
         tags.input_tags.sparse = self.encoder in ("linear", "mlp")
+        if self.encoder == "conv" and self.input_shape is None:
+            tags.input_tags.two_d_array = False
         if isinstance(self.encoder, FineTuned):
             tags.input_tags = embedder_of(self.encoder).__sklearn_tags__().input_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -496,6 +506,9 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Images of shape (n_samples, height, width, channels) for ``encoder="conv"``. What
+            its embedder takes, such as paths of image files or texts, for an encoder that is
+            a :class:`~skdisentangle.backbones.FineTuned`.
             Sparse for the encoders ``"linear"`` and ``"mlp"`` only. May be larger than
             memory: a memory map, an array of h5py or zarr, or another with ``shape``,
             ``dtype`` and rows by slices. More than 2**24 values are read in pieces,
@@ -537,6 +550,10 @@ class SparseSharedDisentangler(
             given = y if Y_tasks is None else Y_tasks
             speaks = problem.ranks.rank == 0
             settings = Settings.of(self, *strengths)
+            if isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
+                problem, settings, before = self._fine_tuned(
+                    self.encoder, X, problem, settings, before, sample_weight
+                )
             fitted = fit(
                 problem,
                 settings,
@@ -544,8 +561,6 @@ class SparseSharedDisentangler(
                 before=before,
                 monitor=Monitor(self, problem.X, given, speaks=speaks),
             )
-            if isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
-                fitted = self._fine_tuned(X, problem, settings, fitted, sample_weight)
             self._set_fitted(fitted)
             is_first = speaks and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
@@ -559,13 +574,14 @@ class SparseSharedDisentangler(
 
     def _fine_tuned(
         self,
+        tuned: FineTuned,
         X: Any,
         problem: Problem,
         settings: Settings,
-        fitted: Fitted,
+        before: Fitted | None,
         sample_weight: Any,
-    ) -> Fitted:
-        """Train the backbone, then settle on what it gives."""
+    ) -> tuple[Problem, Settings, Fitted | None]:
+        """Train the backbone; the fit of its features that is then to be made."""
         if problem.ranks.size > 1:
             raise ValueError(
                 "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
@@ -573,22 +589,28 @@ class SparseSharedDisentangler(
         kept = np.arange(problem.n_rows)
         if problem.weight is not None:
             kept = np.flatnonzero(np.asarray(sample_weight))
-        rows = SomeRows(self.embedder_, X, kept)
+        start, own = before, settings
+        if start is None:
+            # Penalties would switch off what a backbone has not yet learned to show.
+            own = replace(settings, sparsity=0.0, sharing=0.0)
+            start = fit(problem, own, self.random_state)
         backbone = trainable(self.embedder_)
         fitted = fine_tune(
-            *(rows, problem, settings, fitted, self.encoder, backbone),
+            SomeRows(self.embedder_, X, kept),
+            problem,
+            own,
+            start,
+            tuned,
+            backbone,
             self.random_state,
             verbose=bool(self.verbose),
         )
         self.embedder_ = with_model(self.embedder_, backbone.module)
-        features = self.embedder_.transform(X)[kept]
-        return fit(
-            replace(problem, X=features),
-            settings,
-            self.random_state,
-            before=fitted,
-            start=SETTLING,
-        )
+        problem = replace(problem, X=self.embedder_.transform(X)[kept])
+        # Of rows that it was trained on, features say too little of the noise that is needed.
+        noise = start.input_noise, start.nonlinear_noise
+        settings = replace(settings, input_noise=noise)
+        return problem, settings, None if before is None else fitted
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""
@@ -721,7 +743,7 @@ class SparseSharedDisentangler(
         check_no_group("partial_fit")
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
             first = not hasattr(self, "encoder_")
-            if first and getattr(self.encoder, "n_epochs", 0):
+            if first and isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
                 raise ValueError(
                     "partial_fit cannot train a backbone; call fit first, or set n_epochs=0."
                 )
@@ -1048,6 +1070,7 @@ class SparseSharedDisentangler(
             if options["reset"]:
                 self.embedder_ = embedder_of(self.encoder)
             X = self.embedder_.transform(X)
+        X = self._flat(X, options["reset"])
         X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
         try:
@@ -1068,6 +1091,31 @@ class SparseSharedDisentangler(
                 f"X must hold numbers, of shape (n_samples, n_features): {error}"
             ) from error
         return X if lazy else lazy_if_large(checked)
+
+    def _flat(self, X: Any, reset: bool) -> Any:
+        """Rows of flattened pixels of images (n, height, width, channels), for ``"conv"``."""
+        given = self.input_shape if reset else self.input_shape_
+        shape = tuple(getattr(X, "shape", ()))
+        if self.encoder == "conv" and len(shape) == 4:
+            found = shape[3], shape[1], shape[2]
+            if given is not None and tuple(given) != found:
+                raise ValueError(
+                    f"X must have images of input_shape={tuple(given)}, channels, height and "
+                    f"width; got an array (n, height, width, channels) of shape {shape}."
+                )
+            given = found
+            X = np.moveaxis(np.asarray(X), 3, 1).reshape(shape[0], -1)
+            if X.dtype.kind in "iub":
+                X = X.astype(np.float32)
+        elif self.encoder == "conv" and given is None:
+            raise ValueError(
+                "X must be images for encoder='conv', of shape (n_samples, height, width, "
+                "channels), or rows of flattened images with input_shape=(channels, height, "
+                f"width); got shape {shape or np.shape(X)} and input_shape=None."
+            )
+        if reset:
+            self.input_shape_ = given
+        return X
 
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)

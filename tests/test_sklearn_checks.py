@@ -18,6 +18,7 @@ import torch
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.encoders.networks import build_body
 
 from .conftest import run_check
 
@@ -28,6 +29,18 @@ def make_body(n_features, n_components):
         torch.nn.Linear(n_features, 8),
         torch.nn.Tanh(),
         torch.nn.Linear(8, n_components),
+    )
+
+
+def make_convolutions(n_features, n_components):
+    """The body of ``encoder="conv"``, whose images are here of height one."""
+    return build_body(
+        "conv",
+        n_features=n_features,
+        n_components=n_components,
+        hidden_layer_sizes=(128, 128),
+        input_shape=(1, 1, n_features),
+        seed=0,
     )
 
 
@@ -62,7 +75,7 @@ ESTIMATORS = [
     SparseSharedDisentangler(sparsity=0, sharing=0),
     SparseSharedDisentangler(solver="bilevel"),
     SparseSharedDisentangler(encoder="linear"),
-    SparseSharedDisentangler(encoder="conv"),
+    SparseSharedDisentangler(encoder=make_convolutions),
     SparseSharedDisentangler(encoder=make_body, n_components=3),
     SparseSharedDisentangler(class_weight="balanced"),
     SparseSharedDisentangler(cross_fit=2, n_components=3),

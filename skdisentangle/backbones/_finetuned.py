@@ -25,11 +25,11 @@ class FineTuned(BaseEstimator):
     Give it to :class:`~skdisentangle.SparseSharedDisentangler` as ``encoder``. X is then what
     the embedder takes: images, paths of image files, or texts. ``fit`` takes three steps:
 
-    1. The backbone stays frozen. All of X goes through it once, and the usual fit is made on
-       its features.
-    2. The backbone is trained on batches of X, together with the encoder that follows it.
-       The heads move on with each batch. Coefficients that are zero for all tasks stay zero.
-    3. All of X goes through the trained backbone once, and the fit settles on its features.
+    1. The backbone stays frozen. All of X goes through it once. An encoder and heads are
+       fitted on its features, without penalties, and the noise is chosen.
+    2. The backbone is trained on batches of X, together with that encoder and those heads.
+    3. All of X goes through the trained backbone once. The usual fit, with penalties, is made
+       on its features.
 
     Parameters
     ----------

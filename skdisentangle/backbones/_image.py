@@ -260,7 +260,8 @@ class ImageEmbedder(Embedder):
         return Trainable(module, prepare, flipped_and_cropped, partial(_output, module))
 
     def _with_model(self, module: nn.Module) -> Self:
-        return clone(self).set_params(backbone=module, weights=None)
+        other: Self = clone(self).set_params(backbone=module, weights=None)
+        return other
 
     def _blank(self) -> Pixels:
         size = image_shape(self.image_size)

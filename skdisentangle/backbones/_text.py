@@ -236,7 +236,8 @@ class TextEmbedder(Embedder):
         )
 
     def _with_model(self, module: nn.Module) -> Self:
-        return clone(self).set_params(model=module)
+        other: Self = clone(self).set_params(model=module)
+        return other
 
 
 def _is_function(model: Any) -> bool:

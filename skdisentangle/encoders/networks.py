@@ -278,7 +278,7 @@ def build_body(
         Widths of the hidden layers, for ``"mlp"`` and, after the convolutions, for
         ``"conv"``.
     input_shape : tuple (C, H, W) or None
-        Shape of a row, for ``"conv"``; None stands for (1, 1, n_features).
+        Shape of a row, for ``"conv"``.
     seed : int
         Seed of the initialisation.
     sees_rows : bool, default=True
@@ -325,5 +325,7 @@ def build_body(
             generator,
             sees_rows=sees_rows,
         )
-    shape = image_shape(input_shape, n_features) or (1, 1, n_features)
+    shape = image_shape(input_shape, n_features)
+    if shape is None:
+        raise ValueError('input_shape must be (C, H, W) for encoder="conv"; got None.')
     return _conv(shape, hidden_layer_sizes, n_components, generator)

@@ -53,6 +53,12 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         raise ImportError(
             "to_onnx needs onnx and onnxscript: pip install 'skdisentangle[onnx]'."
         ) from error
+    if hasattr(estimator, "embedder_"):
+        raise ValueError(
+            "to_onnx cannot write an encoder that is a FineTuned. Write its backbone, "
+            "embedder_.backbone, with torch.onnx.export, and fit an encoder of another kind on "
+            "the features of embedder_."
+        )
     if len(estimator.usage_) == 0:
         raise ValueError(
             "to_onnx has no features to write: no component is in use. Lower sparsity or "

@@ -29,10 +29,16 @@ from .._replacing import replacing
 from .._threads import threads
 from .._version import __version__
 from .._warnings import warn
+from ..backbones._finetuned import (
+    FineTuned,
+    embedder_of,
+    trainable,
+    with_model,
+)
 from ..encoders.networks import build_body
 from ..encoders.scalers import ComponentScaler, Encoder, InputScaler
 from ..fitting.fit import training_options
-from ..fitting.problem import Fitted, Settings
+from ..fitting.problem import Fitted, Settings, encoder_of_columns
 from ..fitting.steps import TrainingState
 from ..rows.array_api import in_numpy
 from ..rows.inputs import InputMoments
@@ -95,6 +101,7 @@ ATTRIBUTES = (
     "input_noise_",
     "nonlinear_noise_",
     "_unexplained",
+    "input_shape_",
     "n_iter_",
     "loss_curve_",
     "validation_scores_",
@@ -253,6 +260,8 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
         data = pack(document, arrays)
         fitted = estimator.disentangler_ if _is_head(type(estimator)) else estimator
         own = fitted.encoder_.body if _is_custom(fitted) else None
+        if isinstance(fitted.encoder, FineTuned):
+            own = fitted.encoder
         with threads():
             _decode(type(estimator), *unpack(data), own, torch.device("cpu"))
     except ValueError as error:
@@ -323,7 +332,8 @@ def _writable_path(path: Any) -> Path:
 
 
 def _is_custom(estimator: Any) -> bool:
-    return not isinstance(estimator.encoder, str)
+    """Whether the body is made by code of the user's."""
+    return not isinstance(encoder_of_columns(estimator.encoder), str)
 
 
 def _is_head(kind: Any) -> bool:
@@ -370,6 +380,10 @@ def _encode(
                 f"{type(value).__name__}."
             )
         arrays[f"body.{name}"] = value
+    backbone = _own_backbone(estimator)
+    if backbone is not None:
+        for name, value in backbone.state_dict().items():
+            arrays[f"backbone.{name}"] = value
     kept = {name: narrowed(as_numpy(array)) for name, array in arrays.items()}
     document = {
         "format": FORMAT,
@@ -394,6 +408,33 @@ def _encode(
         document["partial"], more = _plain_state(state)
         kept.update(more)
     return document, kept, left_out
+
+
+def _own_backbone(estimator: Any) -> nn.Module | None:
+    """The backbone, if it is one that no name stands for, as it has been trained."""
+    embedder = getattr(estimator, "embedder_", None)
+    found = None if embedder is None else getattr(embedder, embedder._model_name)
+    return found if isinstance(found, nn.Module) else None
+
+
+def _restored_embedder(estimator: Any, found: Content) -> Any:
+    """The embedder that the encoder describes, with the backbone of the file."""
+    embedder = embedder_of(estimator.encoder)
+    weights = {
+        name.removeprefix("backbone."): torch.from_numpy(np.array(array))
+        for name, array in found.arrays.items()
+        if name.startswith("backbone.")
+    }
+    if not weights:
+        return embedder
+    module = trainable(embedder).module.requires_grad_(False)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"its backbone is not that of encoder={estimator.encoder!r:.200}: {error!s:.500}"
+        ) from error
+    return with_model(embedder, module)
 
 
 def _encoder_name(encoder: Any) -> str | dict[str, str]:
@@ -456,6 +497,10 @@ def _decode(
         encoder = name
     estimator = kind(encoder=encoder, **parameters)
     estimator._validate_params()
+    if is_custom and isinstance(encoder, FineTuned):
+        estimator.embedder_ = _restored_embedder(estimator, found)
+    shape = found.get("attributes", dict).get("input_shape_")
+    estimator.input_shape_ = estimator.input_shape if shape is None else restored(shape)
     task_set = restored_tasks(found.part("tasks"))
     n_outputs = task_set.n_outputs
 
@@ -645,7 +690,7 @@ def _restored_body(
         k: v.double() if v.is_floating_point() else v for k, v in weights.items()
     }
     hidden = layer_sizes(estimator.hidden_layer_sizes)
-    shape = estimator.input_shape
+    shape = estimator.input_shape_
     if shape is not None and not all(
         isinstance(n, int | np.integer) and n > 0 for n in shape
     ):
@@ -658,7 +703,8 @@ def _restored_body(
                 raise ValueError(f"the weights {name!r:.50} should be finite.")
     # said at once: to build thousands of layers takes long, though they hold nothing
     n_weights = sum(values.numel() for values in weights.values())
-    if estimator.encoder in ("mlp", "conv") and (
+    kind = encoder_of_columns(estimator.encoder)
+    if kind in ("mlp", "conv") and (
         max(hidden, default=0) > n_weights or len(hidden) > len(weights)
     ):
         raise ValueError(
@@ -672,7 +718,7 @@ def _restored_body(
     # claims. A module of the user's stays where it is, and is copied.
     with torch.device("cpu" if _is_custom(estimator) else "meta"):
         body = build_body(
-            estimator.encoder,
+            kind,
             n_features=n_features,
             n_components=n_components,
             hidden_layer_sizes=hidden,

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils.validation import _num_samples
 
 from .._random import check_rng, draw_seed
+from ..backbones._finetuned import FineTuned
 
 __all__ = ["matching", "out_of_fold"]
 
@@ -74,6 +76,7 @@ def out_of_fold(
     fitted : SparseSharedDisentangler
         Fitted on all rows.
     X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        Or images or texts, whatever holds them.
     labels : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows. A row of weight zero is in no fold: `fitted` has not seen
@@ -89,14 +92,21 @@ def out_of_fold(
         If there are fewer rows than folds, or a fold leaves too few labels for a fit.
     """
     n_folds = unfitted.cross_fit
-    rows = np.arange(X.shape[0]) if weight is None else np.flatnonzero(weight)
+    rows = np.arange(_num_samples(X)) if weight is None else np.flatnonzero(weight)
     if len(rows) < n_folds:
         raise ValueError(
             f"cross_fit must be at most the number of rows of weight above zero, "
             f"{len(rows)}; got {n_folds}."
         )
     (labels,) = indexable(labels)
-    reference = fitted._forward(X)
+    # What is validated already has no names of columns to check.
+    raw = isinstance(unfitted.encoder, FineTuned)
+
+    def codes(estimator: Any, which: NDArray[np.intp] | slice) -> Any:
+        part = _safe_indexing(X, which)
+        return estimator._codes(part) if raw else estimator._forward(part)
+
+    reference = codes(fitted, slice(None))
     features: NDArray[np.floating] = reference.copy()
     # Folds do not depend on labels (they are not stratified), else a row's label would
     # have a say in which encoder gives its features.
@@ -116,7 +126,7 @@ def out_of_fold(
         part._ends_when_interrupted = part._is_part = True
         try:
             part.fit(
-                X[seen],
+                _safe_indexing(X, seen),
                 _safe_indexing(labels, seen),
                 sample_weight=None if weight is None else weight[seen],
             )
@@ -125,6 +135,6 @@ def out_of_fold(
                 f"cross_fit={n_folds}: without fold {number} of {n_folds} the encoder "
                 f"cannot be fitted; use other folds, or cross_fit=None. {error}"
             ) from error
-        order = matching(part._forward(X[seen]), reference[seen])
-        features[unseen] = part._forward(X[unseen]) @ order
+        order = matching(codes(part, seen), reference[seen])
+        features[unseen] = codes(part, unseen) @ order
     return features

@@ -105,7 +105,9 @@ def fine_tune(
     encoded = encode_labels(setup.task_set, problem.labels, problem.weight, balanced)
     labels = encoded.tensors(slice(None), like)
     spread = torch.from_numpy(before.spread).to(like)
-    options = replace(training_options(settings, setup.task_set, spread), recorded=False)
+    options = replace(
+        training_options(settings, setup.task_set, spread), recorded=False
+    )
     state = resumed(setup, before, like, options)
     options = options.at(state)
     state.n_labels = torch.from_numpy(encoded.counts(slice(None)).labels).to(like)
@@ -140,7 +142,8 @@ def fine_tune(
             state.set_pace()
             l1 = weights_of_penalty(state, options)
             codes = step(state, prepared, known, l1, options)
-            told.step(float(summed_loss(state, codes, known, options.blocks)), len(index))
+            total = float(summed_loss(state, codes, known, options.blocks))
+            told.step(total / known.targets.numel())
             check_finite(state.theta, told.loss)
     told.end()
     backbone.module.requires_grad_(False)
@@ -202,11 +205,10 @@ class _Progress:
         self._verbose, self._done = verbose, 0
         self._first = self._last = time.monotonic()
 
-    def step(self, loss: float, n_rows: int) -> None:
-        """Tell of a step."""
+    def step(self, loss: float) -> None:
+        """Tell of a step, by its mean loss over rows and tasks."""
         self._done += 1
-        each = loss / n_rows
-        self.loss = each if self._done == 1 else 0.9 * self.loss + 0.1 * each
+        self.loss = loss if self._done == 1 else 0.9 * self.loss + 0.1 * loss
         now = time.monotonic()
         if self._verbose and now - self._last > PATIENCE:
             self._last = now

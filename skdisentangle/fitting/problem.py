@@ -19,7 +19,12 @@ from ..tasks.blocks import task_scores
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet
 
-__all__ = ["Fitted", "Problem", "Settings"]
+__all__ = ["Fitted", "Problem", "Settings", "encoder_of_columns"]
+
+
+def encoder_of_columns(encoder: Any) -> Any:
+    """The encoder, or what follows the backbone that it is."""
+    return encoder.encoder if isinstance(encoder, FineTuned) else encoder
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,9 @@ class Settings:
         given: dict[str, Any] = {
             each.name: getattr(estimator, each.name, None) for each in fields(cls)
         }
-        if isinstance(estimator.encoder, FineTuned):
-            given["encoder"] = estimator.encoder.encoder
+        given["encoder"] = encoder_of_columns(estimator.encoder)
+        # As given, or as that of images was found.
+        given["input_shape"] = getattr(estimator, "input_shape_", estimator.input_shape)
         return cls(**given | {"sparsity": float(sparsity), "sharing": float(sharing)})
 
 

@@ -312,7 +312,7 @@ def input_effects(
     if n_rows > max_samples:
         rows = np.sort(rng.choice(n_rows, max_samples, replace=False))
         X = _safe_indexing(X, rows)
-    shape = None if dis.input_shape is None else tuple(map(int, dis.input_shape))
+    shape = None if dis.input_shape_ is None else tuple(map(int, dis.input_shape_))
     if method == "auto":
         wide = shape is not None or not _is_table(X)
         method = "gradient" if wide else "permutation"

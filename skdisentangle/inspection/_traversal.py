@@ -153,12 +153,12 @@ default=None
                 f"components must be active ones, of {active}; got {components!r}."
             )
         if images is None:
-            if dis.input_shape is None or before is not None:
+            if dis.input_shape_ is None or before is not None:
                 raise ValueError(
                     "images must be given, of shape (n_samples, H, W) or (n_samples, H, "
                     "W, 3), as the rows of X are no images of an input_shape."
                 )
-            images = _as_images(np.asarray(X), tuple(map(int, dis.input_shape)))
+            images = _as_images(np.asarray(X), tuple(map(int, dis.input_shape_)))
         codes = active_codes(dis, X if before is None else before.transform(X))
         return cls.from_codes(
             codes,

@@ -13,7 +13,7 @@ OPTIONS = {
     "n_features": 12,
     "n_components": 3,
     "hidden_layer_sizes": [5],
-    "input_shape": None,
+    "input_shape": (1, 1, 12),
     "seed": 0,
 }
 

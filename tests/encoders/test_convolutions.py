@@ -1,0 +1,75 @@
+"""Images as rows of ``encoder="conv"``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.datasets import make_sprites
+
+SPRITES = make_sprites(150, size=16, color=True, random_state=0)
+IMAGES = SPRITES.images.astype(np.float32) / 255
+LABELS = SPRITES.target[:, :3]
+
+
+def quick(**options):
+    settings = {"max_iter": 3, "tol": 0, "random_state": 0, "task_types": "regression"}
+    return SparseSharedDisentangler(6, encoder="conv", **settings | options)
+
+
+@pytest.fixture
+def fitted():
+    return quick(sparsity=0, sharing=0).fit(IMAGES, LABELS)
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+class TestConvolutions:
+    def test_images_give_what_their_flattened_rows_give(self, fitted):
+        rows = np.moveaxis(IMAGES, 3, 1).reshape(150, -1)
+        other = clone(fitted).set_params(input_shape=(3, 16, 16)).fit(rows, LABELS)
+        assert fitted.input_shape_ == (3, 16, 16)
+        np.testing.assert_array_equal(fitted.transform(IMAGES), other.transform(rows))
+        np.testing.assert_array_equal(fitted.predict(rows), other.predict(IMAGES))
+
+    def test_bytes_are_numbers(self, fitted):
+        whole = SPRITES.images
+        other = clone(fitted).fit(whole, LABELS).transform(whole)
+        assert other.dtype == np.float32
+        exact = clone(fitted).fit(whole.astype(np.float32), LABELS)
+        np.testing.assert_array_equal(
+            other, exact.transform(whole.astype(np.float32))
+        )
+
+    def test_files_know_the_shape(self, fitted, tmp_path):
+        fitted.save(tmp_path / "model.safetensors")
+        again = SparseSharedDisentangler.load(tmp_path / "model.safetensors")
+        assert tuple(again.input_shape_) == (3, 16, 16)
+        np.testing.assert_array_equal(again.transform(IMAGES), fitted.transform(IMAGES))
+
+    def test_a_stream_of_images(self):
+        dis = quick().partial_fit(IMAGES[:75], LABELS[:75])
+        dis.partial_fit(IMAGES[75:], LABELS[75:])
+        assert dis.transform(IMAGES).shape == (150, 6)
+
+    def test_rows_without_a_shape_are_an_error(self):
+        rows = IMAGES.reshape(150, -1)
+        with pytest.raises(ValueError, match=r"must be images .*input_shape=\(channels"):
+            quick().fit(rows, LABELS)
+
+    def test_images_of_another_size_are_an_error(self, fitted):
+        with pytest.raises(ValueError, match=r"images of input_shape=\(3, 16, 16\)"):
+            fitted.transform(IMAGES[:, :8])
+        with pytest.raises(ValueError, match=r"images of input_shape=\(1, 16, 16\)"):
+            quick(input_shape=(1, 16, 16)).fit(IMAGES, LABELS)
+
+    def test_a_failed_fit_keeps_the_shape(self, fitted):
+        with pytest.raises(ValueError, match="row for each"):
+            fitted.fit(IMAGES[:, :8], LABELS[:20])
+        assert fitted.input_shape_ == (3, 16, 16)
+
+    @pytest.mark.parametrize("encoder", ["mlp", "linear"])
+    def test_other_encoders_take_no_images(self, encoder):
+        with pytest.raises(ValueError, match="dim 4"):
+            quick().set_params(encoder=encoder).fit(IMAGES, LABELS)
