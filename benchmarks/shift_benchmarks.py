@@ -10,16 +10,23 @@ whose settings are its defaults, or, where one domain after the other is left ou
 second head is fitted on validation rows balanced by group (DFR). The target is among its
 tasks; what the features know of the labels of the training rows does no harm to accuracy where
 the strength of the regression is chosen on rows that the encoder has not seen, as here.
+
+With ``--train`` the backbone is trained, too: once on the class alone, by a network without
+penalties, and once on the tasks of ours, with the same budget and the same random changes of the
+images. Logistic regression is then fitted on the embeddings of the first, on the components of
+ours, and on these beside the embeddings of the same backbone.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -67,6 +74,14 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 #: What a head is fitted on.
 RAW, OURS, OURS_GROUPS = "embeddings", "ours", "ours, groups as tasks"
 OURS_CHOSEN = "ours, chosen by leaving a source domain out"
+
+#: The same of a backbone that has been trained: on the class alone, or on our tasks.
+ERM_TRAINED, OURS_TRAINED = "trained on the class", "ours, trained"
+BESIDE_TRAINED = "ours, trained, beside its embeddings"
+TRAINED = (ERM_TRAINED, OURS_TRAINED, BESIDE_TRAINED)
+
+#: Components of the network that is trained on the class.
+N_ERM = 64
 
 #: What is chosen of, by leaving a source domain out: "leave-one-domain-out cross-validation"
 #: of I. Gulrajani and D. Lopez-Paz, "In search of lost domain generalization", ICLR 2021.
@@ -171,7 +186,7 @@ def labels_used(bunch, kind, head):
     own = [name for name in bunch.task_names if name not in bunch.group_tasks]
     if len(own) > 4:
         own = [*own[:2], f"{len(own) - 2} more"]
-    train = {RAW: [target] if head == ERM else []}.get(kind, own)
+    train = {RAW: [target] if head == ERM else [], ERM_TRAINED: [target]}.get(kind, own)
     parts = [f"{', '.join(train)} of train"] if train else []
     if kind == OURS_GROUPS:
         parts.append(f"**groups** of train ({len(bunch.group_tasks)} tasks)")
@@ -207,6 +222,35 @@ def choose_across_domains(estimator, embedded, bunch, fit, tasks, seed):
     )
     own = {key.removeprefix("dis__"): v for key, v in search.best_params_.items()}
     return clone(estimator).set_params(**own), own
+
+
+def trained_features(estimator, tuned, bunch, inputs, fit, tasks, seed):
+    """Features of all rows after training the backbone, by what it is trained on."""
+    erm = SparseSharedDisentangler(
+        N_ERM,
+        sparsity=0,
+        sharing=0,
+        encoder=tuned,
+        task_types="multiclass" if len(np.unique(bunch.target)) > 2 else "binary",
+        n_threads=estimator.n_threads,
+        verbose=estimator.verbose,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "With a single task")
+        erm.fit(inputs[fit], bunch.target[fit])
+    codes = {ERM_TRAINED: erm.embedder_.transform(inputs)}
+    types = [bunch.task_types[t] for t in tasks]
+    ours = clone(estimator)
+    ours.set_params(encoder=tuned, task_types=types, random_state=seed)
+    ours.fit(inputs[fit], bunch.Y_tasks[np.ix_(fit, tasks)])
+    embedded = ours.embedder_.transform(inputs)
+    with torch.no_grad():
+        own = ours.encoder_(torch.from_numpy(embedded).double()).numpy()
+    codes[OURS_TRAINED] = own
+    parts = [standardised(part, fit) for part in (own, embedded)]
+    codes[BESIDE_TRAINED] = np.hstack(parts)
+    return codes
 
 
 def standardised(codes, fit):
@@ -257,7 +301,7 @@ def predict_dfr(codes, target, groups, held, seed):
     return (codes @ slopes + start > 0).astype(target.dtype)
 
 
-def run(name, path, embedding, seeds, estimator=None, say=print):
+def run(name, path, embedding, seeds, estimator=None, say=print, tuned=None):
     """Results of the whole protocol.
 
     Parameters
@@ -273,6 +317,8 @@ def run(name, path, embedding, seeds, estimator=None, say=print):
         What is cloned for each fit; by default one of default settings.
     say : callable
         Is told each row as it is made.
+    tuned : FineTuned, optional
+        Trains the backbone, for the rows of `TRAINED`.
 
     Returns
     -------
@@ -282,7 +328,8 @@ def run(name, path, embedding, seeds, estimator=None, say=print):
     estimator = estimator or SparseSharedDisentangler()
     load, _, _, seeded = BENCHMARKS[name]
     bunch = load(path, **({"random_state": seeds[0]} if seeded else {}))
-    embedded = embedding.fit_transform(bunch.text if "text" in bunch else bunch.paths)
+    inputs = np.asarray(bunch.text if "text" in bunch else bunch.paths, dtype=object)
+    embedded = embedding.fit_transform(inputs)
     rows = []
     for seed in seeds:
         if seeded and seed != seeds[0]:
@@ -295,6 +342,8 @@ def run(name, path, embedding, seeds, estimator=None, say=print):
             tasks[OURS_CHOSEN] = plain
         if bunch.group_tasks:
             tasks[OURS_GROUPS] = range(len(bunch.task_names))
+        if tuned is not None:
+            tasks |= dict.fromkeys(TRAINED)
         # Groups that do not overlap, if there are any.
         groups = bunch.get("coarse_groups", bunch.get("groups"))
         heads = [ERM] if groups is None else [ERM, DFR]
@@ -304,8 +353,12 @@ def run(name, path, embedding, seeds, estimator=None, say=print):
             del scores[RAW, ERM]  # nothing in it is random
         for part, fit, held in splits(bunch, seed):
             codes = {}
+            if tuned is not None:
+                codes = trained_features(
+                    estimator, tuned, bunch, inputs, fit, plain, seed
+                )
             for kind, own in tasks.items():
-                found, given = embedded, estimator
+                found, given = codes.get(kind, embedded), estimator
                 if kind == OURS_CHOSEN:
                     given, chosen[part] = choose_across_domains(
                         estimator, embedded, bunch, fit, own, seed
@@ -362,7 +415,20 @@ def main(arguments=None):
     parser.add_argument(
         "--seeds", type=int, help="how many, if not the official number"
     )
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=0,
+        metavar="EPOCHS",
+        help="train the backbone, too, for so many epochs",
+    )
+    parser.add_argument(
+        "--image-size", type=int, default=224, help="height and width, 224 by default"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
     options = parser.parse_args(arguments)
+    if options.train and options.backbone in PLAIN:
+        parser.error(f"--train needs a backbone; {options.backbone!r} is none")
     benchmark = BENCHMARKS[options.name]
     n_seeds = benchmark.n_seeds if options.seeds is None else options.seeds
     if n_seeds < 1:
@@ -370,18 +436,28 @@ def main(arguments=None):
     usual = "all-MiniLM-L6-v2" if options.name == "civilcomments" else "mobilenet_v2"
     backbone = options.backbone or usual
     embedding = make_embedding(backbone, options.name, options.cache)
+    if hasattr(embedding, "image_size"):
+        embedding.set_params(image_size=options.image_size, n_threads=options.threads)
+    tuned = None
+    if options.train:
+        from skdisentangle.backbones import FineTuned
+
+        own = clone(embedding).set_params(memory=None, verbose=False)
+        tuned = FineTuned(own, n_epochs=options.train)
     try:
         rows = run(
             options.name,
             options.path,
             embedding,
             range(n_seeds),
+            SparseSharedDisentangler(n_threads=options.threads),
             say=lambda row: print(row, file=sys.stderr, flush=True),
+            tuned=tuned,
         )
     except OSError as error:  # of the files: it says what is wrong with them
         parser.exit(1, f"{error}\n")
     print(
-        f"{options.name}, {n_seeds} seed(s), frozen embeddings: {backbone}\n{machine()}",
+        f"{options.name}, {n_seeds} seed(s), backbone: {backbone}\n{machine()}",
         table(rows),
         "Accuracies; mean and standard deviation over seeds. The strength of ERM, logistic "
         f"regression, was chosen by accuracy on {benchmark.chosen_on}.",

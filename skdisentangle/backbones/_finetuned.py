@@ -36,7 +36,7 @@ class FineTuned(BaseEstimator):
     embedder : ImageEmbedder, TextEmbedder or str, default="mobilenet_v2"
         Reads X, and knows the backbone. A string stands for ``ImageEmbedder(string)``. Batch
         size, device, threads and cache of the embedder are used where the backbone is frozen.
-    encoder : {"mlp", "linear"}, default="mlp"
+    encoder : {"linear", "mlp"}, default="linear"
         What follows the backbone, as in :class:`~skdisentangle.SparseSharedDisentangler`.
     n_epochs : int, default=5
         Passes over X that train the backbone. 0 leaves it frozen.
@@ -97,7 +97,7 @@ class FineTuned(BaseEstimator):
         self,
         embedder: Embedder | str = "mobilenet_v2",
         *,
-        encoder: Literal["mlp", "linear"] = "mlp",
+        encoder: Literal["linear", "mlp"] = "linear",
         n_epochs: int = 5,
         learning_rate: float = 1e-4,
         warmup: float = 0.1,

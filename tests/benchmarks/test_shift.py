@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.backbones import FineTuned, ImageEmbedder
 from skdisentangle.metrics import worst_group_accuracy
 from tests.datasets import layouts
 
@@ -71,6 +73,41 @@ def test_from_files_to_table(tmp_path, name):
     lines = shift.table(rows).splitlines()
     assert len(lines) == 2 + len(rows)
     assert all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+@pytest.mark.filterwarnings("ignore:Tasks left out")
+def test_a_backbone_is_trained_on_source_rows_only(tmp_path, monkeypatch):
+    layouts.write(tmp_path, "vlcs")
+    seen = []
+
+    class Watching(ImageEmbedder):
+        def _trainable(self):
+            found = super()._trainable()
+
+            def prepare(numbers, images):
+                seen.append(len(images))
+                return found.prepare(numbers, images)
+
+            return found._replace(prepare=prepare)
+
+    monkeypatch.setattr(shift, "SETTINGS", {"dis__encoder": ["linear"]})
+    embedder = Watching(torch.nn.Conv2d(3, 6, 3), image_size=8)
+    rows = shift.run(
+        "vlcs",
+        tmp_path,
+        embedder,
+        [0],
+        QUICK,
+        say=lambda row: None,
+        tuned=FineTuned(embedder, n_epochs=1),
+    )
+    kinds = [row["features"] for row in rows]
+    assert kinds[-3:] == list(shift.TRAINED)
+    assert [row["labels used"] for row in rows[-3:]] == ["class, of source domains"] * 3
+    assert all(0 <= row["mean of domains"] <= 1 for row in rows)
+    bunch = shift.load_vlcs(tmp_path)
+    n_fitted = sum(len(fit) for _, fit, _ in shift.splits(bunch, 0))
+    assert sum(seen) == 2 * n_fitted  # one epoch each, of two networks
 
 
 def test_domains_are_left_out_one_by_one(tmp_path):
@@ -149,7 +186,7 @@ def test_spread_over_seeds():
 
 def test_command(tmp_path, capsys, monkeypatch):
     layouts.write(tmp_path, "waterbirds")
-    monkeypatch.setattr(shift, "SparseSharedDisentangler", lambda: QUICK)
+    monkeypatch.setattr(shift, "SparseSharedDisentangler", lambda **_: QUICK)
     arguments = ["waterbirds", str(tmp_path), "--backbone", "pixels", "--seeds", "2"]
     shift.main(arguments)
     out = capsys.readouterr().out
