@@ -501,8 +501,9 @@ labels. It has a 95% interval over new emotions and seeds, paired. An emotion th
 twice counts as two, so that the interval is a little too narrow.
 
 The third table has the components of the first fit of ours to all emotions. Of each it names
-the three emotions with the largest coefficients: by how much the logarithm of the odds grows
-with one standard deviation of the component. The sign of a whole component means nothing.
+the three emotions with the largest coefficients, or all that use it: by how much the logarithm
+of the odds grows with one standard deviation of the component. The sign of a whole component
+means nothing.
 Usage is its share of the heads' magnitude.
 """
 

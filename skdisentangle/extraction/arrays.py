@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class ArrayFiles:
     Parameters
     ----------
     files : list of Path
-        Two-dimensional arrays of the same dtype and number of columns.
+        Arrays of the same dtype and of the same shape of a row: columns, or images.
 
     Attributes
     ----------
@@ -39,24 +40,25 @@ class ArrayFiles:
         self._lengths: list[int] = []
         for file in files:
             rows = _map(file)
-            if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+            if rows.ndim < 2 or rows.dtype.kind not in "fiub":
                 raise ValueError(
                     f"input: {str(file)!r} must hold numbers, of shape (n_samples, "
-                    f"n_features); got {rows.dtype} of shape {rows.shape}."
+                    "n_features), or (n_samples, height, width, channels) for images; got "
+                    f"{rows.dtype} of shape {rows.shape}."
                 )
             if not self._lengths:
-                self._dtype, self._width = rows.dtype, rows.shape[1]
-            elif (rows.dtype, rows.shape[1]) != (self._dtype, self._width):
+                self._dtype, self._shape = rows.dtype, rows.shape[1:]
+            elif (rows.dtype, rows.shape[1:]) != (self._dtype, self._shape):
                 raise ValueError(
-                    f"input: all files must hold the same number of columns, of one "
-                    f"dtype; {files[0].name!r} has {self._width} of {self._dtype}, "
-                    f"{file.name!r} {rows.shape[1]} of {rows.dtype}."
+                    "input: all files must hold the same number of columns, of one "
+                    f"dtype; {files[0].name!r} has {_columns(self._shape)} of {self._dtype}, "
+                    f"{file.name!r} {_columns(rows.shape[1:])} of {rows.dtype}."
                 )
             self._lengths.append(len(rows))
         self._n_rows = sum(self._lengths)
         self._n_read = 0  # rows, in all
         self._file, self._row = 0, 0  # where the next row is
-        self.row_bytes = self._width * self._dtype.itemsize
+        self.row_bytes = math.prod(self._shape) * self._dtype.itemsize
 
     @property
     def at_end(self) -> bool:
@@ -68,7 +70,7 @@ class ArrayFiles:
             "kind": "npy",
             "files": file_sizes(self._files),
             "dtype": str(self._dtype),
-            "n_features": self._width,
+            "n_features": _columns(self._shape),
         }
 
     def share_read(self) -> float:
@@ -77,7 +79,7 @@ class ArrayFiles:
 
     def read(self, n_rows: int) -> NDArray[Any]:
         """Next rows; fewer than asked for at the end only."""
-        parts = [np.empty((0, self._width), self._dtype)]
+        parts = [np.empty((0, *self._shape), self._dtype)]
         while n_rows > 0 and not self.at_end:
             if self._row == self._lengths[self._file]:
                 self._file, self._row = self._file + 1, 0
@@ -100,6 +102,11 @@ class ArrayFiles:
     def checksum(rows: NDArray[Any], before: int) -> int:
         """CRC-32 of rows, going on from that of the rows before."""
         return zlib.crc32(rows.data, before)
+
+
+def _columns(shape: tuple[int, ...]) -> int | list[int]:
+    """Number of columns, or the shape of an image."""
+    return shape[0] if len(shape) == 1 else list(shape)
 
 
 def _map(file: Path) -> NDArray[Any]:

@@ -112,13 +112,13 @@ class TraversalDisplay:
         ----------
         estimator : SparseSharedDisentangler, or pipeline or search with one
             Fitted.
-        X : array-like of shape (n_samples, n_features)
-            Some hundred rows or more: the more there are, the more alike are images
+        X : array-like of shape (n_samples, n_features), or images
+            As the estimator takes it. Some hundred rows or more: the more there are, the more alike are images
             along a component in all else.
         images : array-like of shape (n_samples, H, W) or (n_samples, H, W, 3), \
 default=None
-            The images of these rows. None takes the rows themselves, in the estimator's
-            ``input_shape``.
+            The images of these rows. None takes the rows themselves: an array of images, or
+            rows in the estimator's ``input_shape``.
         components : sequence of int, default=None
             Active components to draw. None draws all.
         n_steps : int, default=7
@@ -153,12 +153,16 @@ default=None
                 f"components must be active ones, of {active}; got {components!r}."
             )
         if images is None:
-            if dis.input_shape_ is None or before is not None:
+            shape = np.shape(X) if hasattr(X, "shape") else ()
+            if len(shape) == 4:
+                images = _in_colour(np.asarray(X))
+            elif dis.input_shape_ is None or before is not None:
                 raise ValueError(
                     "images must be given, of shape (n_samples, H, W) or (n_samples, H, "
                     "W, 3), as the rows of X are no images of an input_shape."
                 )
-            images = _as_images(np.asarray(X), tuple(map(int, dis.input_shape_)))
+            else:
+                images = _as_images(np.asarray(X), tuple(map(int, dis.input_shape_)))
         codes = active_codes(dis, X if before is None else before.transform(X))
         return cls.from_codes(
             codes,
@@ -303,5 +307,9 @@ def _as_images(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
             f"X must have a column for each of the {np.prod(shape)} values of an image "
             f"of input_shape={shape}; got shape {rows.shape}."
         )
-    images = rows.reshape(len(rows), *shape)
-    return np.moveaxis(images, 1, 3) if shape[0] == 3 else images.mean(axis=1)
+    return _in_colour(np.moveaxis(rows.reshape(len(rows), *shape), 1, 3))
+
+
+def _in_colour(images: NDArray[Any]) -> NDArray[Any]:
+    """Images of three channels as they are, the mean over channels of others."""
+    return images if images.shape[3] == 3 else images.mean(axis=3)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_sprites
+from skdisentangle.extraction import extract_features
+from skdisentangle.inspection import TraversalDisplay
 
 SPRITES = make_sprites(150, size=16, color=True, random_state=0)
 IMAGES = SPRITES.images.astype(np.float32) / 255
@@ -52,6 +55,21 @@ class TestConvolutions:
         dis = quick().partial_fit(IMAGES[:75], LABELS[:75])
         dis.partial_fit(IMAGES[75:], LABELS[75:])
         assert dis.transform(IMAGES).shape == (150, 6)
+
+    def test_features_of_a_file_of_images(self, fitted, tmp_path):
+        joblib.dump(fitted, tmp_path / "model.joblib")
+        np.save(tmp_path / "images.npy", IMAGES)
+        extract_features(
+            tmp_path / "model.joblib", tmp_path / "images.npy", tmp_path / "features"
+        )
+        parts = sorted((tmp_path / "features").glob("*.npy"))
+        found = np.concatenate([np.load(part) for part in parts])
+        np.testing.assert_allclose(found, fitted.transform(IMAGES), rtol=1e-5, atol=1e-6)
+
+    def test_images_along_a_component_are_those_of_the_rows(self, fitted):
+        rows = np.moveaxis(IMAGES, 3, 1).reshape(150, -1)
+        one, other = (TraversalDisplay.from_estimator(fitted, X) for X in (IMAGES, rows))
+        np.testing.assert_array_equal(one.images, other.images)
 
     def test_rows_without_a_shape_are_an_error(self):
         rows = IMAGES.reshape(150, -1)
