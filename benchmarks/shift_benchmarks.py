@@ -31,6 +31,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, train_test_split
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -79,6 +80,9 @@ OURS_CHOSEN = "ours, chosen by leaving a source domain out"
 ERM_TRAINED, OURS_TRAINED = "trained on the class", "ours, trained"
 BESIDE_TRAINED = "ours, trained, beside its embeddings"
 TRAINED = (ERM_TRAINED, OURS_TRAINED, BESIDE_TRAINED)
+
+#: Labels a class of the domain left out, where a few are given, and draws of them.
+SHOTS, SHOT_DRAWS = (1, 5, 10), 10
 
 #: Components of the network that is trained on the class.
 N_ERM = 64
@@ -301,7 +305,30 @@ def predict_dfr(codes, target, groups, held, seed):
     return (codes @ slopes + start > 0).astype(target.dtype)
 
 
-def run(name, path, embedding, seeds, estimator=None, say=print, tuned=None):
+def few_shot(codes, target, rows, seed):
+    """Accuracy on a domain from a few labels a class of it, by the nearest mean of a class.
+
+    Mean over draws, by the number of labels.
+    """
+    rng = np.random.default_rng(seed)
+    found = {}
+    for number in SHOTS:
+        scores = []
+        for _ in range(SHOT_DRAWS):
+            rows = rng.permutation(rows)
+            own = [rows[target[rows] == c] for c in np.unique(target[rows])]
+            # Of each class at least one is left to score.
+            known = np.concatenate([c[: min(number, len(c) - 1)] for c in own])
+            others = np.setdiff1d(rows, known)
+            model = NearestCentroid().fit(codes[known], target[known])
+            scores.append(model.score(codes[others], target[others]))
+        found[f"{number} labels"] = float(np.mean(scores))
+    return found
+
+
+def run(
+    name, path, embedding, seeds, estimator=None, say=print, tuned=None, domains=None
+):
     """Results of the whole protocol.
 
     Parameters
@@ -319,6 +346,8 @@ def run(name, path, embedding, seeds, estimator=None, say=print, tuned=None):
         Is told each row as it is made.
     tuned : FineTuned, optional
         Trains the backbone, for the rows of `TRAINED`.
+    domains : sequence of str, optional
+        Names of those to leave out, one after the other; all by default.
 
     Returns
     -------
@@ -348,10 +377,13 @@ def run(name, path, embedding, seeds, estimator=None, say=print, tuned=None):
         groups = bunch.get("coarse_groups", bunch.get("groups"))
         heads = [ERM] if groups is None else [ERM, DFR]
         scores = {(kind, head): {} for kind in tasks for head in heads}
+        shots = {key: [] for key in scores}
         chosen = {}
         if not seeded and seed != seeds[0]:
             del scores[RAW, ERM]  # nothing in it is random
         for part, fit, held in splits(bunch, seed):
+            if domains is not None and part not in domains:
+                continue
             codes = {}
             if tuned is not None:
                 codes = trained_features(
@@ -374,9 +406,18 @@ def run(name, path, embedding, seeds, estimator=None, say=print, tuned=None):
                         codes[kind], bunch.target, groups, held, seed
                     )
                 scores[kind, head] |= metrics(name, bunch, part, predicted)
+                if part:
+                    there = np.flatnonzero(
+                        bunch.domain == bunch.domain_names.index(part)
+                    )
+                    few = few_shot(codes[kind], bunch.target, there, seed)
+                    shots[kind, head].append(few)
         for (kind, head), own in scores.items():
             if "split" not in bunch:
                 own["mean of domains"] = np.mean(list(own.values()))
+                for number in shots[kind, head][0]:
+                    each = [few[number] for few in shots[kind, head]]
+                    own[f"{number} a class"] = np.mean(each)
             labels = labels_used(bunch, kind, head)
             rows.append(
                 {"features": kind, "head": head, "labels used": labels, "seed": seed}
@@ -415,6 +456,7 @@ def main(arguments=None):
     parser.add_argument(
         "--seeds", type=int, help="how many, if not the official number"
     )
+    parser.add_argument("--domains", nargs="+", help="leave these out only")
     parser.add_argument(
         "--train",
         type=int,
@@ -453,6 +495,7 @@ def main(arguments=None):
             SparseSharedDisentangler(n_threads=options.threads),
             say=lambda row: print(row, file=sys.stderr, flush=True),
             tuned=tuned,
+            domains=options.domains,
         )
     except OSError as error:  # of the files: it says what is wrong with them
         parser.exit(1, f"{error}\n")
