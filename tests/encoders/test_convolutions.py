@@ -41,9 +41,7 @@ class TestConvolutions:
         other = clone(fitted).fit(whole, LABELS).transform(whole)
         assert other.dtype == np.float32
         exact = clone(fitted).fit(whole.astype(np.float32), LABELS)
-        np.testing.assert_array_equal(
-            other, exact.transform(whole.astype(np.float32))
-        )
+        np.testing.assert_array_equal(other, exact.transform(whole.astype(np.float32)))
 
     def test_files_know_the_shape(self, fitted, tmp_path):
         fitted.save(tmp_path / "model.safetensors")
@@ -64,16 +62,22 @@ class TestConvolutions:
         )
         parts = sorted((tmp_path / "features").glob("*.npy"))
         found = np.concatenate([np.load(part) for part in parts])
-        np.testing.assert_allclose(found, fitted.transform(IMAGES), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            found, fitted.transform(IMAGES), rtol=1e-5, atol=1e-6
+        )
 
     def test_images_along_a_component_are_those_of_the_rows(self, fitted):
         rows = np.moveaxis(IMAGES, 3, 1).reshape(150, -1)
-        one, other = (TraversalDisplay.from_estimator(fitted, X) for X in (IMAGES, rows))
+        one, other = (
+            TraversalDisplay.from_estimator(fitted, X) for X in (IMAGES, rows)
+        )
         np.testing.assert_array_equal(one.images, other.images)
 
     def test_rows_without_a_shape_are_an_error(self):
         rows = IMAGES.reshape(150, -1)
-        with pytest.raises(ValueError, match=r"must be images .*input_shape=\(channels"):
+        with pytest.raises(
+            ValueError, match=r"must be images .*input_shape=\(channels"
+        ):
             quick().fit(rows, LABELS)
 
     def test_images_of_another_size_are_an_error(self, fitted):
