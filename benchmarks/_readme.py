@@ -48,14 +48,14 @@ repository; `python -m benchmarks` runs all suites. Settings of this package are
 everywhere; none was chosen on the seeds of a report, except as a section says.
 
 Of the code as it is are "Real tables", "Known factors in real data", "Known factors in hard
-data", and what does not fit anything of ours.
+data", "Real images", "Sprites of a game", "Emotions of short texts", "Recovery", "What each
+piece of the method does", and what does not fit anything of ours.
 
 What is older than the code: everywhere else the noise of `input_noise="auto"` was chosen by
 short fits that shared. With the default solver heads take one step a batch after the first
 sixth of a fit, where they took two all along. With one step all along, which finds as many
-factors but on images, were run "Recovery", the default solver in "The method on hard problems"
-but for 50 factors, "What each piece of the method does", "Whether the factors can be believed",
-synthetic factors in "Known factors", "New tasks from few labels" and "Leakage". With two all
+factors but on images, were run the default solver in "The method on hard problems"
+but for 50 factors, "Whether the factors can be believed", synthetic factors in "Known factors", "New tasks from few labels" and "Leakage". With two all
 along: 50 factors, ours on dSprites and glyphs in "Known factors", the sections on real data,
 "Extraction", "On a GPU", "Memory", and of "Speed" growth and the peers. Of these the sections
 on real data and 50 factors are from before the last heads of classes carry a ridge, which
