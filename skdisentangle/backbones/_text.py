@@ -248,7 +248,9 @@ def _tokens(
     model: Any, device: torch.device, rows: Sequence[int], texts: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     """What a model of sentence-transformers takes."""
-    tokens = model.tokenize(list(texts))
+    # Of another name since version 6 of the library.
+    make = getattr(model, "preprocess", None) or model.tokenize
+    tokens = make(list(texts))
     return {
         name: values.to(device) if isinstance(values, torch.Tensor) else values
         for name, values in tokens.items()
