@@ -52,7 +52,7 @@ from .fitting.problem import Fitted, Problem, Settings
 from .fitting.stream import fit_more
 from .heads import SparseTaskHead
 from .rows.array_api import follows_input
-from .rows.blocks import LazyRows, lazy_if_large
+from .rows.blocks import FlatImages, LazyRows, lazy_if_large
 from .rows.dask_blocks import in_memory, is_dask, transform_blocks
 from .rows.inputs import InputMoments, forward
 from .tasks import Task
@@ -1097,16 +1097,15 @@ class SparseSharedDisentangler(
         given = self.input_shape if reset else self.input_shape_
         shape = tuple(getattr(X, "shape", ()))
         if self.encoder == "conv" and len(shape) == 4:
-            found = shape[3], shape[1], shape[2]
-            if given is not None and tuple(given) != found:
+            if getattr(X.dtype, "kind", "O") not in "fiub":
+                raise ValueError(f"X must hold numbers; got images of {X.dtype}.")
+            X = FlatImages(X)
+            if given is not None and tuple(given) != X.image_shape:
                 raise ValueError(
                     f"X must have images of input_shape={tuple(given)}, channels, height and "
                     f"width; got an array (n, height, width, channels) of shape {shape}."
                 )
-            given = found
-            X = np.moveaxis(np.asarray(X), 3, 1).reshape(shape[0], -1)
-            if X.dtype.kind in "iub":
-                X = X.astype(np.float32)
+            given = X.image_shape
         elif self.encoder == "conv" and given is None:
             raise ValueError(
                 "X must be images for encoder='conv', of shape (n_samples, height, width, "

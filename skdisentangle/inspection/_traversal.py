@@ -113,8 +113,8 @@ class TraversalDisplay:
         estimator : SparseSharedDisentangler, or pipeline or search with one
             Fitted.
         X : array-like of shape (n_samples, n_features), or images
-            As the estimator takes it. Some hundred rows or more: the more there are, the more alike are images
-            along a component in all else.
+            As the estimator takes it. Some hundred rows or more: the more there are, the
+            more alike are images along a component in all else.
         images : array-like of shape (n_samples, H, W) or (n_samples, H, W, 3), \
 default=None
             The images of these rows. None takes the rows themselves: an array of images, or

@@ -11,6 +11,7 @@ from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_sprites
 from skdisentangle.extraction import extract_features
 from skdisentangle.inspection import TraversalDisplay
+from skdisentangle.rows import blocks
 
 SPRITES = make_sprites(150, size=16, color=True, random_state=0)
 IMAGES = SPRITES.images.astype(np.float32) / 255
@@ -42,6 +43,28 @@ class TestConvolutions:
         assert other.dtype == np.float32
         exact = clone(fitted).fit(whole.astype(np.float32), LABELS)
         np.testing.assert_array_equal(other, exact.transform(whole.astype(np.float32)))
+
+    def test_a_memory_map_is_read_in_pieces(self, fitted, tmp_path, monkeypatch):
+        np.save(tmp_path / "images.npy", IMAGES)
+        mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+        sizes = []
+        read = blocks.FlatImages.__getitem__
+
+        def reading(self, rows):
+            found = read(self, rows)
+            sizes.append(len(found))
+            return found
+
+        monkeypatch.setattr(blocks.FlatImages, "__getitem__", reading)
+        monkeypatch.setattr(blocks, "BUFFER_VALUES", 40 * 768)
+        monkeypatch.setattr(blocks, "BLOCK_VALUES", 10 * 768)
+        monkeypatch.setattr(blocks, "CHUNK_VALUES", 20 * 768)
+        np.testing.assert_allclose(
+            fitted.transform(mapped), fitted.transform(IMAGES), rtol=1e-5, atol=1e-6
+        )
+        dis = clone(fitted).fit(mapped, LABELS)
+        assert dis.transform(mapped).shape == (150, 6)
+        assert max(sizes) < 50
 
     def test_files_know_the_shape(self, fitted, tmp_path):
         fitted.save(tmp_path / "model.safetensors")
