@@ -76,7 +76,7 @@ def test_from_files_to_table(tmp_path, name):
 
 
 @pytest.mark.filterwarnings("ignore:Tasks left out")
-def test_a_backbone_is_trained_on_source_rows_only(tmp_path, monkeypatch):
+def test_a_backbone_is_trained_on_source_rows_only(tmp_path):
     layouts.write(tmp_path, "vlcs")
     seen = []
 
@@ -90,7 +90,6 @@ def test_a_backbone_is_trained_on_source_rows_only(tmp_path, monkeypatch):
 
             return found._replace(prepare=prepare)
 
-    monkeypatch.setattr(shift, "SETTINGS", {"dis__encoder": ["linear"]})
     embedder = Watching(torch.nn.Conv2d(3, 6, 3), image_size=8)
     rows = shift.run(
         "vlcs",
