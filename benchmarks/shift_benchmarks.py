@@ -32,7 +32,7 @@ from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, train_test_split
-from sklearn.neighbors import NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -317,11 +317,14 @@ def few_shot(codes, target, rows, seed):
         scores = []
         for _ in range(SHOT_DRAWS):
             rows = rng.permutation(rows)
-            own = [rows[target[rows] == c] for c in np.unique(target[rows])]
+            classes = np.unique(target[rows])
+            own = [rows[target[rows] == c] for c in classes]
             # Of each class at least one is left to score.
-            known = np.concatenate([c[: min(number, len(c) - 1)] for c in own])
+            own = [some[: min(number, len(some) - 1)] for some in own]
+            known = np.concatenate(own)
             others = np.setdiff1d(rows, known)
-            model = NearestCentroid().fit(codes[known], target[known])
+            means = [codes[some].mean(0) for some in own]
+            model = KNeighborsClassifier(1).fit(means, classes)
             scores.append(model.score(codes[others], target[others]))
         found[f"{number} labels"] = float(np.mean(scores))
     return found

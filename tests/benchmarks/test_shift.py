@@ -209,3 +209,13 @@ def test_command_without_the_files_or_with_wrong_arguments(tmp_path, capsys):
             shift.main(arguments)
     with pytest.raises(SystemExit, match="not for pacs"):
         shift.main(["pacs", ".", "--backbone", "words"])
+
+
+def test_few_labels_of_a_domain():
+    """Classes far apart are told by one label; those that are one cloud are not by ten."""
+    target = np.repeat([0, 1, 2], 40)
+    noise = np.random.default_rng(0).normal(size=(120, 3))
+    found = shift.few_shot(10 * np.eye(3)[target] + noise, target, np.arange(120), 0)
+    assert found == {f"{number} labels": 1.0 for number in shift.SHOTS}
+    mixed = shift.few_shot(noise, target, np.arange(120), 0)
+    assert all(0.2 < score < 0.5 for score in mixed.values())
