@@ -363,6 +363,12 @@ def run(
     bunch = load(path, **({"random_state": seeds[0]} if seeded else {}))
     inputs = np.asarray(bunch.text if "text" in bunch else bunch.paths, dtype=object)
     embedded = embedding.fit_transform(inputs)
+    unknown = set(domains or ()) - set(bunch.get("domain_names", ()))
+    if unknown or (domains and "split" in bunch):
+        raise ValueError(
+            f"domains must be some of {bunch.get('domain_names')}, of a set without an official "
+            f"split; got {domains}."
+        )
     rows = []
     for seed in seeds:
         if seeded and seed != seeds[0]:
@@ -501,7 +507,10 @@ def main(arguments=None):
             tuned=tuned,
             domains=options.domains,
         )
-    except OSError as error:  # of the files: it says what is wrong with them
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # of the files: it says what is wrong with them
         parser.exit(1, f"{error}\n")
     print(
         f"{options.name}, {n_seeds} seed(s), backbone: {backbone}\n{machine()}",

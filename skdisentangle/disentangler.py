@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from ._notebook import task_table
 from ._random import check_rng, draw_seed
@@ -39,6 +39,7 @@ from .backbones._finetuned import (
     trainable,
     with_model,
 )
+from .backbones._image import ImageEmbedder
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders.scalers import Encoder
 from .files.persistence import FileMixin, OnnxMixin
@@ -46,7 +47,7 @@ from .fitting.callbacks import CallbackSupportMixin
 from .fitting.crossfit import out_of_fold
 from .fitting.finetune import fine_tune
 from .fitting.fit import fit
-from .fitting.monitor import Monitor
+from .fitting.monitor import Doubts, Monitor
 from .fitting.path import choose_on_held_back_rows
 from .fitting.problem import Fitted, Problem, Settings
 from .fitting.stream import fit_more
@@ -85,6 +86,15 @@ def _class_types(estimator: SparseSharedDisentangler) -> list[TaskType]:
     types = [TYPES.get(name) if isinstance(name, str) else None for name in names]
     known = [kind for kind in types if kind is not None and kind.has_classes]
     return known if len(known) == len(types) else []
+
+
+def _check_rows_of_labels(labels: Labels, n_rows: int) -> None:
+    """Raise ValueError unless there is a row of labels for each of X."""
+    if labels.n_rows != n_rows:
+        raise ValueError(
+            f"Y_tasks must have a row for each of the {n_rows} rows of X; got "
+            f"{labels.n_rows}."
+        )
 
 
 def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
@@ -474,7 +484,9 @@ class SparseSharedDisentangler(
         if self.encoder == "conv" and self.input_shape is None:
             tags.input_tags.two_d_array = False
         if isinstance(self.encoder, FineTuned):
-            tags.input_tags = embedder_of(self.encoder).__sklearn_tags__().input_tags
+            embedder = self.encoder.embedder
+            embedder = ImageEmbedder() if isinstance(embedder, str) else embedder
+            tags.input_tags = embedder.__sklearn_tags__().input_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
         return tags
@@ -550,17 +562,22 @@ class SparseSharedDisentangler(
             given = y if Y_tasks is None else Y_tasks
             speaks = problem.ranks.rank == 0
             settings = Settings.of(self, *strengths)
-            if isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
-                problem, settings, before = self._fine_tuned(
+            tuned, first = self._reads_with_embedder(reset=before is None), None
+            if tuned and isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
+                problem, settings, before, first = self._fine_tuned(
                     self.encoder, X, problem, settings, before, sample_weight
                 )
+            rows = X if tuned else problem.X
             fitted = fit(
                 problem,
                 settings,
                 self.random_state,
                 before=before,
-                monitor=Monitor(self, problem.X, given, speaks=speaks),
+                monitor=Monitor(self, rows, given, speaks=speaks),
             )
+            if first is not None:
+                # Of rows that the backbone has seen, less seems to be noise than is.
+                fitted.unexplained = first.unexplained
             self._set_fitted(fitted)
             is_first = speaks and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
@@ -580,12 +597,19 @@ class SparseSharedDisentangler(
         settings: Settings,
         before: Fitted | None,
         sample_weight: Any,
-    ) -> tuple[Problem, Settings, Fitted | None]:
-        """Train the backbone; the fit of its features that is then to be made."""
+    ) -> tuple[Problem, Settings, Fitted | None, Fitted]:
+        """Train the backbone; the fit of its features that is to be made, and the first one."""
+        tuned._validate_params()
         if problem.ranks.size > 1:
             raise ValueError(
                 "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
             )
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping must be False where a backbone is trained, which sees all rows; "
+                "choose n_epochs on other rows."
+            )
+        backbone = trainable(self.embedder_)
         kept = np.arange(problem.n_rows)
         if problem.weight is not None:
             kept = np.flatnonzero(np.asarray(sample_weight))
@@ -593,8 +617,7 @@ class SparseSharedDisentangler(
         if start is None:
             # Penalties would switch off what a backbone has not yet learned to show.
             own = replace(settings, sparsity=0.0, sharing=0.0)
-            start = fit(problem, own, self.random_state)
-        backbone = trainable(self.embedder_)
+            start = fit(problem, own, self.random_state, monitor=Doubts())
         fitted = fine_tune(
             SomeRows(self.embedder_, X, kept),
             problem,
@@ -604,13 +627,14 @@ class SparseSharedDisentangler(
             backbone,
             self.random_state,
             verbose=bool(self.verbose),
+            is_part=self._ends_when_interrupted,
         )
         self.embedder_ = with_model(self.embedder_, backbone.module)
         problem = replace(problem, X=self.embedder_.transform(X)[kept])
         # Of rows that it was trained on, features say too little of the noise that is needed.
         noise = start.input_noise, start.nonlinear_noise
         settings = replace(settings, input_noise=noise)
-        return problem, settings, None if before is None else fitted
+        return problem, settings, None if before is None else fitted, start
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""
@@ -688,7 +712,9 @@ class SparseSharedDisentangler(
             if self.cross_fit is None:
                 features: NDArray[np.floating] = self.transform(X)
                 return features
-            if not isinstance(self.encoder, FineTuned):  # whose folds need the images
+            if not self._reads_with_embedder(
+                reset=False
+            ):  # whose folds need the images
                 X = self._validate_rows(X, reset=False)
             labels = y if Y_tasks is None else Y_tasks
             weight = row_weights(sample_weight, X)
@@ -775,7 +801,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or a Dask array or data frame, which is transformed lazily, block by block.
+            Or images or texts, as in :meth:`fit`. Or a Dask array or data frame, which is transformed lazily, block by block.
             May be larger than memory, as in :meth:`fit`; it is read in pieces.
 
         Returns
@@ -783,7 +809,7 @@ class SparseSharedDisentangler(
         ndarray of shape (n_samples, n_active)
             A column for each component that is in use, the most used one first (but see
             :meth:`partial_fit`). Standardised over the training rows; float32 for float32
-            rows, else float64. A Dask array for a Dask array, in its chunks, and a Dask
+            rows, for images of whole numbers and for what an embedder reads, else float64. A Dask array for a Dask array, in its chunks, and a Dask
             data frame for a Dask data frame, with its index. With scikit-learn's array API
             dispatch, an array of the library and on the device of X.
 
@@ -813,6 +839,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Or images or texts, as in :meth:`fit`.
 
         Returns
         -------
@@ -847,6 +874,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Or images or texts, as in :meth:`fit`.
 
         Returns
         -------
@@ -949,7 +977,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Better not rows of the fit, whose features know their labels.
+            Or images or texts, as in :meth:`fit`. Better not rows of the fit, whose features know their labels.
         y : array-like or series of shape (n_samples,)
             Labels of the task. A row with NaN, None or NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -1021,13 +1049,11 @@ class SparseSharedDisentangler(
                 f"This {type(self).__name__} estimator requires y to be passed, but the "
                 "target y is None. Give the task labels as y or as Y_tasks."
             )
-        X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
         labels = Labels.read(in_memory(y))
-        if labels.n_rows != X.shape[0]:
-            raise ValueError(
-                f"Y_tasks must have a row for each of the {X.shape[0]} rows of X; got "
-                f"{labels.n_rows}."
-            )
+        if self._reads_with_embedder(reset=reset):
+            _check_rows_of_labels(labels, _num_samples(X))  # before the long way of X
+        X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
+        _check_rows_of_labels(labels, X.shape[0])
         weight = row_weights(sample_weight, X)
         problem = Problem(X, labels, weight)
         if weight is None:
@@ -1066,9 +1092,11 @@ class SparseSharedDisentangler(
 
     def _validate_rows(self, X: Any, **options: Any) -> Any:
         """Array or CSR matrix of checked rows; LazyRows of a large array."""
-        if isinstance(self.encoder, FineTuned):
-            if options["reset"]:
+        if options["reset"]:
+            self.__dict__.pop("embedder_", None)
+            if isinstance(self.encoder, FineTuned):
                 self.embedder_ = embedder_of(self.encoder)
+        if hasattr(self, "embedder_"):
             X = self.embedder_.transform(X)
         X = self._flat(X, options["reset"])
         X = lazy_if_large(in_memory(X))
@@ -1092,13 +1120,28 @@ class SparseSharedDisentangler(
             ) from error
         return X if lazy else lazy_if_large(checked)
 
+    def _reads_with_embedder(self, *, reset: bool) -> bool:
+        """Whether X is images or texts: as ``encoder`` says, or as it was fitted."""
+        if reset:
+            return isinstance(self.encoder, FineTuned)
+        return hasattr(self, "embedder_")
+
     def _flat(self, X: Any, reset: bool) -> Any:
         """Rows of flattened pixels of images (n, height, width, channels), for ``"conv"``."""
-        given = self.input_shape if reset else self.input_shape_
+        given = self.input_shape
+        if not reset:
+            given = getattr(self, "input_shape_", given)
+        if self.encoder == "conv" and isinstance(X, list | tuple | torch.Tensor):
+            X = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
         shape = tuple(getattr(X, "shape", ()))
         if self.encoder == "conv" and len(shape) == 4:
             if getattr(X.dtype, "kind", "O") not in "fiub":
                 raise ValueError(f"X must hold numbers; got images of {X.dtype}.")
+            if shape[1] in (1, 3) and shape[3] > 4:
+                raise ValueError(
+                    "X must have the channels last, (n_samples, height, width, channels); got "
+                    f"shape {shape}. Give numpy.moveaxis(X, 1, 3)."
+                )
             X = FlatImages(X)
             if given is not None and tuple(given) != X.image_shape:
                 raise ValueError(
@@ -1110,7 +1153,7 @@ class SparseSharedDisentangler(
             raise ValueError(
                 "X must be images for encoder='conv', of shape (n_samples, height, width, "
                 "channels), or rows of flattened images with input_shape=(channels, height, "
-                f"width); got shape {shape or np.shape(X)} and input_shape=None."
+                f"width); got shape {shape} and input_shape=None."
             )
         if reset:
             self.input_shape_ = given

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ._random import check_rng, draw_seed
+from .backbones import FineTuned
 from .disentangler import SparseSharedDisentangler
 from .fitting.path import (
     SPARSITIES,
@@ -117,7 +118,10 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         sharings: ArrayLike = (0.1,),
         cv: Any = None,
         solver: Literal["alternating", "bilevel"] = "alternating",
-        encoder: str | torch.nn.Module | Callable[..., torch.nn.Module] = "mlp",
+        encoder: str
+        | FineTuned
+        | torch.nn.Module
+        | Callable[..., torch.nn.Module] = "mlp",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         input_shape: tuple[int, int, int] | None = None,
         scale_inputs: bool = True,

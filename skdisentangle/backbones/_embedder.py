@@ -253,6 +253,10 @@ class Embedder(TransformerMixin, BaseEstimator):
     def _trainable(self) -> Trainable:
         """A copy of the model that may be trained."""
 
+    def _architecture(self) -> nn.Module:
+        """The model, whatever its weights are."""
+        return self._trainable().module
+
     @abstractmethod
     def _with_model(self, module: nn.Module) -> Self:
         """The same embedder of another model."""

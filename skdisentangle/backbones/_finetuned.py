@@ -16,7 +16,14 @@ from .._sklearn import BaseEstimator
 from ._embedder import Embedder, Trainable
 from ._image import ImageEmbedder
 
-__all__ = ["FineTuned", "SomeRows", "embedder_of", "trainable", "with_model"]
+__all__ = [
+    "FineTuned",
+    "SomeRows",
+    "architecture",
+    "embedder_of",
+    "trainable",
+    "with_model",
+]
 
 
 class FineTuned(BaseEstimator):
@@ -53,19 +60,23 @@ class FineTuned(BaseEstimator):
     batch_size : int, default=64
         Rows of a step.
 
+    See Also
+    --------
+    ImageEmbedder, TextEmbedder : Frozen backbones, as steps of a pipeline.
+
     Notes
     -----
     Layers that normalise by batch keep the statistics that they were pretrained with, and
     dropout is off. So what becomes of a row does not depend on others. On a CUDA device the
     backbone computes in mixed precision (bfloat16).
 
+    ``sparsity="auto"``, and :class:`~skdisentangle.SparseSharedDisentanglerCV`, choose strengths on
+    features of the frozen backbone. ``early_stopping`` is an error, as the backbone sees all rows.
+    Weights with ``requires_grad=False`` are not trained.
+
     References
     ----------
     .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
-
-    See Also
-    --------
-    ImageEmbedder, TextEmbedder : Frozen backbones, as steps of a pipeline.
 
     Examples
     --------
@@ -127,6 +138,11 @@ def trainable(embedder: Embedder) -> Trainable:
     """A copy of its model that may be trained."""
     embedder._validate_params()
     return embedder._trainable()
+
+
+def architecture(embedder: Embedder) -> nn.Module:
+    """Its model, whatever the weights are: those of a file are to come."""
+    return embedder._architecture()
 
 
 def with_model(embedder: Embedder, module: nn.Module) -> Embedder:

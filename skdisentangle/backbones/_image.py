@@ -268,6 +268,9 @@ class ImageEmbedder(Embedder):
         module, prepare = self._parts()
         return Trainable(module, prepare, flipped_and_cropped, partial(_output, module))
 
+    def _architecture(self) -> nn.Module:
+        return _module(self.backbone, None, pretrained=False).eval()
+
     def _with_model(self, module: nn.Module) -> Self:
         other: Self = clone(self).set_params(backbone=module, weights=None)
         return other
@@ -366,17 +369,21 @@ def _pooled(out: Any, n_images: int) -> Tensor:
     )
 
 
-def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
-    """The backbone, ours to change, with its parameters, without its classifier."""
+def _module(
+    backbone: nn.Module | str, path: Path | None, *, pretrained: bool = True
+) -> nn.Module:
+    """The backbone, ours to change, with its parameters, without its classifier.
+
+    Without ``pretrained`` its parameters are drawn, if a name stands for it.
+    """
     if isinstance(backbone, nn.Module):
         module = copy.deepcopy(backbone)
         return module if path is None else _with_weights(module, path)
     library, _, name = backbone.rpartition(":")
     if backbone == "mobilenet_v2":
-        with torch.device("meta"):  # nothing is drawn
+        with torch.device("meta" if pretrained else "cpu"):  # nothing is drawn
             module = MobileNetV2()
-        assert path is not None
-        return _with_weights(module, path)
+        return module if path is None else _with_weights(module, path)
     if backbone in EFFICIENTNETS:
         name = EFFICIENTNETS[backbone][0]
         nets = import_extra(
@@ -385,15 +392,15 @@ def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
         )
         with seeded(0):
             net = nets.EfficientNet.from_name(name)
-        assert path is not None
-        return _Maps(_with_weights(net, path))
+        return _Maps(net if path is None else _with_weights(net, path))
     if library == "torchvision":
         models = import_extra(
             "torchvision", f"backbone={backbone!r}", "torchvision"
         ).models
         _check_name(backbone, name, models.list_models())
         with seeded(0):
-            module = models.get_model(name, weights=None if path else "DEFAULT")
+            weights = "DEFAULT" if pretrained and path is None else None
+            module = models.get_model(name, weights=weights)
         return _without_head(
             module if path is None else _with_weights(module, path), backbone
         )
@@ -401,7 +408,7 @@ def _module(backbone: nn.Module | str, path: Path | None) -> nn.Module:
         timm = import_extra("timm", f"backbone={backbone!r}", "timm")
         _check_name(backbone, name, timm.list_models())
         with seeded(0):
-            module = timm.create_model(name, pretrained=path is None)
+            module = timm.create_model(name, pretrained=pretrained and path is None)
         if path is not None:
             module = _with_weights(module, path)
         module.reset_classifier(0)  # type: ignore[operator]

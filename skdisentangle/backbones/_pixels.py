@@ -31,7 +31,8 @@ class ImageRows:
     def __init__(self, X: Any, input_shape: tuple[int, int, int] | None) -> None:
         if hasattr(X, "__array__") and not hasattr(X, "shape"):
             X = np.asarray(X)
-        several = hasattr(X, "__len__") and not isinstance(X, str | bytes | PathLike)
+        has_length = hasattr(X, "__len__") or hasattr(X, "shape")
+        several = has_length and not isinstance(X, str | bytes | PathLike)
         if issparse(X) or not several:
             raise TypeError(f"{WANTED}; got {X!r}. A single image goes into a list.")
         if isinstance(X, torch.Tensor):

@@ -31,8 +31,8 @@ from .._version import __version__
 from .._warnings import warn
 from ..backbones._finetuned import (
     FineTuned,
+    architecture,
     embedder_of,
-    trainable,
     with_model,
 )
 from ..encoders.networks import build_body
@@ -184,10 +184,11 @@ class FileMixin:
         Parameters
         ----------
         path : str or path-like
-        encoder : torch.nn.Module or callable, default=None
-            For an encoder that was not built in: a module of the same architecture, or the
-            callable that makes one, as for the constructor. A copy of it takes the
-            weights of the file.
+        encoder : FineTuned, torch.nn.Module or callable, default=None
+            For an encoder that was not built in, what was given to the constructor: a
+            :class:`~skdisentangle.backbones.FineTuned` of the same backbone, a module of the
+            same architecture, or the callable that makes one. A copy of it takes the weights
+            of the file.
         device : str or torch.device, default="auto"
             Becomes the parameter of that name of the disentangler, wherever the file was
             written.
@@ -373,17 +374,10 @@ def _encode(
     }
     if estimator._pull is not None:
         arrays["pull"] = estimator._pull
-    for name, value in encoder.body.state_dict().items():
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                f"its encoder has state that is no tensor, {name!r}, a "
-                f"{type(value).__name__}."
-            )
-        arrays[f"body.{name}"] = value
+    arrays |= _state_of("body", encoder.body)
     backbone = _own_backbone(estimator)
     if backbone is not None:
-        for name, value in backbone.state_dict().items():
-            arrays[f"backbone.{name}"] = value
+        arrays |= _state_of("backbone", backbone)
     kept = {name: narrowed(as_numpy(array)) for name, array in arrays.items()}
     document = {
         "format": FORMAT,
@@ -410,6 +404,24 @@ def _encode(
     return document, kept, left_out
 
 
+def _state_of(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    """Tensors of a module by name, such as a file can hold."""
+    found = {}
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"its encoder has state that is no tensor, {name!r}, a "
+                f"{type(value).__name__}."
+            )
+        if value.dtype == torch.bfloat16:
+            raise ValueError(
+                f"its encoder has {name!r} in bfloat16, which numpy does not know; give a "
+                "module in float32."
+            )
+        found[f"{prefix}.{name}"] = value
+    return found
+
+
 def _own_backbone(estimator: Any) -> nn.Module | None:
     """The backbone, if it is one that no name stands for, as it has been trained."""
     embedder = getattr(estimator, "embedder_", None)
@@ -427,7 +439,7 @@ def _restored_embedder(estimator: Any, found: Content) -> Any:
     }
     if not weights:
         return embedder
-    module = trainable(embedder).module.requires_grad_(False)
+    module = architecture(embedder)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -477,6 +489,18 @@ def _decode(
     is_custom = isinstance(document.get("encoder"), dict)
     if is_custom:
         name = Content(document["encoder"], {}).get("custom", str)
+        is_tuned = name == _encoder_name(FineTuned())["custom"]  # type: ignore[index]
+        if is_tuned != isinstance(encoder, FineTuned) and encoder is not None:
+            wanted = "a FineTuned, as in the fit" if is_tuned else "no FineTuned"
+            raise ValueError(
+                f"its encoder is a {name!r:.200}; encoder= must be {wanted}; got "
+                f"{encoder!r:.80}."
+            )
+        if is_tuned and encoder is None:
+            raise ValueError(
+                "its encoder is a FineTuned, of which it holds the weights only. Give load() "
+                "the FineTuned of the fit as encoder=."
+            )
         if encoder is None:
             raise ValueError(
                 f"its encoder is a module of the user's, {name!r:.200}, of which it holds "
@@ -499,8 +523,13 @@ def _decode(
     estimator._validate_params()
     if is_custom and isinstance(encoder, FineTuned):
         estimator.embedder_ = _restored_embedder(estimator, found)
-    shape = found.get("attributes", dict).get("input_shape_")
-    estimator.input_shape_ = estimator.input_shape if shape is None else restored(shape)
+    shape = restored(found.get("attributes", dict).get("input_shape_"))
+    three = isinstance(shape, list | tuple) and len(shape) == 3
+    if shape is not None and not (three and is_list_of(list(shape), int)):
+        raise ValueError(
+            f"'input_shape_' should be three whole numbers; got {shape!r:.80}."
+        )
+    estimator.input_shape_ = estimator.input_shape if shape is None else tuple(shape)
     task_set = restored_tasks(found.part("tasks"))
     n_outputs = task_set.n_outputs
 

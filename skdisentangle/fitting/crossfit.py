@@ -102,9 +102,12 @@ def out_of_fold(
     # What is validated already has no names of columns to check.
     raw = isinstance(unfitted.encoder, FineTuned)
 
+    def rows_of(which: NDArray[np.intp] | slice) -> Any:
+        return _safe_indexing(X, which) if raw else X[which]
+
     def codes(estimator: Any, which: NDArray[np.intp] | slice) -> Any:
-        part = _safe_indexing(X, which)
-        return estimator._codes(part) if raw else estimator._forward(part)
+        some = rows_of(which)
+        return estimator._codes(some) if raw else estimator._forward(some)
 
     reference = codes(fitted, slice(None))
     features: NDArray[np.floating] = reference.copy()
@@ -120,13 +123,16 @@ def out_of_fold(
         # Labels of a part may look like another type: fewer values, fewer classes.
         types = fitted._task_set.types_found()
         part = clone(unfitted).set_params(
-            cross_fit=None, task_types=types, verbose=False
+            cross_fit=None,
+            task_types=types,
+            verbose=False,
+            input_shape=fitted.input_shape_,
         )
         part.__dict__.pop("_skl_callbacks", None)
         part._ends_when_interrupted = part._is_part = True
         try:
             part.fit(
-                _safe_indexing(X, seen),
+                rows_of(seen),
                 _safe_indexing(labels, seen),
                 sample_weight=None if weight is None else weight[seen],
             )

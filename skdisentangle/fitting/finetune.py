@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .._random import RandomState, check_rng
+from .._warnings import warn
 from ..backbones._embedder import Trainable
 from ..backbones._finetuned import FineTuned, SomeRows
 from ..encoders.networks import seeded
@@ -23,7 +25,6 @@ from ..encoders.scalers import InputScaler
 from ..rows.batches import split_batches
 from ..rows.targets import encode_labels
 from ..validation import torch_device
-from .all_rows import check_finite
 from .fit import BATCH_SIZE, Setup, fitted_from, training_options
 from .problem import Fitted, Problem, Settings
 from .regularisation import RowNoise
@@ -74,6 +75,7 @@ def fine_tune(
     random_state: RandomState,
     *,
     verbose: bool = False,
+    is_part: bool = False,
 ) -> Fitted:
     """Train a backbone, and what follows it, from where a fit with frozen features ended.
 
@@ -91,6 +93,8 @@ def fine_tune(
     random_state : int, RandomState instance or None
     verbose : bool, default=False
         Whether to say how far it is.
+    is_part : bool, default=False
+        Whether this is one fit of many, so that an interrupt is one of the whole.
 
     Returns
     -------
@@ -116,26 +120,29 @@ def fine_tune(
     state.head_pace = min(1.0, tuned.batch_size / BATCH_SIZE)
     body, inputs = state.body, _copied(setup.inputs, like)
     module = _Tuned(backbone, inputs, body, like.is_cuda).to(like.device)
-    backbone.module.requires_grad_(True)
+    learned = [p for p in backbone.module.parameters() if p.requires_grad]
+    if not learned:
+        raise ValueError(
+            "encoder: its backbone has no weights with requires_grad=True to be trained; set "
+            "n_epochs=0 to leave it frozen."
+        )
     state.body = module
     state.optimizer = torch.optim.AdamW(
         [
-            {
-                "params": list(backbone.module.parameters()),
-                "weight_decay": tuned.weight_decay,
-            },
+            {"params": learned, "weight_decay": tuned.weight_decay},
             {"params": list(body.parameters()), "weight_decay": 0.0},
         ]
     )
     generator = torch.Generator().manual_seed(order_seed)
-    told = _Progress(tuned, len(rows), verbose)
-    with seeded(noise_seed):
+    told = _Progress(tuned, len(rows), verbose=verbose, is_part=is_part)
+    with seeded(noise_seed), _until_interrupted(told):
         for number, index in _batches(len(rows), tuned, generator):
             if index is None:
                 module.noise = _noise(before, inputs, generator, state.theta)
                 continue
-            _set_rates(state.optimizer, tuned, number / told.n_steps)
+            _set_rates(state.optimizer, tuned, (number + 0.5) / told.n_steps)
             prepared = backbone.prepare(*rows.take(index.tolist()))
+            prepared = _moved(prepared, like.device)
             if tuned.augment:
                 prepared = backbone.augment(prepared, generator)
             known = labels[index.to(like.device)]
@@ -144,14 +151,42 @@ def fine_tune(
             codes = step(state, prepared, known, l1, options)
             total = float(summed_loss(state, codes, known, options.blocks))
             told.step(total / known.targets.numel())
-            check_finite(state.theta, told.loss)
+            if not math.isfinite(total):
+                raise ValueError(
+                    "encoder: the training of the backbone diverged; lower learning_rate of "
+                    "FineTuned."
+                )
     told.end()
-    backbone.module.requires_grad_(False)
+    backbone.module.cpu()
     state.body = body
     fitted = fitted_from(state, setup, settings, spread, fixed=True)
     fitted.input_noise = before.input_noise
     fitted.nonlinear_noise = before.nonlinear_noise
     return fitted
+
+
+def _moved(prepared: Any, device: torch.device) -> Any:
+    """What a backbone takes, a tensor or a mapping with some, on a device."""
+    if isinstance(prepared, Tensor):
+        return prepared.to(device)
+    return {
+        name: values.to(device) if isinstance(values, Tensor) else values
+        for name, values in prepared.items()
+    }
+
+
+@contextmanager
+def _until_interrupted(told: _Progress) -> Iterator[None]:
+    """Keep what has been learned when the user wants no more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if told.is_part:
+            raise
+        warn(
+            f"The training of the backbone was interrupted after {told.done} of "
+            f"{told.n_steps} steps; the fit goes on with what it has learned."
+        )
 
 
 def _copied(inputs: InputScaler, like: Tensor) -> InputScaler:
@@ -198,32 +233,34 @@ def _set_rates(
 class _Progress:
     """One line that is rewritten: steps, loss, time left."""
 
-    def __init__(self, tuned: FineTuned, n_rows: int, verbose: bool) -> None:
+    def __init__(
+        self, tuned: FineTuned, n_rows: int, *, verbose: bool, is_part: bool
+    ) -> None:
         a_pass = len(split_batches(torch.arange(n_rows), tuned.batch_size))
         self.n_steps = max(1, a_pass * tuned.n_epochs)
         self.loss = 0.0
-        self._verbose, self._done = verbose, 0
+        self._verbose, self.done, self.is_part = verbose, 0, is_part
         self._first = self._last = time.monotonic()
 
     def step(self, loss: float) -> None:
         """Tell of a step, by its mean loss over rows and tasks."""
-        self._done += 1
-        self.loss = loss if self._done == 1 else 0.9 * self.loss + 0.1 * loss
+        self.done += 1
+        self.loss = loss if self.done == 1 else 0.9 * self.loss + 0.1 * loss
         now = time.monotonic()
         if self._verbose and now - self._last > PATIENCE:
             self._last = now
-            left = (now - self._first) / self._done * (self.n_steps - self._done)
+            left = (now - self._first) / self.done * (self.n_steps - self.done)
             self._print(f"{_duration(left)} left")
 
     def end(self) -> None:
         """Tell of the end."""
-        if self._verbose and self._done:
+        if self._verbose and self.done:
             self._print(f"took {_duration(time.monotonic() - self._first)}")
             print(flush=True)
 
     def _print(self, more: str) -> None:
         text = (
-            f"Training the backbone: step {self._done}/{self.n_steps}  "
+            f"Training the backbone: step {self.done}/{self.n_steps}  "
             f"loss {self.loss:.4f}  {more}"
         )
         print(f"\r{text:<78}", end="", flush=True)

@@ -358,7 +358,7 @@ def fit(
     rng = check_rng(random_state)
     seeds = ranks.first(lambda: rng.randint(2**31 - 1, size=4))
     body_seed, order_seed, noise_seed, split_seed = map(int, seeds)
-    quiet = monitor is None
+    quiet = monitor is None or monitor.only_doubts
     if before is None:
         setup = Setup.new(problem, settings, body_seed, may_spare=True, quiet=quiet)
     else:

@@ -12,7 +12,7 @@ from .callbacks import EpochCallbacks
 from .problem import Fitted
 from .training import History
 
-__all__ = ["Monitor"]
+__all__ = ["Doubts", "Monitor"]
 
 #: Tasks that a warning names, at the most.
 MOST_NAMES = 5
@@ -35,6 +35,9 @@ class Monitor:
         self._verbose = estimator.verbose and speaks
         self._speaks = speaks
         self._callbacks = EpochCallbacks(estimator, X, y)
+
+    #: Whether all else has been said, or will be, by another fit.
+    only_doubts = False
 
     def begin(self, max_iter: int) -> None:
         """Tell of the start."""
@@ -90,3 +93,23 @@ class Monitor:
                 "Lower sparsity or sharing, if the tasks can be learned from X at all."
             )
         self._callbacks.end()
+
+
+class Doubts(Monitor):
+    """Tells of tasks in doubt only: of the first of two fits that are one to the user."""
+
+    only_doubts = True
+    ends_when_interrupted = True
+
+    def __init__(self, *, speaks: bool = True) -> None:
+        self._speaks = speaks
+
+    def begin(self, max_iter: int) -> None:
+        """Say nothing."""
+
+    def epoch(self, *args: Any, **kwargs: Any) -> bool:
+        """Go on."""
+        return False
+
+    def end(self, *args: Any) -> None:
+        """Say nothing."""

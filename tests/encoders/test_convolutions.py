@@ -5,6 +5,7 @@ from __future__ import annotations
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from skdisentangle import SparseSharedDisentangler
@@ -65,6 +66,20 @@ class TestConvolutions:
         dis = clone(fitted).fit(mapped, LABELS)
         assert dis.transform(mapped).shape == (150, 6)
         assert max(sizes) < 50
+
+    def test_folds_of_images(self, fitted):
+        dis = clone(fitted).set_params(cross_fit=2)
+        assert dis.fit_transform(IMAGES, LABELS).shape == (150, 6)
+
+    def test_images_of_other_containers(self, fitted):
+        expected = clone(fitted).fit(IMAGES, LABELS).transform(IMAGES)
+        for images in (list(IMAGES), torch.from_numpy(IMAGES)):
+            found = clone(fitted).fit(images, LABELS).transform(images)
+            np.testing.assert_array_equal(found, expected)
+
+    def test_channels_come_last(self):
+        with pytest.raises(ValueError, match=r"Give numpy\.moveaxis\(X, 1, 3\)"):
+            quick().fit(np.moveaxis(IMAGES, 3, 1), LABELS)
 
     def test_files_know_the_shape(self, fitted, tmp_path):
         fitted.save(tmp_path / "model.safetensors")

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.fitting import training
 from skdisentangle.fitting.crossfit import matching
+from skdisentangle.rows import blocks
 
 from ..conftest import make_problem
 
@@ -242,3 +243,11 @@ class TestUse:
         with pytest.raises(ValueError, match=r"cross_fit=3: without fold .* one class"):
             dis.set_params(cross_fit=3).fit_transform(X[:30], y)
         assert not hasattr(dis, "coef_")
+
+
+def test_rows_that_are_read_in_pieces(problem, plain, monkeypatch):
+    X, Y, _ = problem
+    monkeypatch.setattr(blocks, "BUFFER_VALUES", X.size // 2)
+    features = quick().fit_transform(X, Y)
+    assert features.shape[0] == plain.shape[0]
+    assert np.isfinite(features).all()
