@@ -801,7 +801,8 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`. Or a Dask array or data frame, which is transformed lazily, block by block.
+            Or images or texts, as in :meth:`fit`.
+            Or a Dask array or data frame, which is transformed lazily, block by block.
             May be larger than memory, as in :meth:`fit`; it is read in pieces.
 
         Returns
@@ -809,8 +810,9 @@ class SparseSharedDisentangler(
         ndarray of shape (n_samples, n_active)
             A column for each component that is in use, the most used one first (but see
             :meth:`partial_fit`). Standardised over the training rows; float32 for float32
-            rows, for images of whole numbers and for what an embedder reads, else float64. A Dask array for a Dask array, in its chunks, and a Dask
-            data frame for a Dask data frame, with its index. With scikit-learn's array API
+            rows, images of whole numbers and what an embedder reads, else float64. A Dask
+            array for a Dask array, in its chunks, and a Dask data frame for a Dask data
+            frame, with its index. With scikit-learn's array API
             dispatch, an array of the library and on the device of X.
 
         Raises
@@ -977,7 +979,8 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`. Better not rows of the fit, whose features know their labels.
+            Or images or texts, as in :meth:`fit`.
+            Better not rows of the fit, whose features know their labels.
         y : array-like or series of shape (n_samples,)
             Labels of the task. A row with NaN, None or NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
