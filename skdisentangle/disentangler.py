@@ -518,7 +518,7 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Images of shape (n_samples, height, width, channels) for ``encoder="conv"``. What
+            Images of shape (n_samples, height, width[, channels]) for ``encoder="conv"``. What
             its embedder takes, such as paths of image files or texts, for an encoder that is
             a :class:`~skdisentangle.backbones.FineTuned`.
             Sparse for the encoders ``"linear"`` and ``"mlp"`` only. May be larger than
@@ -1137,10 +1137,11 @@ class SparseSharedDisentangler(
         if self.encoder == "conv" and isinstance(X, list | tuple | torch.Tensor):
             X = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
         shape = tuple(getattr(X, "shape", ()))
-        if self.encoder == "conv" and len(shape) == 4:
+        is_grey = len(shape) == 3 and shape[2] not in (3, 4)
+        if self.encoder == "conv" and (is_grey or len(shape) == 4):
             if getattr(X.dtype, "kind", "O") not in "fiub":
                 raise ValueError(f"X must hold numbers; got images of {X.dtype}.")
-            if shape[1] in (1, 3) and shape[3] > 4:
+            if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
                 raise ValueError(
                     "X must have the channels last, (n_samples, height, width, channels); got "
                     f"shape {shape}. Give numpy.moveaxis(X, 1, 3)."
@@ -1149,14 +1150,15 @@ class SparseSharedDisentangler(
             if given is not None and tuple(given) != X.image_shape:
                 raise ValueError(
                     f"X must have images of input_shape={tuple(given)}, channels, height and "
-                    f"width; got an array (n, height, width, channels) of shape {shape}."
+                    f"width; got an array of shape {shape}."
                 )
             given = X.image_shape
         elif self.encoder == "conv" and given is None:
             raise ValueError(
-                "X must be images for encoder='conv', of shape (n_samples, height, width, "
-                "channels), or rows of flattened images with input_shape=(channels, height, "
-                f"width); got shape {shape} and input_shape=None."
+                "X must be images for encoder='conv', of shape (n_samples, height, width) or "
+                "(n_samples, height, width, channels), or rows of flattened images with "
+                f"input_shape=(channels, height, width); got shape {shape} and "
+                "input_shape=None."
             )
         if reset:
             self.input_shape_ = given

@@ -101,12 +101,12 @@ LONG = {
 QUOTED = """
 idea | New tasks from few labels | fit_task | 20 | 0.916
 idea | New tasks from few labels | ridge | 20 | 0.046
-objective | What each piece of the method does | defaults | rho 0.9 | 0.998
-objective | What each piece of the method does | plain L1 | rho 0.9 | 0.027
-objective | What each piece of the method does | defaults | 12 tasks | 0.988
-objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.947
-missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.998
-missing_labels | Recovery of known factors | 20 components | D m | 0.999
+objective | What each piece of the method does | defaults | rho 0.9 | 0.997
+objective | What each piece of the method does | plain L1 | rho 0.9 | 0.028
+objective | What each piece of the method does | defaults | 12 tasks | 0.985
+objective | What each piece of the method does | no look at uncorrelated bases | 12 tasks | 0.942
+missing_labels | Recovery of known factors | 20 components, half unlabelled | D m | 0.997
+missing_labels | Recovery of known factors | 20 components | D m | 0.998
 missing_labels | The method on hard problems | 80 labelled rows a task | D | 0.976
 model_selection | The method on hard problems | rho 0.9, binary tasks | D | 0.945
 model_selection | The method on hard problems | rho 0.9, binary tasks; bilevel | D | 0.978
@@ -116,9 +116,9 @@ images | Sprites | PCA | D | 0.684
 images | DSprites | ours | D | 0.999
 images | Glyphs | ours | D | 0.843
 failures | Recovery of known factors | 30 tasks | D m | 0.997
-failures | Recovery of known factors | 30 tasks | D w | 0.997
-failures | Recovery of known factors | 15 tasks | D m | 0.994
-failures | Recovery of known factors | 15 tasks | D w | 0.993
+failures | Recovery of known factors | 30 tasks | D w | 0.996
+failures | Recovery of known factors | 15 tasks | D m | 0.992
+failures | Recovery of known factors | 15 tasks | D w | 0.991
 failures | The method on hard problems | 24 components | D | 0.999
 failures | The method on hard problems | 24 components | worst | 0.998
 failures | The method on hard problems | 24 components | identifiable | 10 of 10

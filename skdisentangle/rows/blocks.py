@@ -113,9 +113,9 @@ def lazy_if_large(X: Any) -> Any:
 
 
 class FlatImages:
-    """Images (n, height, width, channels) as rows of pixels, channels first.
+    """Images as rows of pixels, channels first.
 
-    Rows are read, and copied, when a slice of them is asked for.
+    They are of shape (n, height, width, channels), or (n, height, width). Rows are read, and copied, when a slice of them is asked for.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class FlatImages:
     """
 
     def __init__(self, images: Any) -> None:
-        n_rows, height, width, channels = map(int, images.shape)
+        n_rows, height, width, channels = map(int, (*images.shape, 1)[:4])
         self._images = images
         self.image_shape = channels, height, width
         self.shape = n_rows, channels * height * width
@@ -135,7 +135,9 @@ class FlatImages:
         self.chunks = getattr(images, "chunks", None)
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating]:
-        block = np.moveaxis(np.asarray(self._images[rows]), 3, 1)
+        block = np.asarray(self._images[rows])
+        block = block.reshape(*block.shape[:3], self.image_shape[0])
+        block = np.moveaxis(block, 3, 1)
         return block.reshape(len(block), -1).astype(self.dtype, copy=False)
 
 

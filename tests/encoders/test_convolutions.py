@@ -77,6 +77,12 @@ class TestConvolutions:
             found = clone(fitted).fit(images, LABELS).transform(images)
             np.testing.assert_array_equal(found, expected)
 
+    def test_grey_images_need_no_channels(self, fitted):
+        grey = IMAGES.mean(3)
+        one, other = (clone(fitted).fit(X, LABELS) for X in (grey, grey[..., None]))
+        assert one.input_shape_ == (1, 16, 16)
+        np.testing.assert_array_equal(one.transform(grey), other.transform(grey))
+
     def test_channels_come_last(self):
         with pytest.raises(ValueError, match=r"Give numpy\.moveaxis\(X, 1, 3\)"):
             quick().fit(np.moveaxis(IMAGES, 3, 1), LABELS)
