@@ -65,7 +65,7 @@ def subsets(factors, rng):
     return np.column_stack(tasks)
 
 
-TASKS = {"thresholds of the codes": thresholds, "subsets of the values": subsets}
+CASES = {"thresholds of the codes": thresholds, "subsets of the values": subsets}
 
 
 def sprites(seed):
@@ -91,10 +91,10 @@ def features(method, X, Y, rows, seed, n_factors):
     return promax_of_heads(free.fit(X, Y), X, rows, seed, n_factors)
 
 
-def run(tasks, method, seed):
+def run(case, method, seed):
     """One fit, and its scores on sprites that it has not seen."""
     images, factors, names = sprites(seed)
-    Y = TASKS[tasks](factors, np.random.default_rng([seed, 1])).astype(float)
+    Y = CASES[case](factors, np.random.default_rng([seed, 1])).astype(float)
     fit, test = slice(N_TRAIN), slice(N_TRAIN, N_TRAIN + N_TEST)
     torch.set_num_threads(1)
     start = time.process_time()
@@ -108,7 +108,7 @@ def run(tasks, method, seed):
         factors[test], padded, importance="fast_boosting", random_state=0
     )
     return {
-        "tasks": tasks,
+        "case": case,
         "method": method,
         "seed": seed,
         "disentanglement": scores.disentanglement,
@@ -125,14 +125,14 @@ def run(tasks, method, seed):
 
 def table(rows):
     lines = []
-    for tasks in TASKS:
+    for case in CASES:
         for method in METHODS:
-            own = [r for r in rows if (r["tasks"], r["method"]) == (tasks, method)]
+            own = [r for r in rows if (r["case"], r["method"]) == (case, method)]
             if own:
                 numbers = sorted({row["components"] for row in own})
                 lines.append(
                     [
-                        f"{tasks}, {own[0]['n_tasks']}",
+                        f"{case}, {own[0]['n_tasks']}",
                         method,
                         *(
                             f"{np.mean([row[key] for row in own]):.3f}"
@@ -177,7 +177,7 @@ def section(rows=None):
     return f"{text}\n{seeds}; {rows[-1]['machine']}.\n\n{table(rows)}\n"
 
 
-def missing(tasks, method):
+def missing(case, method):
     """What the data lack, and how to get it; None if nothing."""
     try:
         find_file(FILE, SOURCE)
@@ -195,8 +195,8 @@ def main(arguments=None):
         __doc__,
         RESULTS,
         run,
-        {"tasks": list(TASKS), "method": list(METHODS)},
-        lambda tasks, method: range(FIRST_SEED, FIRST_SEED + N_SEEDS),
+        {"case": list(CASES), "method": list(METHODS)},
+        lambda case, method: range(FIRST_SEED, FIRST_SEED + N_SEEDS),
         table,
         others,
         missing=missing,

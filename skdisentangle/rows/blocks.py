@@ -115,7 +115,8 @@ def lazy_if_large(X: Any) -> Any:
 class FlatImages:
     """Images as rows of pixels, channels first.
 
-    They are of shape (n, height, width, channels), or (n, height, width). Rows are read, and copied, when a slice of them is asked for.
+    They are of shape (n, height, width, channels), or (n, height, width). Rows are read,
+    and copied, when a slice of them is asked for.
 
     Attributes
     ----------

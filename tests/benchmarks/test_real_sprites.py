@@ -47,14 +47,14 @@ def test_subsets_have_some_values_and_not_all():
     assert (by_first == by_first[:, :1]).all()
 
 
-@pytest.mark.parametrize("tasks", suite.TASKS)
-def test_rows_and_table(few, tasks):
-    rows = [suite.run(tasks, method, 0) for method in suite.METHODS]
+@pytest.mark.parametrize("case", suite.CASES)
+def test_rows_and_table(few, case):
+    rows = [suite.run(case, method, 0) for method in suite.METHODS]
     for row in rows:
         assert 0 <= row["disentanglement"] <= 1
         assert row["components"] >= 1
     text = suite.section([row | {"machine": "here"} for row in rows])
-    assert f"| {tasks}, {rows[0]['n_tasks']} | ours |" in text
+    assert f"| {case}, {rows[0]['n_tasks']} | ours |" in text
 
 
 def test_a_missing_file_is_named(tmp_path, monkeypatch, capsys):
