@@ -28,11 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, train_test_split
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -324,8 +324,8 @@ def few_shot(codes, target, rows, seed):
             known = np.concatenate(own)
             others = np.setdiff1d(rows, known)
             means = [codes[some].mean(0) for some in own]
-            model = KNeighborsClassifier(1).fit(means, classes)
-            scores.append(model.score(codes[others], target[others]))
+            nearest = cdist(codes[others], means).argmin(1)
+            scores.append((classes[nearest] == target[others]).mean())
         found[f"{number} labels"] = float(np.mean(scores))
     return found
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
@@ -1052,10 +1053,10 @@ class SparseSharedDisentangler(
                 f"This {type(self).__name__} estimator requires y to be passed, but the "
                 "target y is None. Give the task labels as y or as Y_tasks."
             )
-        labels = Labels.read(in_memory(y))
-        if self._reads_with_embedder(reset=reset):
-            _check_rows_of_labels(labels, _num_samples(X))  # before the long way of X
+        if self._reads_with_embedder(reset=reset):  # X has a long way to go
+            _check_rows_of_labels(Labels.read(in_memory(y)), _num_samples(X))
         X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
+        labels = Labels.read(in_memory(y))
         _check_rows_of_labels(labels, X.shape[0])
         weight = row_weights(sample_weight, X)
         problem = Problem(X, labels, weight)
@@ -1153,7 +1154,7 @@ class SparseSharedDisentangler(
                     f"width; got an array of shape {shape}."
                 )
             given = X.image_shape
-        elif self.encoder == "conv" and given is None:
+        elif self.encoder == "conv" and given is None and not sparse.issparse(X):
             raise ValueError(
                 "X must be images for encoder='conv', of shape (n_samples, height, width) or "
                 "(n_samples, height, width, channels), or rows of flattened images with "

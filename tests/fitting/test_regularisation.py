@@ -251,6 +251,11 @@ def test_rows_that_are_not_scaled_get_no_noise_unasked():
     )
     assert model.fit(X, y).input_noise_ == 0.0
     given = SparseSharedDisentangler(
-        3, encoder="linear", scale_inputs=False, input_noise=0.3, max_iter=2
+        3,
+        encoder="linear",
+        scale_inputs=False,
+        input_noise=0.3,
+        max_iter=2,
+        random_state=0,
     )
     assert given.fit(X, y).input_noise_ == 0.3
