@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import ClassifierTags
@@ -54,8 +53,9 @@ from .fitting.problem import Fitted, Problem, Settings
 from .fitting.stream import fit_more
 from .heads import SparseTaskHead
 from .rows.array_api import follows_input
-from .rows.blocks import FlatImages, LazyRows, lazy_if_large
+from .rows.blocks import LazyRows, lazy_if_large
 from .rows.dask_blocks import in_memory, is_dask, transform_blocks
+from .rows.images import flat_images
 from .rows.inputs import InputMoments, forward
 from .tasks import Task
 from .tasks.labels import Labels, pandas_index
@@ -1102,7 +1102,13 @@ class SparseSharedDisentangler(
                 self.embedder_ = embedder_of(self.encoder)
         if hasattr(self, "embedder_"):
             X = self.embedder_.transform(X)
-        X = self._flat(X, options["reset"])
+        shape = self.input_shape
+        if not options["reset"]:
+            shape = getattr(self, "input_shape_", shape)
+        if self.encoder == "conv":
+            X, shape = flat_images(X, shape)
+        if options["reset"]:
+            self.input_shape_ = shape
         X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
         try:
@@ -1129,41 +1135,6 @@ class SparseSharedDisentangler(
         if reset:
             return isinstance(self.encoder, FineTuned)
         return hasattr(self, "embedder_")
-
-    def _flat(self, X: Any, reset: bool) -> Any:
-        """Rows of flattened pixels of images (n, height, width, channels), for ``"conv"``."""
-        given = self.input_shape
-        if not reset:
-            given = getattr(self, "input_shape_", given)
-        if self.encoder == "conv" and isinstance(X, list | tuple | torch.Tensor):
-            X = X.numpy(force=True) if isinstance(X, torch.Tensor) else np.asarray(X)
-        shape = tuple(getattr(X, "shape", ()))
-        is_grey = len(shape) == 3 and shape[2] not in (3, 4)
-        if self.encoder == "conv" and (is_grey or len(shape) == 4):
-            if getattr(X.dtype, "kind", "O") not in "fiub":
-                raise ValueError(f"X must hold numbers; got images of {X.dtype}.")
-            if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
-                raise ValueError(
-                    "X must have the channels last, (n_samples, height, width, channels); got "
-                    f"shape {shape}. Give numpy.moveaxis(X, 1, 3)."
-                )
-            X = FlatImages(X)
-            if given is not None and tuple(given) != X.image_shape:
-                raise ValueError(
-                    f"X must have images of input_shape={tuple(given)}, channels, height and "
-                    f"width; got an array of shape {shape}."
-                )
-            given = X.image_shape
-        elif self.encoder == "conv" and given is None and not sparse.issparse(X):
-            raise ValueError(
-                "X must be images for encoder='conv', of shape (n_samples, height, width) or "
-                "(n_samples, height, width, channels), or rows of flattened images with "
-                f"input_shape=(channels, height, width); got shape {shape} and "
-                "input_shape=None."
-            )
-        if reset:
-            self.input_shape_ = given
-        return X
 
     def _codes(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)

@@ -36,7 +36,6 @@ __all__ = [
     "BLOCK_VALUES",
     "BUFFER_VALUES",
     "BlockRows",
-    "FlatImages",
     "MAX_CHUNK_ROWS",
     "LazyRows",
     "chunks",
@@ -110,36 +109,6 @@ def lazy_if_large(X: Any) -> Any:
     if math.prod(X.shape) > BUFFER_VALUES:
         return X if isinstance(X, LazyRows) else LazyRows(X)
     return X if isinstance(X, np.ndarray) else np.asarray(LazyRows(X))
-
-
-class FlatImages:
-    """Images as rows of pixels, channels first.
-
-    They are of shape (n, height, width, channels), or (n, height, width). Rows are read,
-    and copied, when a slice of them is asked for.
-
-    Attributes
-    ----------
-    shape : tuple (n_rows, n_features)
-    dtype : numpy.dtype
-        float32 for whole numbers, else that of the images.
-    image_shape : tuple (channels, height, width)
-    """
-
-    def __init__(self, images: Any) -> None:
-        n_rows, height, width, channels = map(int, (*images.shape, 1)[:4])
-        self._images = images
-        self.image_shape = channels, height, width
-        self.shape = n_rows, channels * height * width
-        whole = images.dtype.kind in "iub"
-        self.dtype = np.dtype(np.float32) if whole else images.dtype
-        self.chunks = getattr(images, "chunks", None)
-
-    def __getitem__(self, rows: slice) -> NDArray[np.floating]:
-        block = np.asarray(self._images[rows])
-        block = block.reshape(*block.shape[:3], self.image_shape[0])
-        block = np.moveaxis(block, 3, 1)
-        return block.reshape(len(block), -1).astype(self.dtype, copy=False)
 
 
 class LazyRows:

@@ -13,6 +13,7 @@ from skdisentangle.datasets import make_sprites
 from skdisentangle.extraction import extract_features
 from skdisentangle.inspection import TraversalDisplay
 from skdisentangle.rows import blocks
+from skdisentangle.rows.images import FlatImages
 
 SPRITES = make_sprites(150, size=16, color=True, random_state=0)
 IMAGES = SPRITES.images.astype(np.float32) / 255
@@ -49,14 +50,14 @@ class TestConvolutions:
         np.save(tmp_path / "images.npy", IMAGES)
         mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
         sizes = []
-        read = blocks.FlatImages.__getitem__
+        read = FlatImages.__getitem__
 
         def reading(self, rows):
             found = read(self, rows)
             sizes.append(len(found))
             return found
 
-        monkeypatch.setattr(blocks.FlatImages, "__getitem__", reading)
+        monkeypatch.setattr(FlatImages, "__getitem__", reading)
         monkeypatch.setattr(blocks, "BUFFER_VALUES", 40 * 768)
         monkeypatch.setattr(blocks, "BLOCK_VALUES", 10 * 768)
         monkeypatch.setattr(blocks, "CHUNK_VALUES", 20 * 768)
@@ -82,6 +83,10 @@ class TestConvolutions:
         one, other = (clone(fitted).fit(X, LABELS) for X in (grey, grey[..., None]))
         assert one.input_shape_ == (1, 16, 16)
         np.testing.assert_array_equal(one.transform(grey), other.transform(grey))
+
+    def test_images_of_several_sizes_are_an_error(self):
+        with pytest.raises(ValueError, match="images of one size; its items differ"):
+            quick().fit([*IMAGES[:-1], IMAGES[-1][:8]], LABELS)
 
     def test_channels_come_last(self):
         with pytest.raises(ValueError, match=r"Give numpy\.moveaxis\(X, 1, 3\)"):
