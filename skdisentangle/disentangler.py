@@ -6,7 +6,6 @@ import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -32,22 +31,16 @@ from ._sklearn import (
 )
 from ._threads import thread_count, threads
 from ._warnings import warn
-from .backbones._finetuned import (
-    FineTuned,
-    SomeRows,
-    embedder_of,
-    trainable,
-    with_model,
-)
+from .backbones._finetuned import FineTuned, embedder_of
 from .backbones._image import ImageEmbedder
 from .distributed import ALONE, Ranks, check_no_group, joined
 from .encoders.scalers import Encoder
 from .files.persistence import FileMixin, OnnxMixin
 from .fitting.callbacks import CallbackSupportMixin
 from .fitting.crossfit import out_of_fold
-from .fitting.finetune import fine_tune
+from .fitting.finetune import check_can_train, fit_with_backbone
 from .fitting.fit import fit
-from .fitting.monitor import Doubts, Monitor
+from .fitting.monitor import Monitor
 from .fitting.path import choose_on_held_back_rows
 from .fitting.problem import Fitted, Problem, Settings
 from .fitting.stream import fit_more
@@ -555,32 +548,37 @@ class SparseSharedDisentangler(
             (see ``task_types``), if there is a single task, or no component is active.
         """
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
-            before = Fitted.of(self) if self._goes_on() else None
+            before, ranks = Fitted.of(self) if self._goes_on() else None, joined()
+            tuned = self._to_train(reset=before is None)
+            if tuned is not None:
+                check_can_train(tuned, early_stopping=self.early_stopping, ranks=ranks)
             problem = self._read(
-                X, y, Y_tasks, sample_weight, reset=before is None, ranks=joined()
+                X, y, Y_tasks, sample_weight, reset=before is None, ranks=ranks
             )
             strengths = self._strengths(problem, sample_weight)
             given = y if Y_tasks is None else Y_tasks
-            speaks = problem.ranks.rank == 0
             settings = Settings.of(self, *strengths)
-            tuned, first = self._reads_with_embedder(reset=before is None), None
-            if tuned and isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
-                problem, settings, before, first = self._fine_tuned(
-                    self.encoder, X, problem, settings, before, sample_weight
+            seen = X if hasattr(self, "embedder_") else problem.X
+            monitor = Monitor(self, seen, given, speaks=ranks.rank == 0)
+            if tuned is None:
+                fitted = fit(
+                    problem, settings, self.random_state, before=before, monitor=monitor
                 )
-            rows = X if tuned else problem.X
-            fitted = fit(
-                problem,
-                settings,
-                self.random_state,
-                before=before,
-                monitor=Monitor(self, rows, given, speaks=speaks),
-            )
-            if first is not None:
-                # Of rows that the backbone has seen, less seems to be noise than is.
-                fitted.unexplained = first.unexplained
+            else:
+                weight = None if problem.weight is None else np.asarray(sample_weight)
+                fitted, self.embedder_ = fit_with_backbone(
+                    tuned,
+                    self.embedder_,
+                    X,
+                    None if weight is None else np.flatnonzero(weight),
+                    problem,
+                    settings,
+                    self.random_state,
+                    before=before,
+                    monitor=monitor,
+                )
             self._set_fitted(fitted)
-            is_first = speaks and before is None and not self._is_part
+            is_first = ranks.rank == 0 and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
                 warn(
                     "With a single task nothing is disentangled: its components may be any "
@@ -589,53 +587,6 @@ class SparseSharedDisentangler(
                     "multiclass label."
                 )
             return self
-
-    def _fine_tuned(
-        self,
-        tuned: FineTuned,
-        X: Any,
-        problem: Problem,
-        settings: Settings,
-        before: Fitted | None,
-        sample_weight: Any,
-    ) -> tuple[Problem, Settings, Fitted | None, Fitted]:
-        """Train the backbone; the fit of its features that is to be made, and the first one."""
-        tuned._validate_params()
-        if problem.ranks.size > 1:
-            raise ValueError(
-                "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
-            )
-        if self.early_stopping:
-            raise ValueError(
-                "early_stopping must be False where a backbone is trained, which sees all rows; "
-                "choose n_epochs on other rows."
-            )
-        backbone = trainable(self.embedder_)
-        kept = np.arange(problem.n_rows)
-        if problem.weight is not None:
-            kept = np.flatnonzero(np.asarray(sample_weight))
-        start, own = before, settings
-        if start is None:
-            # Penalties would switch off what a backbone has not yet learned to show.
-            own = replace(settings, sparsity=0.0, sharing=0.0)
-            start = fit(problem, own, self.random_state, monitor=Doubts())
-        fitted = fine_tune(
-            SomeRows(self.embedder_, X, kept),
-            problem,
-            own,
-            start,
-            tuned,
-            backbone,
-            self.random_state,
-            verbose=bool(self.verbose),
-            is_part=self._ends_when_interrupted,
-        )
-        self.embedder_ = with_model(self.embedder_, backbone.module)
-        problem = replace(problem, X=self.embedder_.transform(X)[kept])
-        # Of rows that it was trained on, features say too little of the noise that is needed.
-        noise = start.input_noise, start.nonlinear_noise
-        settings = replace(settings, input_noise=noise)
-        return problem, settings, None if before is None else fitted, start
 
     def _goes_on(self) -> bool:
         """Whether ``fit`` goes on from the last one."""
@@ -713,9 +664,7 @@ class SparseSharedDisentangler(
             if self.cross_fit is None:
                 features: NDArray[np.floating] = self.transform(X)
                 return features
-            if not self._reads_with_embedder(
-                reset=False
-            ):  # whose folds need the images
+            if not hasattr(self, "embedder_"):  # folds need what it reads
                 X = self._validate_rows(X, reset=False)
             labels = y if Y_tasks is None else Y_tasks
             weight = row_weights(sample_weight, X)
@@ -770,7 +719,7 @@ class SparseSharedDisentangler(
         check_no_group("partial_fit")
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
             first = not hasattr(self, "encoder_")
-            if first and isinstance(self.encoder, FineTuned) and self.encoder.n_epochs:
+            if first and self._to_train(reset=True) is not None:
                 raise ValueError(
                     "partial_fit cannot train a backbone; call fit first, or set n_epochs=0."
                 )
@@ -1129,6 +1078,13 @@ class SparseSharedDisentangler(
                 f"X must hold numbers, of shape (n_samples, n_features): {error}"
             ) from error
         return X if lazy else lazy_if_large(checked)
+
+    def _to_train(self, *, reset: bool) -> FineTuned | None:
+        """The encoder, if a fit is to train its backbone."""
+        tuned = self.encoder
+        if not self._reads_with_embedder(reset=reset):
+            return None
+        return tuned if isinstance(tuned, FineTuned) and tuned.n_epochs else None
 
     def _reads_with_embedder(self, *, reset: bool) -> bool:
         """Whether X is images or texts: as ``encoder`` says, or as it was fitted."""

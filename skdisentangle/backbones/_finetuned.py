@@ -131,7 +131,8 @@ def embedder_of(tuned: FineTuned) -> Embedder:
     tuned._validate_params()
     if isinstance(tuned.embedder, str):
         return ImageEmbedder(tuned.embedder)
-    return clone(tuned.embedder)  # type: ignore[no-any-return]
+    own: Embedder = clone(tuned.embedder)
+    return own
 
 
 def trainable(embedder: Embedder) -> Trainable:

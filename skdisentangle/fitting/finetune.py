@@ -1,7 +1,9 @@
-"""Training of a backbone below a fitted encoder.
+"""Fits whose encoder begins with a backbone that is trained.
 
-Steps are those of any fit (:mod:`skdisentangle.fitting.steps`): the backbone is the lower
-part of the body.
+First the backbone is frozen, and the usual fit is made on its features, without penalties:
+they would switch off what the backbone has not yet learned to show. Then it is trained, as the
+lower part of the body, by the steps of any fit (:mod:`skdisentangle.fitting.steps`). Last
+the usual fit is made on the features that it then gives.
 """
 
 from __future__ import annotations
@@ -9,30 +11,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._random import RandomState, check_rng
 from .._warnings import warn
-from ..backbones._embedder import Trainable
-from ..backbones._finetuned import FineTuned, SomeRows
+from ..backbones._embedder import Embedder, Trainable
+from ..backbones._finetuned import FineTuned, SomeRows, trainable, with_model
+from ..distributed import Ranks
 from ..encoders.networks import seeded
 from ..encoders.scalers import InputScaler
 from ..rows.batches import split_batches
 from ..rows.targets import encode_labels
 from ..validation import torch_device
-from .fit import BATCH_SIZE, Setup, fitted_from, training_options
+from .fit import BATCH_SIZE, Setup, fit, fitted_from, training_options
+from .monitor import Doubts, Monitor
 from .problem import Fitted, Problem, Settings
 from .regularisation import RowNoise
 from .steps import INNER_STEPS, step
 from .stream import resumed
 from .training import summed_loss, weights_of_penalty
 
-__all__ = ["fine_tune"]
+__all__ = ["check_can_train", "fit_with_backbone"]
 
 #: Learning rate of the encoder that follows, in that of the backbone.
 FASTER = 10
@@ -65,7 +71,81 @@ class _Tuned(nn.Module):
         return out
 
 
-def fine_tune(
+def check_can_train(tuned: FineTuned, *, early_stopping: bool, ranks: Ranks) -> None:
+    """Raise ValueError for what does not go together with a backbone that is trained."""
+    tuned._validate_params()
+    if ranks.size > 1:
+        raise ValueError(
+            "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
+        )
+    if early_stopping:
+        raise ValueError(
+            "early_stopping must be False where a backbone is trained, which sees all rows; "
+            "choose n_epochs on other rows."
+        )
+
+
+def fit_with_backbone(
+    tuned: FineTuned,
+    embedder: Embedder,
+    X: Any,
+    kept: NDArray[np.intp] | None,
+    problem: Problem,
+    settings: Settings,
+    random_state: RandomState,
+    *,
+    before: Fitted | None,
+    monitor: Monitor,
+) -> tuple[Fitted, Embedder]:
+    """Fit encoder and heads, and train the backbone below them.
+
+    Parameters
+    ----------
+    tuned : FineTuned
+    embedder : Embedder
+        With the backbone to begin with, which is not changed.
+    X : images or texts
+        As the embedder takes them.
+    kept : ndarray of int or None
+        Numbers of the rows of X that are those of the problem; None for all.
+    problem : Problem
+        Its rows are features of the backbone to begin with.
+    settings : Settings
+    random_state : int, RandomState instance or None
+    before : Fitted or None
+        A fit to go on from.
+    monitor : Monitor
+
+    Returns
+    -------
+    fitted : Fitted
+    embedder : Embedder
+        With the trained backbone.
+    """
+    backbone = trainable(embedder)
+    kept = np.arange(problem.n_rows) if kept is None else kept
+    start, own = before, settings
+    if start is None:
+        own = replace(settings, sparsity=0.0, sharing=0.0)
+        start = fit(problem, own, random_state, monitor=Doubts())
+    rows = SomeRows(embedder, X, kept)
+    moved = _train(rows, problem, own, start, tuned, backbone, random_state, monitor)
+    embedder = with_model(embedder, backbone.module)
+    # Of rows that the backbone was trained on, features say too little of the noise that is
+    # needed, and of what cannot be explained.
+    noise = start.input_noise, start.nonlinear_noise
+    fitted = fit(
+        replace(problem, X=embedder.transform(X)[kept]),
+        replace(settings, input_noise=noise),
+        random_state,
+        before=None if before is None else moved,
+        monitor=monitor,
+    )
+    fitted.unexplained = start.unexplained
+    return fitted, embedder
+
+
+def _train(
     rows: SomeRows,
     problem: Problem,
     settings: Settings,
@@ -73,34 +153,9 @@ def fine_tune(
     tuned: FineTuned,
     backbone: Trainable,
     random_state: RandomState,
-    *,
-    verbose: bool = False,
-    is_part: bool = False,
+    monitor: Monitor,
 ) -> Fitted:
-    """Train a backbone, and what follows it, from where a fit with frozen features ended.
-
-    Parameters
-    ----------
-    rows : SomeRows
-        Those of the problem, as they go into the backbone.
-    problem : Problem
-    settings : Settings
-    before : Fitted
-        The fit on features of the frozen backbone.
-    tuned : FineTuned
-    backbone : Trainable
-        Its module is changed in place.
-    random_state : int, RandomState instance or None
-    verbose : bool, default=False
-        Whether to say how far it is.
-    is_part : bool, default=False
-        Whether this is one fit of many, so that an interrupt is one of the whole.
-
-    Returns
-    -------
-    Fitted
-        With the encoder and heads that follow the trained backbone.
-    """
+    """Train the backbone, in place, and what follows it, from where a fit ended."""
     rng = check_rng(random_state)
     order_seed, noise_seed = map(int, rng.randint(2**31 - 1, size=2))
     like = torch.empty(0, dtype=torch.float32, device=torch_device(settings.device))
@@ -134,11 +189,13 @@ def fine_tune(
         ]
     )
     generator = torch.Generator().manual_seed(order_seed)
-    told = _Progress(tuned, len(rows), verbose=verbose, is_part=is_part)
-    with seeded(noise_seed), _until_interrupted(told):
+    told = _Progress(tuned, len(rows), verbose=monitor.verbose)
+    raises = monitor.ends_when_interrupted
+    with seeded(noise_seed), nullcontext() if raises else _until_interrupted(told):
         for number, index in _batches(len(rows), tuned, generator):
             if index is None:
                 module.noise = _noise(before, inputs, generator, state.theta)
+                l1 = weights_of_penalty(state, options)
                 continue
             _set_rates(state.optimizer, tuned, (number + 0.5) / told.n_steps)
             prepared = backbone.prepare(*rows.take(index.tolist()))
@@ -147,7 +204,6 @@ def fine_tune(
                 prepared = backbone.augment(prepared, generator)
             known = labels[index.to(like.device)]
             state.set_pace()
-            l1 = weights_of_penalty(state, options)
             codes = step(state, prepared, known, l1, options)
             total = float(summed_loss(state, codes, known, options.blocks))
             told.step(total / known.targets.numel())
@@ -181,8 +237,6 @@ def _until_interrupted(told: _Progress) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if told.is_part:
-            raise
         warn(
             f"The training of the backbone was interrupted after {told.done} of "
             f"{told.n_steps} steps; the fit goes on with what it has learned."
@@ -233,13 +287,11 @@ def _set_rates(
 class _Progress:
     """One line that is rewritten: steps, loss, time left."""
 
-    def __init__(
-        self, tuned: FineTuned, n_rows: int, *, verbose: bool, is_part: bool
-    ) -> None:
+    def __init__(self, tuned: FineTuned, n_rows: int, *, verbose: bool) -> None:
         a_pass = len(split_batches(torch.arange(n_rows), tuned.batch_size))
         self.n_steps = max(1, a_pass * tuned.n_epochs)
         self.loss = 0.0
-        self._verbose, self.done, self.is_part = verbose, 0, is_part
+        self._verbose, self.done = verbose, 0
         self._first = self._last = time.monotonic()
 
     def step(self, loss: float) -> None:

@@ -32,7 +32,7 @@ class Monitor:
 
     def __init__(self, estimator: Any, X: Any, y: Any, *, speaks: bool = True) -> None:
         self.ends_when_interrupted: bool = estimator._ends_when_interrupted
-        self._verbose = estimator.verbose and speaks
+        self.verbose = estimator.verbose and speaks
         self._speaks = speaks
         self._callbacks = EpochCallbacks(estimator, X, y)
 
@@ -54,7 +54,7 @@ class Monitor:
         fitted: Callable[[], Fitted],
     ) -> bool:
         """Tell of an epoch; return whether a callback asks for the end."""
-        if self._verbose:
+        if self.verbose:
             shown = "" if score is None else f"  validation score {score:.4f}"
             print(
                 f"Epoch {number}/{max_iter}  loss {loss:.4f}{shown}  "
