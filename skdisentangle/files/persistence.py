@@ -453,6 +453,8 @@ def _encoder_name(encoder: Any) -> str | dict[str, str]:
     """Kind of a built-in encoder, or a name that only tells the user which to bring."""
     if isinstance(encoder, str):
         return str(encoder)
+    if isinstance(encoder, FineTuned):
+        return {"custom": FineTuned.__name__}  # wherever it is defined
     named = encoder if hasattr(encoder, "__qualname__") else type(encoder)
     return {"custom": f"{named.__module__}.{named.__qualname__}"}
 
@@ -489,7 +491,7 @@ def _decode(
     is_custom = isinstance(document.get("encoder"), dict)
     if is_custom:
         name = Content(document["encoder"], {}).get("custom", str)
-        is_tuned = name == _encoder_name(FineTuned())["custom"]  # type: ignore[index]
+        is_tuned = name == FineTuned.__name__
         if is_tuned != isinstance(encoder, FineTuned) and encoder is not None:
             wanted = "a FineTuned, as in the fit" if is_tuned else "no FineTuned"
             raise ValueError(
