@@ -95,6 +95,11 @@ def data_folder():
     return Path(os.environ.get("SKDISENTANGLE_DATA", "data"))
 
 
+def cache_folder():
+    """Where embeddings are kept."""
+    return Path(os.environ.get("SKDISENTANGLE_CACHE", data_folder() / "cache"))
+
+
 def find_file(pattern, hint):
     """The first file below the data folder whose path ends like `pattern`."""
     folder = data_folder()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from joblib import Parallel, delayed
 
 from benchmarks._readme import machine, write_readme
+from benchmarks._table_sets import add_cache, add_folder, use_folder
 
 
 def load(path):
@@ -27,8 +29,12 @@ def _save(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _parser(doc, axes):
+def _parser(doc, axes, *, reads_files=False, keeps_embeddings=False):
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    if reads_files:
+        add_folder(parser)
+    if keeps_embeddings:
+        add_cache(parser)
     parser.add_argument(
         "--seeds",
         type=int,
@@ -53,7 +59,20 @@ def _listed(axes, options, seeds):
     return [(*job, seed) for job in jobs for seed in seeds(*job)]
 
 
-def main(doc, path, run, axes, seeds, table, arguments=None, missing=None, kept=None):
+def main(
+    doc,
+    path,
+    run,
+    axes,
+    seeds,
+    table,
+    arguments=None,
+    missing=None,
+    kept=None,
+    *,
+    reads_files=False,
+    keeps_embeddings=False,
+):
     """The command of a suite.
 
     Parameters
@@ -76,8 +95,17 @@ def main(doc, path, run, axes, seeds, table, arguments=None, missing=None, kept=
         left out, and saved rows of it stay.
     kept : callable, optional
         Seeds whose saved rows stay, from a value of each axis; those of the report by default.
+    reads_files, keeps_embeddings : bool, default=False
+        Whether the command takes the folder of the data, and one for embeddings.
     """
-    options = _parser(doc, axes).parse_args(arguments)
+    parser = _parser(
+        doc, axes, reads_files=reads_files, keeps_embeddings=keeps_embeddings
+    )
+    options = parser.parse_args(arguments)
+    if reads_files:
+        use_folder(parser, options.data)
+    if keeps_embeddings and options.cache is not None:
+        os.environ["SKDISENTANGLE_CACHE"] = options.cache  # for workers, too
     report = options.seeds is None
     jobs = _listed(axes, options, seeds)
     if missing is not None:

@@ -208,6 +208,15 @@ def add_folder(parser):
     )
 
 
+def add_cache(parser):
+    parser.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="where embeddings are kept; else the environment variable "
+        "SKDISENTANGLE_CACHE, else the folder cache in that with the files",
+    )
+
+
 def use_folder(parser, folder):
     """Look for files there, in workers too; an error in words if there is no such folder."""
     given = folder if folder is not None else os.environ.get("SKDISENTANGLE_DATA")

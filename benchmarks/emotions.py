@@ -17,9 +17,7 @@ Seeds before those of the report are for development: half of dev then takes the
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -36,9 +34,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from benchmarks import _runs
-from benchmarks._real import data_folder, find_file
+from benchmarks._real import cache_folder, data_folder, find_file
 from benchmarks._runs import load
-from benchmarks._table_sets import add_folder, use_folder
 from benchmarks._tables import interval, markdown
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.backbones import TextEmbedder
@@ -150,9 +147,7 @@ def _emotions(folder, kept, model):
 
 def emotions():
     """The set, read and embedded once from a folder."""
-    folder = data_folder()
-    kept = os.environ.get("SKDISENTANGLE_CACHE", str(folder / "cache"))
-    return _emotions(str(folder), kept, MODEL)
+    return _emotions(str(data_folder()), str(cache_folder()), MODEL)
 
 
 # -- features ----------------------------------------------------------------------------
@@ -541,31 +536,6 @@ def missing(part, features):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_folder(parser)
-    parser.add_argument(
-        "--cache",
-        metavar="FOLDER",
-        help="where embeddings are kept; else the environment variable "
-        "SKDISENTANGLE_CACHE, else the folder cache in that with the files",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs=2,
-        metavar=("FIRST", "STOP"),
-        help="run these instead of those of the report, and save nothing",
-    )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument(
-        "--features", nargs="+", choices=FEATURES, default=list(FEATURES)
-    )
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="run these again")
-    options = parser.parse_args(arguments)
-    use_folder(parser, options.data)
-    if options.cache is not None:
-        os.environ["SKDISENTANGLE_CACHE"] = options.cache
     _runs.main(
         __doc__,
         RESULTS,
@@ -573,14 +543,10 @@ def main(arguments=None):
         {"part": list(PARTS), "feature": list(FEATURES)},
         seeds,
         table,
-        [
-            *("--parts", *options.parts),
-            *("--features", *options.features),
-            *("--jobs", str(options.jobs)),
-            *(["--fresh"] if options.fresh else []),
-            *(["--seeds", *map(str, options.seeds)] if options.seeds else []),
-        ],
-        missing=missing,
+        arguments,
+        missing,
+        reads_files=True,
+        keeps_embeddings=True,
     )
 
 

@@ -9,7 +9,6 @@ scales that psychologists made of them. See :mod:`benchmarks._table_sets` for th
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from pathlib import Path
@@ -26,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import _runs
 from benchmarks._rotations import of_columns, of_heads, of_predictions, promax, varimax
 from benchmarks._runs import load
-from benchmarks._table_sets import add_folder, bfi_items, halves, use_folder
+from benchmarks._table_sets import bfi_items, halves
 from benchmarks._tables import interval, markdown
 from skdisentangle import SparseSharedDisentangler
 
@@ -239,13 +238,6 @@ def missing(method):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_folder(parser)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="run these again")
-    options = parser.parse_args(arguments)
-    use_folder(parser, options.data)
     _runs.main(
         __doc__,
         RESULTS,
@@ -253,12 +245,9 @@ def main(arguments=None):
         {"method": list(METHODS)},
         seeds,
         table,
-        [
-            *("--methods", *options.methods),
-            *("--jobs", str(options.jobs)),
-            *(["--fresh"] if options.fresh else []),
-        ],
-        missing=missing,
+        arguments,
+        missing,
+        reads_files=True,
     )
 
 

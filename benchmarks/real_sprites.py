@@ -12,7 +12,6 @@ six values, action and direction of three.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from pathlib import Path
@@ -26,7 +25,6 @@ from benchmarks import _runs
 from benchmarks._real import find_file
 from benchmarks._rotations import promax_of_heads
 from benchmarks._runs import load
-from benchmarks._table_sets import add_folder, use_folder
 from benchmarks._tables import markdown
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.metrics import dci_scores, mcc_score
@@ -187,10 +185,6 @@ def missing(case, method):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(add_help=False)
-    add_folder(parser)
-    options, others = parser.parse_known_args(arguments)
-    use_folder(parser, options.data)
     _runs.main(
         __doc__,
         RESULTS,
@@ -198,8 +192,9 @@ def main(arguments=None):
         {"case": list(CASES), "method": list(METHODS)},
         lambda case, method: range(FIRST_SEED, FIRST_SEED + N_SEEDS),
         table,
-        others,
-        missing=missing,
+        arguments,
+        missing,
+        reads_files=True,
     )
 
 

@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch):
 
     disentangler = suite.disentangler
     monkeypatch.setattr(suite, "disentangler", quick)
-    monkeypatch.setattr(suite, "embedded", lambda images, cache: images.mean((1, 2)))
+    monkeypatch.setattr(suite, "embedded", lambda images: images.mean((1, 2)))
     monkeypatch.setattr(suite, "N_NEW", 2)
     monkeypatch.setattr(suite, "N_LABELS", (6, 20))
     monkeypatch.setattr(suite, "N_DRAWS", 1)
@@ -146,7 +146,7 @@ def test_new_attributes_are_no_tasks():
 
 
 def test_the_fit_sees_neither_test_rows_nor_new_attributes(fitted_on):
-    X, Y, _ = suite.faces(None)
+    X, Y, _ = suite.faces()
     fit, *_ = suite.divided(len(X), 3)
     _, tasks = suite.parted(Y.shape[1], 3)
     suite.run(suite.NEW, suite.OURS, 3)
@@ -158,7 +158,7 @@ def test_the_fit_sees_neither_test_rows_nor_new_attributes(fitted_on):
 def test_labels_of_new_attributes_are_of_rows_held_back(folder, monkeypatch):
     asked = []
     linear_head = suite.linear_head
-    X, *_ = suite.faces(None)
+    X, *_ = suite.faces()
     fit, pool, _ = suite.divided(len(X), 3)
     columns = suite.standardised(X, fit)
 
@@ -174,7 +174,7 @@ def test_labels_of_new_attributes_are_of_rows_held_back(folder, monkeypatch):
 
 
 def test_the_background_is_no_task_and_chooses_nothing(fitted_on, monkeypatch):
-    X, Y, names = suite.faces(None)
+    X, Y, names = suite.faces()
     fit, *_ = suite.divided(len(X), 3)
     others = [n for n, name in enumerate(names) if name != suite.BACKGROUND]
     np.testing.assert_array_equal(suite.without_background(Y, names), Y[:, others])
@@ -186,7 +186,7 @@ def test_the_background_is_no_task_and_chooses_nothing(fitted_on, monkeypatch):
     other = Y.copy()
     male = names.index(suite.BACKGROUND)
     other[:, male] = np.random.default_rng(0).permutation(Y[:, male])
-    monkeypatch.setattr(suite, "faces", lambda cache: (X, other, names))
+    monkeypatch.setattr(suite, "faces", lambda: (X, other, names))
     after = suite.run(suite.BLOND, suite.OURS, 3)
     np.testing.assert_array_equal(fitted_on[1][1], labels)
     assert after["sizes"] != before["sizes"]
