@@ -33,7 +33,7 @@ class Shade(nn.Module):
         super().__init__()
         self.filters = nn.Conv2d(3, width, 1)
         self.norm = nn.BatchNorm2d(width)
-        nn.init.constant_(self.filters.weight, 0.0)
+        nn.init.zeros_(self.filters.bias)
         with torch.no_grad():
             self.filters.weight[:, 0] = torch.linspace(0.5, 1.5, width).view(-1, 1, 1)
             self.filters.weight[:, 1:] = 0.0
@@ -201,16 +201,21 @@ def test_cross_fit_gives_features_of_folds_that_did_not_see_a_row():
 
 
 def test_strengths_are_chosen_on_features_of_the_frozen_backbone():
-    dis = SparseSharedDisentanglerCV(
-        4,
-        sparsities=[0.03, 0.1],
-        cv=2,
-        encoder=tuned(n_epochs=1),
-        random_state=0,
+    trained, frozen = (
+        SparseSharedDisentanglerCV(
+            4,
+            sparsities=[0.03, 0.3],
+            cv=2,
+            encoder=tuned(n_epochs=n),
+            task_types="regression",
+            random_state=0,
+        ).fit(IMAGES[:80], COLOURS[:80])
+        for n in (2, 0)
     )
-    dis.fit(IMAGES[:80], COLOURS[:80])
-    assert dis.sparsity_ in (0.03, 0.1)
-    assert len(dis.transform(IMAGES[:80])) == 80
+    assert trained.cv_results_.keys() == frozen.cv_results_.keys()
+    for name, values in trained.cv_results_.items():
+        np.testing.assert_array_equal(values, frozen.cv_results_[name])
+    assert not np.allclose(trained.coef_, frozen.coef_)
 
 
 def test_partial_fit_goes_on_with_the_backbone_as_it_is(fitted):
