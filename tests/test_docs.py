@@ -147,6 +147,20 @@ real_data | Real data under shift | watch; ours beside the raw columns | less ra
 real_data | Real data under shift | watch; ours beside the raw columns | less it | 0.017
 real_data | Real data under shift | vader; ours | less raw | 0.036
 real_data | Real data under shift | vader; ours beside the raw columns | less it | 0.024
+real_data | Real images | raw; logistic | 10 labels | 0.661
+real_data | Real images | ours; logistic | 100 labels | 0.747
+real_data | Real images | ours; fit_task | 10 labels | 0.666
+real_data | Real images | ours; logistic, beside the embeddings | 10 labels | 0.698
+real_data | Real images | ours; logistic, beside the embeddings | 50 labels | 0.744
+real_data | Real images | no penalties; logistic | 50 labels | 0.730
+real_data | Real images | raw; DFR | worst group | 0.63
+real_data | Real images | ours; DFR | worst group | 0.74
+real_data | Real images | ours; ERM | worst group | 0.08
+real_data | Emotions of short texts | logistic regression on embeddings | macro-F1 | 0.382
+real_data | Emotions of short texts | ours, logistic regression on components | macro-F1 | 0.380
+images | Sprites of a game | thresholds of the codes, 24; ours | D | 1.000
+images | Sprites of a game | subsets of the values, 30; ours | D | 0.955
+images | Sprites of a game | subsets of the values, 30; no penalties, promax of its heads | D | 0.516
 real_data | Real data under shift | piosphere; ours | less raw | 0.037
 real_data | Real data under shift | piosphere; ours beside the raw columns | less raw | 0.009
 real_data | Real data under shift | emoji; ours | less raw | 0.046
