@@ -137,7 +137,9 @@ class SparseSharedDisentangler(
         in use, or active, if some task has a nonzero coefficient on it. Only those in use
         are kept, so that `transform` gives as many features as factors were found.
         Without penalties (both strengths 0) all are kept. ``"auto"`` begins with one
-        component for each output of the heads, at the most 64.
+        component for each output of the heads, at the most 64. A number above 64 that is
+        also above the number of outputs, or of rows, is cut to it: neither could tell more
+        components apart. (An encoder of your own keeps the width it has.)
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of tasks or outputs, on the scale of X or of a

@@ -8,6 +8,7 @@ said in :mod:`skdisentangle.fitting.training`, how a basis is found in
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import partial
 
@@ -497,11 +498,15 @@ def finish(
     """
     here, generator = len(labels), torch.Generator().manual_seed(seed)
     n_copies = math.ceil(NOISY_ROWS / (n_rows or options.ranks.count(here)))
-    copies = [state.noise(rows.shape[1], generator) for _ in range(n_copies)]
-    noises = [noise for noise in copies if noise is not None]
-    if not noises:
+    noise = state.noise(rows.shape[1], generator)
+    if noise is None:
         _finish(state, rows, labels, options, heads_only)
         return
+    noises = [noise]
+    for _ in range(n_copies - 1):
+        noise = copy.copy(noise)
+        noise.renew(1, generator)
+        noises.append(noise)
     known = labels
     if n_copies > 1:
         known = labels[torch.arange(here, device=state.theta.device).repeat(n_copies)]
@@ -575,9 +580,10 @@ def _standardised_components(
     state.mean, state.var = mean.to(raw), ranks.sum(var).to(raw)
     check_finite(state.var)
     codes = raw.sub_(state.mean).mul_((state.var + EPS).rsqrt())
-    # Nothing moves the coefficients of what does not vary but for rounding: they would stay.
+    # Nothing moves the coefficients of what does not vary but for rounding, or by next to
+    # nothing beside what standardising adds to variances: they would stay.
     eps = max(torch.finfo(raw.dtype).eps, 1e-12)
-    least = (eps * mean).square() + torch.finfo(torch.float32).tiny
+    least = (eps * mean).square() + eps * EPS
     varies = (state.var > least).to(raw)
     codes.mul_(varies)
     coef, intercept = state.theta[:, :-1], state.theta[:, -1:]

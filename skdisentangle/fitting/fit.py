@@ -58,7 +58,8 @@ FULL_BATCH, BATCH_SIZE = 256, 128
 #: least number of passes over the rows.
 FULL_BATCH_STEPS, BATCH_STEPS, MIN_EPOCHS = 400, 3000, 10
 
-#: Components that ``n_components="auto"`` begins with, at the most.
+#: Components that ``n_components="auto"`` begins with, at the most, and any fit, if there are
+#: fewer outputs.
 MAX_COMPONENTS = 64
 
 #: Outputs of a body beyond the components, until a basis is chosen: room for a function of
@@ -95,10 +96,14 @@ class Setup:
         seed: int,
         *,
         classes: object = None,
-        may_spare: bool = False,
+        of_all_rows: bool = False,
         quiet: bool = False,
     ) -> Setup:
-        """Look at labels and rows, and build a body, with outputs to spare if that is of use."""
+        """Look at labels and rows, and build a body.
+
+        If these are all rows there will be, the body has outputs to spare where that is of
+        use, and no more outputs than there are rows.
+        """
         labels, ranks = problem.labels, problem.ranks
         weights = problem.weights()
         task_set = TaskSet.build(
@@ -113,33 +118,35 @@ class Setup:
         moments = InputMoments(n_features)
         moments.update(problem.X, weights, ranks)
         n_rows = ranks.count(problem.n_rows)
-        width = settings.n_components
-        if width == "auto":
-            width = min(task_set.n_outputs, MAX_COMPONENTS)
+        width = _width(settings, task_set, n_rows if of_all_rows else None)
         hidden = layer_sizes(settings.hidden_layer_sizes)
         may_bend = settings.encoder == "conv" or (settings.encoder == "mlp" and hidden)
         of_classes = any(block.kind.has_classes for block in task_set.blocks)
-        needed = may_spare and settings.penalised and may_bend and of_classes
+        needed = of_all_rows and settings.penalised and may_bend and of_classes
         spare = SPARE if needed else 0
         body = build_body(
             settings.encoder,
             n_features=n_features,
-            n_components=int(width) + spare,
+            n_components=width + spare,
             hidden_layer_sizes=hidden,
             input_shape=image_shape(settings.input_shape, n_features),
             seed=seed,
         )
         inputs = input_scaler(moments, n_rows, settings)
-        return cls(task_set, moments, n_rows, inputs, body, int(width), spare=spare)
+        return cls(task_set, moments, n_rows, inputs, body, width, spare=spare)
 
     @classmethod
     def of(cls, before: Fitted, problem: Problem, settings: Settings) -> Setup:
         """Go on from a fit."""
         before.task_set.check(problem.labels)
         width = len(before.encoder.components.mean)
-        if settings.n_components not in ("auto", width):
+        wanted = settings.n_components
+        able = {
+            _width(settings, before.task_set, most) for most in (None, before.n_rows)
+        }
+        if wanted != "auto" and width not in able:
             raise ValueError(
-                f"n_components={settings.n_components} cannot go on from a fit of "
+                f"n_components={wanted} cannot go on from a fit of "
                 f"{width} components; set warm_start=False."
             )
         return cls(
@@ -168,6 +175,21 @@ class Setup:
         """State before the first step."""
         body = self.body.to(like.device, like.dtype)
         return TrainingState.start(body, self.heads(like), options)
+
+
+def _width(settings: Settings, task_set: TaskSet, n_rows: int | None) -> int:
+    """Components to begin with.
+
+    Heads tell no more of them apart than there are outputs, nor rows than there are rows.
+    """
+    width, most = settings.n_components, task_set.n_outputs
+    if width == "auto":
+        return min(most, MAX_COMPONENTS)
+    if n_rows is not None:
+        most = min(most, n_rows)
+    if settings.penalised and isinstance(settings.encoder, str):
+        width = min(width, max(MAX_COMPONENTS, most))
+    return int(width)
 
 
 def input_scaler(moments: InputMoments, n_rows: int, settings: Settings) -> InputScaler:
@@ -360,7 +382,7 @@ def fit(
     body_seed, order_seed, noise_seed, split_seed = map(int, seeds)
     quiet = monitor is None or monitor.only_doubts
     if before is None:
-        setup = Setup.new(problem, settings, body_seed, may_spare=True, quiet=quiet)
+        setup = Setup.new(problem, settings, body_seed, of_all_rows=True, quiet=quiet)
     else:
         setup = Setup.of(before, problem, settings)
     task_set = setup.task_set

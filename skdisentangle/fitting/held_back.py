@@ -9,8 +9,9 @@ noise for all, or less for the hidden layers, and with it none for all, is taken
 loss there is less by more than twice the standard error of the difference (a stricter rule
 than that of one such error, Breiman, Friedman, Olshen & Stone, "Classification and Regression
 Trees", 1984, section 3.4.3): short fits say too little of what long ones learn by heart, so
-what is in doubt is left to the noise. Short fits have no ``sharing``: without a basis it
-switches off components that are needed, and what is lost with them hides what the noise does.
+what is in doubt is left to the noise. None for hidden layers is tried only where less was
+better. Short fits have no ``sharing``: without a basis it switches off components that are
+needed, and what is lost with them hides what the noise does.
 """
 
 from __future__ import annotations
@@ -318,19 +319,13 @@ def _least(
     """
     best, first = tried(linear, nonlinear), linear
 
-    def is_better(other: _Tried) -> bool:
+    def gains_of(other: _Tried) -> Tensor:
         gain = (best.losses - other.losses).nanmean(1, keepdim=True)
-        gain = _usual(gain, counts)
-        return bool(gain.sum() > BETTER * _error(gain, counts))
+        return _usual(gain, counts)
 
-    def try_less(less: float) -> bool:
-        """Whether less noise for hidden layers is better, from where all began."""
-        nonlocal linear, nonlinear, best
-        other = tried(first, less)
-        if not is_better(other):
-            return False
-        linear, nonlinear, best = first, less, other
-        return True
+    def is_better(other: _Tried) -> bool:
+        gain = gains_of(other)
+        return bool(gain.sum() > BETTER * _error(gain, counts))
 
     def try_more() -> None:
         """Double the noise on all rows as long as that is better."""
@@ -343,9 +338,15 @@ def _least(
 
     # Where rows are learned by heart all noise looks good, and that on all columns is better.
     try_more()
-    lesser = [max(less, least_nonlinear) for less in LESS] if nonlinear else []
-    taken = [less for less in lesser if try_less(less)]
-    if taken:
+    has_less = False
+    for less in LESS if nonlinear else ():
+        # From where all began.
+        other = tried(first, lesser := max(less, least_nonlinear))
+        if gains_of(other).sum() <= 0:
+            break  # where less noise is worse, none is
+        if is_better(other):
+            linear, nonlinear, best, has_less = first, lesser, other, True
+    if has_less:
         # What a network knows, a linear model does not, and asks for too much.
         if linear > least and is_better(other := tried(least, nonlinear)):
             linear, best = least, other

@@ -29,6 +29,10 @@ __all__ = [
 #: Vectors of noise for a pass, at the most and at the least, and values of all of them.
 MAX_VECTORS, MIN_VECTORS, MAX_VALUES = 1021, 61, 2**20
 
+#: Steps for which vectors of noise serve, at the least, if a pass is shorter: with all rows in
+#: each step a third of the time of a fit on wide rows would go into drawing them.
+VECTOR_STEPS = 8
+
 #: Steps of a projection of a row in which noise tells rows apart, and values that are
 #: projected at a time.
 PER_UNIT, PART_VALUES = 1e4, 2**22
@@ -57,8 +61,9 @@ class RowNoise:
 
     Equal rows get equal noise, wherever they stand, so that a row of weight 2 stays two
     rows, the order of rows means as little as it does without noise, and ranks need not
-    agree on more than the generator. The noise of a row is one of a bank of vectors drawn
-    anew for each pass, chosen by a projection of the row.
+    agree on more than the generator. The noise of a row is one of a bank of vectors, chosen
+    by a projection of the row. The projection is drawn for each pass, the bank for each that
+    is not very short.
 
     Parameters
     ----------
@@ -71,6 +76,8 @@ class RowNoise:
     generator : torch.Generator
     like : Tensor
         Gives type and device of the rows.
+    n_steps : int, default=1
+        Of the first pass.
     """
 
     def __init__(
@@ -80,17 +87,29 @@ class RowNoise:
         n_features: int,
         generator: torch.Generator,
         like: Tensor,
+        n_steps: int = 1,
     ) -> None:
-        n_vectors = min(MAX_VECTORS, max(MIN_VECTORS, MAX_VALUES // max(1, n_features)))
-        self._banks = [
-            None
-            if size == 0
-            else torch.randn(n_vectors, n_features, generator=generator)
-            .mul_(size)
-            .to(like)
-            for size in (std, nonlinear_std)
-        ]
-        axis = torch.randn(n_features, 2, generator=generator, dtype=torch.float64)
+        self._sizes, self._n_features = (std, nonlinear_std), n_features
+        self._like = like.new_empty(0)
+        self._n_steps = VECTOR_STEPS
+        self.renew(n_steps, generator)
+
+    def renew(self, n_steps: int, generator: torch.Generator) -> None:
+        """Give rows other noise, for a pass of so many steps."""
+        width, like = self._n_features, self._like
+        if self._n_steps >= VECTOR_STEPS:
+            n_vectors = min(MAX_VECTORS, max(MIN_VECTORS, MAX_VALUES // max(1, width)))
+            self._banks = [
+                None
+                if size == 0
+                else torch.randn(n_vectors, width, generator=generator)
+                .mul_(size)
+                .to(like)
+                for size in self._sizes
+            ]
+            self._n_steps = 0
+        self._n_steps += n_steps
+        axis = torch.randn(width, 2, generator=generator, dtype=torch.float64)
         self._axes = axis.to(like.device)
 
     def __call__(self, rows: Tensor) -> Tensor:

@@ -210,13 +210,24 @@ class TrainingState:
         self.input_noise = rows
         self.nonlinear_noise = nonlinear if isinstance(self.body, Mlp) else 0.0
 
-    def noise(self, n_features: int, generator: torch.Generator) -> RowNoise | None:
-        """Noise for a pass over rows of so many columns, if there is to be some."""
+    def noise(
+        self,
+        n_features: int,
+        generator: torch.Generator,
+        n_steps: int = 1,
+        last: RowNoise | None = None,
+    ) -> RowNoise | None:
+        """Noise for a pass of so many steps over rows of so many columns, if there is to be some.
+
+        ``last`` is that of the pass before, which becomes it.
+        """
         if self.input_noise == 0 and self.nonlinear_noise == 0:
             return None
-        return RowNoise(
-            self.input_noise, self.nonlinear_noise, n_features, generator, self.theta
-        )
+        if last is not None:
+            last.renew(n_steps, generator)
+            return last
+        sizes = self.input_noise, self.nonlinear_noise
+        return RowNoise(*sizes, n_features, generator, self.theta, n_steps)
 
     def set_pace(self) -> None:
         """Set the share of the next batch in the running statistics."""

@@ -46,6 +46,7 @@ from .all_rows import (
     few_labels,
 )
 from .recording import RecordedSteps
+from .regularisation import RowNoise
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
 __all__ = ["History", "summed_loss", "train", "train_pass", "weights_of_penalty"]
@@ -84,7 +85,7 @@ def _pass(
     batches: Batches,
     l1: Tensor,
     options: TrainingOptions,
-    generator: torch.Generator,
+    noise: RowNoise | None,
     set_rate: Callable[[float], None] | None = None,
     shard: Shard | None = None,
     recorder: RecordedSteps | None = None,
@@ -98,7 +99,6 @@ def _pass(
         assert not isinstance(batches, BatchesInParts)  # ranks hold their rows
         here = [shard.here(index) for index in batches]
         sizes = [len(index) for index in batches]
-    noise = state.noise(rows.shape[1], generator)
     for number, (held, batch) in enumerate(_gathered(rows, labels, here)):
         if set_rate is not None:
             set_rate(number / len(batches))
@@ -249,7 +249,8 @@ def train_pass(
     state.head_pace = share
     state.set_learning_rate(options.learning_rate * share)
     batches = shuffled_batches(rows, len(rows), batch_size, generator, state.theta)
-    return _pass(state, rows, labels, batches, l1, options, generator)
+    noise = state.noise(rows.shape[1], generator, len(batches))
+    return _pass(state, rows, labels, batches, l1, options, noise)
 
 
 @dataclass
@@ -324,6 +325,7 @@ def train(
     in_order = batch_size >= n_rows and not options.bilevel
     every_row = torch.arange(n_rows if in_order else 0, device=state.theta.device)
     recorder = _recorder(state, options)
+    noise: RowNoise | None = None
 
     def set_rate(share: float) -> None:
         angle = math.pi * min(1.0, progress + share / max_iter)
@@ -337,6 +339,7 @@ def train(
                 batches = shuffled_batches(
                     rows, n_rows, batch_size, generator, state.theta
                 )
+            noise = state.noise(rows.shape[1], generator, len(batches), noise)
             l1 = _enter(state, options, progress)
             loss = _pass(
                 state,
@@ -345,7 +348,7 @@ def train(
                 batches,
                 l1,
                 options,
-                generator,
+                noise,
                 set_rate,
                 shard,
                 recorder,

@@ -24,14 +24,18 @@ logarithm of the target's scale, averaged over levels of the noise: that of the 
 as with few labels nothing else says how much of a target the components can tell, and those
 of ``NOISE_LEVELS`` that are more. That of a task with
 classes is Laplace's approximation (MacKay, "The evidence framework applied to
-classification networks", Neural Computation 4, 1992), averaged over ``SCALES``.
+classification networks", Neural Computation 4, 1992), averaged over ``SCALES``. As its mode
+takes Newton steps on all rows, supports for many rows or classes are searched by a parabola
+of the loss, at first where no component is used, then at the mode of the best support, until
+that stays the same; the best ones get their own modes, as many as there is time for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -65,8 +69,16 @@ MIN_KEPT, MAX_KEPT, WINDOW = 5, 30, 10.0
 #: enough rows would find a trace of every factor in each component.
 EFFECTIVE_ROWS = 500
 
-#: Newton steps at most, and the gain in log posterior below which they end.
-MAX_NEWTON, NEWTON_TOL = 50, 1e-6
+#: Newton steps at most, and the gain in log posterior below which they end: what is left to
+#: gain is then about its square.
+MAX_NEWTON, NEWTON_TOL = 50, 1e-2
+
+#: Rows times squared parameters of a head on all components: up to the first number all
+#: supports get a mode of their own, beyond it as many as make up the second.
+FEW_VALUES, MODE_VALUES = 3 * 10**6, 5 * 10**7
+
+#: Parabolas of a search, at the most.
+MAX_PARABOLAS = 6
 
 #: Estimates of the variance of residuals, of a type whose loss does not tell it.
 DISPERSION_ROUNDS = 2
@@ -78,6 +90,13 @@ THRESHOLD_ROUNDS, THRESHOLD_TOL = 6, 0.05
 CHUNK_VALUES = 2**21
 
 Support = tuple[int, ...]
+
+#: Log posterior, up to a constant, and head of a support.
+_Fit = tuple[float, Tensor]
+
+#: From supports of one size, of shape (n_supports, size), to their log evidence, up to a
+#: constant that all share, and heads (n_supports, n_outputs, size + 1), the intercept last.
+_Evidence = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -211,31 +230,103 @@ def _average(data: _Data, log_odds: Tensor) -> SupportAverage:
     return SupportAverage(coef, intercept, inclusion, supports[0])
 
 
-def _search(data: _Data, log_odds: Tensor) -> dict[Support, tuple[float, Tensor]]:
+def _search(data: _Data, log_odds: Tensor) -> dict[Support, _Fit]:
     """Log posterior, up to a constant, and head of all supports looked at."""
+    prior = _Prior.build(log_odds)
+    if data.kind.quadratic:
+        return _explore(partial(_regressions, data), data, prior)
     n_rows, n_components = data.codes.shape
-    shifts = torch.tensor([0.0, math.log(DENSER)], dtype=log_odds.dtype)
-    rest = F.softplus(log_odds + shifts.unsqueeze(1)).sum(1)
-    sizes = torch.arange(n_components + 1).unsqueeze(1)
-    size_prior = (sizes * shifts - rest).logsumexp(1)
-    fits: dict[Support, tuple[float, Tensor]] = {}
+    if n_rows * (data.n_outputs * (n_components + 1)) ** 2 <= FEW_VALUES:
+        return _explore(partial(_laplaces, data), data, prior, n_rows)
+    base: Support = ()
+    seen: set[Support] = set()
+    start = None
+    while True:
+        parabola = _Parabola.at(data, base, start)
+        fits = _explore(parabola.evidence, data, prior)
+        seen.add(base)
+        best = min(fits, key=lambda support: (-fits[support][0], support))
+        if best in seen or len(seen) == MAX_PARABOLAS:
+            break
+        base, start = best, fits[best][1]
+    return fits | _with_modes(data, prior, fits)
+
+
+def _with_modes(
+    data: _Data, prior: _Prior, fits: dict[Support, _Fit]
+) -> dict[Support, _Fit]:
+    """The best supports, each by its own mode."""
+    order = sorted(fits, key=lambda support: (-fits[support][0], support))
+    least = fits[order[0]][0] - WINDOW
+    left, chosen = float(MODE_VALUES), []
+    for support in order:
+        left -= len(data.codes) * (data.n_outputs * (len(support) + 1)) ** 2
+        if left < 0 or fits[support][0] < least:
+            break
+        chosen.append(support)
+
+    def modes(index: Tensor) -> tuple[Tensor, Tensor]:
+        own = [fits[support][1] for support in map(tuple, index.tolist())]
+        return _laplaces(data, index, torch.stack(own))
+
+    return _evaluated(chosen, modes, data, prior, n_rows=len(data.codes))
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """Prior of supports: log odds of each component, and what hangs on the size."""
+
+    log_odds: Tensor
+    by_size: Tensor
+
+    @classmethod
+    def build(cls, log_odds: Tensor) -> _Prior:
+        shifts = torch.tensor([0.0, math.log(DENSER)], dtype=log_odds.dtype)
+        rest = F.softplus(log_odds + shifts.unsqueeze(1)).sum(1)
+        sizes = torch.arange(len(log_odds) + 1).unsqueeze(1)
+        return cls(log_odds, (sizes * shifts - rest).logsumexp(1))
+
+    def of(self, supports: Tensor) -> Tensor:
+        """Log prior of supports of one size."""
+        return self.log_odds[supports].sum(1) + self.by_size[supports.shape[1]]
+
+
+def _evaluated(
+    supports: Iterable[Support],
+    evidence: _Evidence,
+    data: _Data,
+    prior: _Prior,
+    n_rows: int = 1,
+) -> dict[Support, _Fit]:
+    """Log posterior and head of supports, some of one size at a time.
+
+    ``n_rows`` are those that the evidence looks at.
+    """
+    fits: dict[Support, _Fit] = {}
+    by_size: dict[int, list[Support]] = {}
+    for support in sorted(supports):
+        by_size.setdefault(len(support), []).append(support)
+    for size, group in by_size.items():
+        width = max(n_rows, size + 1) * data.n_outputs**2 * (size + 1)
+        step = max(1, CHUNK_VALUES // width)
+        for start in range(0, len(group), step):
+            part = group[start : start + step]
+            index = torch.tensor(part, dtype=torch.long).reshape(len(part), size)
+            log_evidence, theta = evidence(index)
+            values = (log_evidence + prior.of(index)).tolist()
+            fits.update(zip(part, zip(values, theta, strict=True), strict=True))
+    return fits
+
+
+def _explore(
+    evidence: _Evidence, data: _Data, prior: _Prior, n_rows: int = 1
+) -> dict[Support, _Fit]:
+    """Look at neighbours of the best supports until these stay the same."""
+    fits: dict[Support, _Fit] = {}
     expanded: set[Support] = set()
     new: set[Support] = {()}
     while new:
-        by_size: dict[int, list[Support]] = {}
-        for support in sorted(new):
-            by_size.setdefault(len(support), []).append(support)
-        for size, group in by_size.items():
-            width = n_rows * data.n_outputs**2 * (size + 1)
-            step = max(1, CHUNK_VALUES // width)
-            for start in range(0, len(group), step):
-                part = group[start : start + step]
-                index = torch.tensor(part, dtype=torch.long).reshape(len(part), size)
-                log_evidence, theta = _evidence(data, index)
-                value = log_evidence + log_odds[index].sum(1) + size_prior[size]
-                fits.update(
-                    zip(part, zip(value.tolist(), theta, strict=True), strict=True)
-                )
+        fits |= _evaluated(new, evidence, data, prior, n_rows)
         best = sorted(fits, key=lambda support: (-fits[support][0], support))
         least = fits[best[0]][0] - WINDOW
         new = set()
@@ -243,7 +334,7 @@ def _search(data: _Data, log_odds: Tensor) -> dict[Support, tuple[float, Tensor]
             kept = rank < MIN_KEPT or fits[support][0] >= least
             if kept and support not in expanded:
                 expanded.add(support)
-                new |= _neighbours(support, n_components)
+                new |= _neighbours(support, data.codes.shape[1])
         new -= fits.keys()
     return fits
 
@@ -255,34 +346,132 @@ def _neighbours(support: Support, n_components: int) -> set[Support]:
     }
 
 
-def _evidence(data: _Data, supports: Tensor) -> tuple[Tensor, Tensor]:
-    """Log evidence of supports of one size, and their heads.
+@dataclass(frozen=True)
+class _Parabola:
+    """Loss of a task as a parabola of all coefficients, about some head.
+
+    Of a head ``t`` it is ``constant - slope t + t hessian t / 2``, so that the mode and the
+    evidence of each support have a closed form.
+
+    Attributes
+    ----------
+    constant : float
+    slope : Tensor of shape (n_outputs * (n_components + 1),)
+    hessian : Tensor of shape (n_outputs * (n_components + 1),) * 2
+    """
+
+    data: _Data
+    constant: float
+    slope: Tensor
+    hessian: Tensor
+
+    @classmethod
+    def at(cls, data: _Data, support: Support, start: Tensor | None) -> _Parabola:
+        """About the mode on a support, looked for from some head on it."""
+        where = [*support, data.codes.shape[1]]
+        index = torch.tensor([support], dtype=torch.long)
+        begin = None if start is None else start.unsqueeze(0)
+        own = _laplace(data, index, data.scale, begin)[1][0]
+        n_outputs, kind = data.n_outputs, data.kind
+        rows = F.pad(data.codes, (0, 1), value=1.0)
+        theta = rows.new_zeros(n_outputs, rows.shape[1])
+        theta[:, where] = own
+        scores, targets = rows @ theta.T, data.targets.unsqueeze(1)
+        loss = data.weights @ kind.value(scores, targets, n_outputs)[:, 0]
+        error = scores.clone()
+        kind.residual_(error, targets, n_outputs)
+        slope = ((error * data.weights.unsqueeze(1)).T @ rows).flatten()
+        hessian = _hessian(rows, scores, data).flatten(2, 3).flatten(0, 1)
+        flat = theta.flatten()
+        bent = hessian @ flat
+        constant = float(loss - slope @ flat + flat @ bent / 2)
+        return cls(data, constant, bent - slope, hessian)
+
+    def evidence(self, supports: Tensor) -> tuple[Tensor, Tensor]:
+        """Log evidence and heads of supports of one size, averaged over scales."""
+        n_supports, size = supports.shape
+        n_outputs, width = self.data.n_outputs, self.data.codes.shape[1] + 1
+        columns = F.pad(supports, (0, 1), value=width - 1)
+        first = width * torch.arange(n_outputs).unsqueeze(1)
+        where = (columns.unsqueeze(1) + first).flatten(1)
+        bend = self.hessian[where.unsqueeze(2), where.unsqueeze(1)]
+        slope = self.slope[where].unsqueeze(2)
+        parts = []
+        for scale in SCALES:
+            precision = _precision(size, scale * self.data.scale, slope)
+            own = bend.clone()
+            own.diagonal(dim1=1, dim2=2).add_(precision.repeat(n_outputs))
+            factor = torch.linalg.cholesky(own)
+            theta = torch.cholesky_solve(slope, factor)
+            log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)
+            prior = n_outputs * precision.log().sum()
+            gained = (slope * theta).sum((1, 2)) / 2 - self.constant
+            shape = n_supports, n_outputs, size + 1
+            parts.append((gained + (prior - log_det) / 2, theta.view(shape)))
+        return _mean_of(parts)
+
+
+def _precision(size: int, scale: float, like: Tensor) -> Tensor:
+    """Of the prior on the coefficients of an output, the intercept last."""
+    precision = like.new_full((size + 1,), scale**-2)
+    precision[-1] = INTERCEPT_SCALE**-2
+    return precision
+
+
+def _hessian(rows: Tensor, scores: Tensor, data: _Data) -> Tensor:
+    """Of the summed loss, at the scores of the rows.
 
     Parameters
     ----------
+    rows : Tensor of shape (n_rows, width)
+    scores : Tensor of shape (n_rows, n_outputs)
     data : _Data
-    supports : Tensor of int, shape (n_supports, size)
 
     Returns
     -------
-    log_evidence : Tensor of shape (n_supports,)
-        Up to a constant that all supports share.
-    theta : Tensor of shape (n_supports, n_outputs, size + 1)
-        Posterior means, averaged over the noise levels or scales; the last is the
-        intercept.
+    Tensor of shape (n_outputs, width, n_outputs, width)
     """
-    if data.kind.quadratic:
-        parts = [_regression(data, supports, noise) for noise in data.noise_levels]
-    else:
-        parts = []
-        start = None
-        for scale in SCALES:
-            parts.append(_laplace(data, supports, scale * data.scale, start))
-            start = parts[-1][1]
+    n_outputs, width = data.n_outputs, rows.shape[1]
+    bend = data.kind.hessian(scores, n_outputs)[:, 0]
+    bend *= data.weights[:, None, None]
+    hessian = rows.new_empty(n_outputs, width, n_outputs, width)
+    for k in range(n_outputs):
+        block = (bend[:, k, : k + 1, None] * rows.unsqueeze(1)).flatten(1).T @ rows
+        block = block.unflatten(0, (k + 1, width))
+        hessian[: k + 1, :, k] = block
+        hessian[k, :, : k + 1] = block.permute(2, 0, 1)
+    return hessian
+
+
+def _mean_of(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Log evidence and heads of supports, averaged over noise levels or scales.
+
+    Parameters
+    ----------
+    parts : sequence of (Tensor of shape (n_supports,), Tensor)
+        Log evidence, up to a constant that all share, and heads, of shape (n_supports,
+        n_outputs, size + 1); the last coefficient is the intercept.
+    """
     values = torch.stack([value for value, _ in parts])
     thetas = torch.stack([theta for _, theta in parts])
     shares = values.softmax(0)[:, :, None, None]
     return values.logsumexp(0), (shares * thetas).sum(0)
+
+
+def _regressions(data: _Data, supports: Tensor) -> tuple[Tensor, Tensor]:
+    """Log evidence and heads of supports of one size, of a task with a squared loss."""
+    return _mean_of([_regression(data, supports, noise) for noise in data.noise_levels])
+
+
+def _laplaces(
+    data: _Data, supports: Tensor, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same of another task, at the modes, from where they are about."""
+    parts = []
+    for scale in SCALES:
+        parts.append(_laplace(data, supports, scale * data.scale, start))
+        start = parts[-1][1]
+    return _mean_of(parts)
 
 
 def _regression(data: _Data, supports: Tensor, noise: float) -> tuple[Tensor, Tensor]:
@@ -325,8 +514,7 @@ def _laplace(
     n_supports, size = supports.shape
     n_outputs, kind = data.n_outputs, data.kind
     rows = F.pad(data.codes[:, supports].transpose(0, 1), (0, 1), value=1.0)
-    precision = rows.new_full((size + 1,), scale**-2)
-    precision[-1] = INTERCEPT_SCALE**-2
+    precision = _precision(size, scale, rows)
     targets = data.targets.unsqueeze(1).expand(-1, n_supports)
     weights = data.weights.unsqueeze(1)
 
@@ -347,18 +535,15 @@ def _laplace(
         slope = (weights * error).transpose(1, 2) @ rows + precision * theta
         width = size + 1
         hessian = rows.new_empty(n_supports, n_outputs * width, n_outputs * width)
+        bend = kind.hessian(at, n_outputs)
+        bend *= weights.unsqueeze(2).unsqueeze(3)
+        bend = bend.transpose(0, 1)
         for k in range(n_outputs):
-            unit = torch.zeros_like(at).unflatten(1, (n_supports, n_outputs))
-            unit[..., k] = 1.0
-            bent = unit.flatten(1)
-            kind.hessian_product_(bent, at, n_outputs)
-            column = bent.unflatten(1, (n_supports, n_outputs)).transpose(0, 1)
-            for j in range(k + 1):
-                share = column[..., j]
-                weighted = rows * (share * data.weights).unsqueeze(2)
-                block = weighted.transpose(1, 2) @ rows
-                here, there = (slice(i * width, (i + 1) * width) for i in (k, j))
-                hessian[:, here, there] = hessian[:, there, here] = block
+            share = bend[:, :, k, : k + 1].unsqueeze(3)
+            block = rows.transpose(1, 2) @ (share * rows.unsqueeze(2)).flatten(2)
+            here, so_far = slice(k * width, (k + 1) * width), (k + 1) * width
+            hessian[:, here, :so_far] = block
+            hessian[:, :so_far, here] = block.transpose(1, 2)
         hessian.diagonal(dim1=1, dim2=2).add_(precision.repeat(n_outputs))
         return slope, hessian
 

@@ -69,7 +69,9 @@ def test_with_few_rows_nothing_is_held_back(monkeypatch):
         # Those at (linear, nonlinear); all else is as bad as can be.
         ({(0.2, 1.0): 1.0}, (0.2, 1.0)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.9, (0.2, 0.0): 0.8}, (0.2, 0.0)),
-        ({(0.2, 1.0): 1.0, (0.2, 0.0): 0.8}, (0.2, 0.0)),
+        ({(0.2, 1.0): 1.0, (0.2, 0.3): 1.0 - 1e-9, (0.2, 0.0): 0.8}, (0.2, 0.0)),
+        # Where less is worse, none is not tried.
+        ({(0.2, 1.0): 1.0, (0.2, 0.0): 0.8}, (0.2, 1.0)),
         ({(0.2, 1.0): 1.0, (0.4, 1.0): 0.9, (0.8, 1.0): 0.7}, (0.8, 1.0)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.5, (0.4, 0.3): 0.4}, (0.4, 0.3)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.5, (0.0, 0.3): 0.3}, (0.0, 0.3)),
@@ -77,7 +79,13 @@ def test_with_few_rows_nothing_is_held_back(monkeypatch):
         # Learned by heart: less noise for hidden layers is better, but not good.
         ({(0.2, 1.0): 3, (0.2, 0.3): 2.5, (0.4, 1.0): 2, (0.8, 1.0): 1}, (0.8, 1.0)),
         # Only hidden layers know something: where all noise is doubled they know nothing.
-        ({(0.2, 1.0): 1.1, (0.4, 1.0): 1, (0.2, 0.0): 0.6, (0, 0): 0.5}, (0.0, 0.0)),
+        (
+            {
+                **{(0.2, 1.0): 1.1, (0.4, 1.0): 1.0, (0.2, 0.3): 0.8},
+                **{(0.2, 0.0): 0.6, (0, 0): 0.5},
+            },
+            (0.0, 0.0),
+        ),
     ],
 )
 def test_the_better_is_taken(losses, expected):
@@ -114,8 +122,8 @@ def test_what_is_in_doubt_is_left_to_the_noise():
 
     def chosen(gain, least=0.0):
         def tried(linear, nonlinear):
-            gained = gain if nonlinear == least else 0.0
-            losses = 1 - gained - (spread if nonlinear == least else 0 * spread)
+            gained = gain if nonlinear == least else 1e-9 * (nonlinear < 1)
+            losses = 1 - gained - (spread if nonlinear < 1 else 0 * spread)
             return held_back._Tried(losses / 400, losses)
 
         return held_back._least(

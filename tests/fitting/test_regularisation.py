@@ -87,6 +87,26 @@ def test_each_pass_has_noise_of_its_own():
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize(("n_steps", "n_banks"), [(1, 3), (4, 9), (9, 17)])
+def test_short_passes_share_vectors_and_no_pass_is_like_the_last(
+    n_steps, n_banks, monkeypatch
+):
+    """Which vector a row gets is drawn for each pass, the vectors for eight steps or more."""
+    monkeypatch.setattr("skdisentangle.fitting.regularisation.MAX_VECTORS", 61)
+    rows = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)).double()
+    generator = torch.Generator().manual_seed(1)
+    noise = RowNoise(1.0, 0.0, 5, generator, rows, n_steps)
+    seen, vectors = [noise(rows) - rows], set()
+    for _ in range(16):
+        noise.renew(n_steps, generator)
+        seen.append(noise(rows) - rows)
+        assert not torch.allclose(seen[-1], seen[-2])
+    for added in seen:
+        vectors.update(added[:, 0].mul(1e6).round().long().tolist())
+    assert 0.9 * 61 * n_banks < len(vectors) <= 61 * n_banks
+    assert torch.cat(seen).std() == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("shape", [(400, 30), (600, 700), (300, 10)])
 def test_the_ridge_is_that_of_generalized_cross_validation(shape):
     X, y = _problem(*shape, error=1.0)

@@ -51,17 +51,19 @@ def function_of_others(
     columns *= np.sqrt(share.double().cpu().numpy())[:, np.newaxis]
     columns /= np.linalg.norm(columns, axis=0)
     gram = columns.T @ columns + EMPTY * np.eye(columns.shape[1])
-    whose = np.append(np.tile(np.arange(n), 4), -1)
-    is_line = np.append(np.arange(4 * n) < n, True)
-    explained = np.empty(n)
-    for m in range(n):
-        own = np.arange(len(gram)) == m
-        left = []
-        for among in (own | is_line, own | (whose != m)):
-            inverse = np.linalg.inv(gram[np.ix_(among, among)])
-            # What the others leave of a column is one over its entry in the inverse.
-            left.append(1 / inverse[own[among], own[among]] / (number - among.sum()))
-        explained[m] = 1 - (left[1] / left[0]).item()
+    # What the others leave of a column is one over its entry in the inverse. Lines are the
+    # columns themselves; of all curves, those of the column itself are left out.
+    lines = np.append(np.arange(4 * n) < n, True)
+    of_lines = np.linalg.inv(gram[np.ix_(lines, lines)]).diagonal()[:n]
+    inverse = np.linalg.inv(gram)
+    own = np.arange(n)[:, np.newaxis] + n * np.arange(1, 4)
+    between = inverse[np.arange(n)[:, np.newaxis], own]
+    among = inverse[own[:, :, np.newaxis], own[:, np.newaxis]]
+    solved = np.linalg.solve(among, between[:, :, np.newaxis])[:, :, 0]
+    of_curves = inverse.diagonal()[:n] - (between * solved).sum(1)
+    left_of_lines = 1 / of_lines / (number - lines.sum())
+    left_of_curves = 1 / of_curves / (number - (len(gram) - 3))
+    explained = 1 - left_of_curves / left_of_lines
     best = int(np.argmax(explained))
     if explained[best] <= FUNCTION_SHARE:
         return None

@@ -22,37 +22,29 @@ from ._common import (
 MAX_SHEAR_SIZES = 256
 
 
-def _best_shear(heads: FloatArray, correlation: FloatArray) -> FloatArray | None:
-    """The shear of a pair of components that saves most, as a change of basis.
+def _best_shear(
+    heads: FloatArray, correlation: FloatArray, i: int, j: int
+) -> tuple[float, float, float]:
+    """The shear of two components that saves most: what it saves, its size, and a length.
 
     Component i takes in t times component j, and is scaled back to variance one; the heads
     of j lose t times those of i.
     """
-    n = len(correlation)
-    counts = count_nonzeros(heads)
-    best, gain = None, GAIN
-    for i, j in permutations(range(n), 2):
-        both = (np.abs(heads[:, [i, j]]) > NO_PART).all(1)
-        if not both.any():
-            continue
-        t = heads[both, j] / heads[both, i]
-        if len(t) > MAX_SHEAR_SIZES:
-            # Of many outputs some stand for all; sizes that many agree on stay among them.
-            t = np.sort(t)[:: -(-len(t) // MAX_SHEAR_SIZES)]
-        std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
-        after = count_nonzeros(heads[:, [j]] - heads[:, [i]] * t)
-        after += count_nonzeros(heads[:, [i]] * std)
-        saved = counts[i] + counts[j] - after - np.log(std)
-        number = int(np.argmax(saved))
-        if saved[number] > gain:
-            gain, best = saved[number], (i, j, t[number], std[number])
-    if best is None:
-        return None
-    i, j, amount, length = best
-    change = np.eye(n)
-    change[j, i] = amount
-    change[:, i] /= length
-    return change
+    here = heads[:, i] != 0  # of the other outputs nothing changes
+    first, second = heads[here, i], heads[here, j]
+    both = (np.abs(first) > NO_PART) & (np.abs(second) > NO_PART)
+    if not both.any():
+        return 0.0, 0.0, 1.0
+    t = second[both] / first[both]
+    if len(t) > MAX_SHEAR_SIZES:
+        # Of many outputs some stand for all; sizes that many agree on stay among them.
+        t = np.sort(t)[:: -(-len(t) // MAX_SHEAR_SIZES)]
+    std = np.sqrt(np.maximum(1 + t**2 + 2 * t * correlation[i, j], EMPTY))
+    first, second = first[:, np.newaxis], second[:, np.newaxis]
+    saved = count_nonzeros(first) + count_nonzeros(second) - np.log(std)
+    saved -= count_nonzeros(second - first * t) + count_nonzeros(first * std)
+    number = int(np.argmax(saved))
+    return saved[number], t[number], std[number]
 
 
 def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
@@ -83,15 +75,26 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
     power = np.sqrt(np.einsum("kd,de,ke->k", heads, matrix, heads).clip(min=0))
     used = power > 0
     heads = heads[used] / power[used, np.newaxis]
-    transform = np.eye(len(chosen))
+    number = len(chosen)
+    transform = np.eye(number)
+    shears = np.zeros((number, number, 3))
+    changed = set(range(number))
     for _ in range(MAX_ROUNDS):
-        change = _best_shear(heads, matrix)
-        if change is None:
+        for i, j in permutations(range(number), 2):
+            if i in changed or j in changed:
+                shears[i, j] = _best_shear(heads, matrix, i, j)
+        saved = shears[:, :, 0]
+        if saved.max(initial=0.0) <= GAIN:
             break
+        i, j = map(int, np.unravel_index(saved.argmax(), saved.shape))
+        change = np.eye(number)
+        change[j, i] = shears[i, j, 1]
+        change[:, i] /= shears[i, j, 2]
         heads = heads @ np.linalg.inv(change).T
         heads[np.abs(heads) < EMPTY] = 0
         matrix = change.T @ matrix @ change
         transform = transform @ change
+        changed = {i, j}
     if np.array_equal(transform, np.eye(len(chosen))):
         return None
     n_outputs, n_components = coef.shape

@@ -162,6 +162,22 @@ class TaskType(ABC):
     ) -> None:
         """Overwrite a direction, of the shape of the scores, by the Hessian times it."""
 
+    def hessian(self, scores: Tensor, n_outputs: int) -> Tensor:
+        """Second derivatives of the loss of each row and task in two of its scores.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_tasks, n_outputs, n_outputs)
+        """
+        columns = []
+        for k in range(n_outputs):
+            unit = torch.zeros_like(scores).unflatten(1, (-1, n_outputs))
+            unit[..., k] = 1.0
+            column = unit.flatten(1)
+            self.hessian_product_(column, scores, n_outputs)
+            columns.append(column.unflatten(1, (-1, n_outputs)))
+        return torch.stack(columns, 3)
+
     @abstractmethod
     def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
         """Second derivative of the loss in each score, of their shape."""

@@ -70,6 +70,9 @@ def test_hessian_is_the_derivative_of_the_residual(kind):
             unit[:, output::n_outputs], bends[:, output::n_outputs]
         )
         assert float(bends.max()) <= kind.curvature
+    whole = kind.hessian(scores, n_outputs)
+    along = (whole @ direction.unflatten(1, (-1, n_outputs)).unsqueeze(3)).flatten(1)
+    torch.testing.assert_close(along, found)
 
 
 def test_no_score_bends_the_loss_by_more_than_is_said(kind):
