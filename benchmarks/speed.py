@@ -125,7 +125,7 @@ def timed_pair(estimator, X, Y, other=None):
     stamps = Stamps(other)
     with contextlib.redirect_stdout(stamps), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        estimator.set_params(verbose=True).fit(X, Y)
+        estimator.set_params(verbose=2).fit(X, Y)
     fitted = lengths(stamps.epochs, stamps.lap())
     return fitted, lengths(stamps.others) if stamps.others else None
 

@@ -255,8 +255,9 @@ class SparseSharedDisentangler(
     random_state : int, RandomState instance or None, default=None
         Seeds the initialisation, the order of rows and the choice of the rows held
         back. The global random states of numpy and torch are not touched.
-    verbose : bool, default=False
-        Whether to print a line an epoch.
+    verbose : int, default=0
+        1 prints one line that is rewritten: what is being done, loss, active components,
+        time left, and at the end why the fit ended. 2 prints a line for each epoch.
 
     Attributes
     ----------
@@ -438,7 +439,7 @@ class SparseSharedDisentangler(
         device: str | torch.device = "auto",
         n_threads: int = 1,
         random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.n_components = n_components
         self.sparsity = sparsity
@@ -612,7 +613,7 @@ class SparseSharedDisentangler(
         settings = Settings.of(self, 0.0, 0.0)
         return choose_on_held_back_rows(
             *(problem, settings, self.sparsity, self.sharing, seed),
-            verbose=self.verbose,
+            verbose=self.verbose > 0,
         )
 
     @follows_input

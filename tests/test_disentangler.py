@@ -301,21 +301,49 @@ class TestFit:
             quick(max_iter=3).fit(X, Y)
         assert caught[0].filename == __file__
 
-    def test_verbose(self, problem, capsys):
+    def test_verbose_is_one_line_that_says_why_the_fit_ended(self, problem, capsys):
         X, Y, _ = problem
-        quick(verbose=True, max_iter=3).fit(X, Y)
+        dis = quick(verbose=True, max_iter=3).fit(X, Y)
+        out = capsys.readouterr().out
+        assert out.count("\n") == 1
+        states = [state.rstrip() for state in out.split("\r")]
+        assert "choosing the noise, short fit 1" in states
+        assert "searching for a basis" in " ".join(states)
+        assert states[-1].startswith("Done in ")
+        assert f"3 epochs, loss {dis.loss_curve_[-1]:.4f}" in states[-1]
+        assert states[-1].endswith("All 3 epochs were used.")
+        long = quick(verbose=1, tol=1e9, n_iter_no_change=2, max_iter=50).fit(X, Y)
+        assert long.n_iter_ < 50
+        assert capsys.readouterr().out.rstrip().endswith("It no longer improved.")
+
+    def test_more_verbose_is_a_line_for_each_epoch(self, problem, capsys):
+        X, Y, _ = problem
+        quick(verbose=2, max_iter=9, input_noise=0).fit(X, Y)
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 3
-        assert lines[0].startswith("Epoch 1/3  loss ")
+        epochs = [line for line in lines if line.startswith("Epoch ")]
+        assert len(epochs) == 9
+        assert epochs[0].startswith("Epoch 1/9  loss ")
+        assert epochs[4].endswith(" left")
+        stages = [line for line in lines if not line.startswith("Epoch ")]
+        assert stages[:4] == [
+            "Without penalties.",
+            "Searching for a basis.",
+            "With penalties.",
+            "Searching for a basis.",
+        ]
+        assert stages[-2] == "Solving for the heads on all rows."
+
+    def test_without_verbose_nothing_is_printed(self, problem, capsys):
+        X, Y, _ = problem
+        quick(max_iter=3).fit(X, Y)
+        assert not capsys.readouterr().out
 
     def test_ctrl_c_keeps_the_model(self, problem, monkeypatch):
         X, Y, _ = problem
-        dis = quick(verbose=True, input_noise=0)
-        calls = []
+        dis = quick(verbose=2, input_noise=0)
 
-        def press(*args, **kwargs):
-            calls.append(args)
-            if len(calls) == 5:
+        def press(text="", **kwargs):
+            if text.startswith("Epoch 5/"):
                 raise KeyboardInterrupt
 
         monkeypatch.setattr("builtins.print", press)

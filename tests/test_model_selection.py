@@ -286,8 +286,9 @@ class TestAuto:
     def test_verbose(self, problem, capsys):
         X, Y, _ = problem
         quick(sparsity="auto", max_iter=2, verbose=True).fit(X, Y)
-        lines = capsys.readouterr().out.splitlines()
+        lines = capsys.readouterr().out.split("\n")
         assert len(lines) == len(path_module.SPARSITIES) + 2
+        assert lines[-2].split("\r")[-1].startswith("Done in ")
         assert lines[0].startswith("sparsity 0.01  sharing 0.1  held-out loss ")
 
     def test_ctrl_c_ends_the_search(self, problem):

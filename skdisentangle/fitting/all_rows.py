@@ -48,7 +48,7 @@ __all__ = [
     "choose_noise",
     "few_labels",
     "finish",
-    "heads_without_components",
+    "intercepts_alone",
     "raw_components",
     "score_state",
     "sample_rows",
@@ -656,11 +656,14 @@ def _try_uncorrelated(
     return codes
 
 
-def heads_without_components(
-    state: TrainingState, labels: LabelRows, options: TrainingOptions
+def intercepts_alone(
+    theta: Tensor, labels: LabelRows, options: TrainingOptions
 ) -> Tensor:
-    """Heads that know only how often each label comes."""
-    coef = torch.zeros_like(state.theta[:, :-1])
+    """Intercepts of heads without components, which know only how often each label comes.
+
+    ``theta`` gives the shape of heads.
+    """
+    coef = torch.zeros_like(theta[:, :-1])
     solution = solve_penalized_heads(
         *(coef.new_zeros(len(labels), coef.shape[1]), labels.targets, labels.weights),
         options.blocks,
@@ -669,10 +672,10 @@ def heads_without_components(
         sharing=0.0,
         reweighted=False,
         coef=coef,
-        intercept=torch.zeros_like(state.theta[:, -1]),
+        intercept=torch.zeros_like(theta[:, -1]),
         row_weights=labels.row_weights,
     )
-    return torch.cat([solution.coef, solution.intercept.unsqueeze(1)], dim=1)
+    return solution.intercept
 
 
 def _part(labels: LabelRows, ranks: Ranks) -> Part | None:

@@ -33,6 +33,7 @@ from ..validation import torch_device
 from .fit import BATCH_SIZE, Setup, fit, fitted_from, training_options
 from .monitor import Doubts, Monitor
 from .problem import Fitted, Problem, Settings
+from .progress import Line, duration
 from .regularisation import RowNoise
 from .steps import INNER_STEPS, step
 from .stream import resumed
@@ -42,9 +43,6 @@ __all__ = ["check_can_train", "fit_with_backbone"]
 
 #: Learning rate of the encoder that follows, in that of the backbone.
 FASTER = 10
-
-#: Seconds between two lines of progress.
-PATIENCE = 1.0
 
 
 class _Tuned(nn.Module):
@@ -189,7 +187,7 @@ def _train(
         ]
     )
     generator = torch.Generator().manual_seed(order_seed)
-    told = _Progress(tuned, len(rows), verbose=monitor.verbose)
+    told = _Progress(tuned, len(rows), verbose=monitor.verbose > 0)
     raises = monitor.ends_when_interrupted
     with seeded(noise_seed), nullcontext() if raises else _until_interrupted(told):
         for number, index in _batches(len(rows), tuned, generator):
@@ -291,33 +289,26 @@ class _Progress:
         a_pass = len(split_batches(torch.arange(n_rows), tuned.batch_size))
         self.n_steps = max(1, a_pass * tuned.n_epochs)
         self.loss = 0.0
-        self._verbose, self.done = verbose, 0
-        self._first = self._last = time.monotonic()
+        self._line, self.done = Line() if verbose else None, 0
+        self._first = time.monotonic()
 
     def step(self, loss: float) -> None:
         """Tell of a step, by its mean loss over rows and tasks."""
         self.done += 1
         self.loss = loss if self.done == 1 else 0.9 * self.loss + 0.1 * loss
-        now = time.monotonic()
-        if self._verbose and now - self._last > PATIENCE:
-            self._last = now
-            left = (now - self._first) / self.done * (self.n_steps - self.done)
-            self._print(f"{_duration(left)} left")
+        if self._line is not None:
+            took = time.monotonic() - self._first
+            left = took / self.done * (self.n_steps - self.done)
+            self._line.write(self._text(f"{duration(left)} left"))
 
     def end(self) -> None:
         """Tell of the end."""
-        if self._verbose and self.done:
-            self._print(f"took {_duration(time.monotonic() - self._first)}")
-            print(flush=True)
+        if self._line is not None and self.done:
+            took = duration(time.monotonic() - self._first)
+            self._line.end(self._text(f"took {took}"))
 
-    def _print(self, more: str) -> None:
-        text = (
+    def _text(self, more: str) -> str:
+        return (
             f"Training the backbone: step {self.done}/{self.n_steps}  "
             f"loss {self.loss:.4f}  {more}"
         )
-        print(f"\r{text:<78}", end="", flush=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -465,6 +465,10 @@ def fit(
         )
         return ranks.any(stop)
 
+    def on_stage(name: str) -> None:
+        if monitor is not None:
+            monitor.stage(name)
+
     state.n_labels = torch.from_numpy(counts.labels).to(like).clamp_min(1)
     if monitor is not None:
         monitor.begin(max_iter)
@@ -484,6 +488,7 @@ def fit(
                 tol=settings.tol,
                 n_iter_no_change=settings.n_iter_no_change,
                 seed=order_seed,
+                on_stage=on_stage,
             )
             if monitor is not None:
                 monitor.doubt(
@@ -503,9 +508,11 @@ def fit(
             start=start,
             validate=validate,
             on_epoch=on_epoch,
+            on_stage=on_stage,
         )
         if history.interrupted and (monitor is None or monitor.ends_when_interrupted):
             raise KeyboardInterrupt  # an end of the whole, not of one fit of many
+        on_stage("solving for the heads on all rows")
         fitted = ended(state)
     fitted.losses = history.losses
     fitted.scores = history.scores if settings.early_stopping else None

@@ -17,6 +17,7 @@ needed, and what is lost with them hides what the noise does.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -32,7 +33,7 @@ from ..tasks.blocks import loss_values, residual, thresholds_of, with_thresholds
 from .all_rows import (
     choose_noise,
     finish,
-    heads_without_components,
+    intercepts_alone,
     raw_components,
     sample_rows,
     share_of_labels,
@@ -200,6 +201,7 @@ def choose_on_held_back_rows(
     tol: float,
     n_iter_no_change: int,
     seed: int,
+    on_stage: Callable[[str], None],
 ) -> Noise:
     """Choose the noise of a fit.
 
@@ -220,6 +222,8 @@ def choose_on_held_back_rows(
     batch_size, n_steps, tol, n_iter_no_change
         Those of the fit.
     seed : int
+    on_stage : callable
+        Called with what is done from there on, in words.
 
     Returns
     -------
@@ -245,8 +249,14 @@ def choose_on_held_back_rows(
         if min(len(split.rows), len(split.others)) < 2:
             return Noise(linear, nonlinear)
         own_labels = n_labels * split.share
+        plain = _with_own_thresholds(alone)
+        intercepts = intercepts_alone(heads, split.labels, plain)
+        nothing = intercepts.expand(len(split.others), -1)
+
+        numbers = itertools.count(1)
 
         def tried(linear: float, nonlinear: float) -> _Tried:
+            on_stage(f"choosing the noise, short fit {next(numbers)}")
             own = _with_own_thresholds(alone)
             state = TrainingState.start(copy.deepcopy(body), heads, own)
             state.set_noise(linear, nonlinear)
@@ -271,7 +281,7 @@ def choose_on_held_back_rows(
                 seed=seed,
                 heads_only=True,
             )
-            return _look(state, split, own)
+            return _look(state, split, own, nothing, plain)
 
         noise = _least(
             *(tried, split.counts, linear, nonlinear),
@@ -363,17 +373,24 @@ def _with_own_thresholds(options: TrainingOptions) -> TrainingOptions:
     return replace(options, blocks=with_thresholds(options.blocks, thresholds))
 
 
-def _look(state: TrainingState, split: _Split, options: TrainingOptions) -> _Tried:
-    """What the rows held back say of where a short fit has ended."""
+def _look(
+    state: TrainingState,
+    split: _Split,
+    options: TrainingOptions,
+    nothing: Tensor,
+    plain: TrainingOptions,
+) -> _Tried:
+    """What the rows held back say of where a short fit has ended.
+
+    ``nothing`` are the scores there of heads that use no component, ``plain`` their options.
+    """
     options = options.at(state)
     raw = raw_components(state.body, split.others)
     codes = augment((raw - state.mean) * (state.var + EPS).rsqrt())
     known = split.other_labels
     weights = known.weights
     weights = torch.ones_like(known.targets) if weights is None else weights
-    plain = _with_own_thresholds(options)
-    without = heads_without_components(state, split.labels, plain)
-    scores, nothing = codes @ state.theta.T, codes @ without.T
+    scores = codes @ state.theta.T
     own, whole = (
         loss_values(given, known.targets, blocks).double() * weights
         for given, blocks in ((scores, options.blocks), (nothing, plain.blocks))

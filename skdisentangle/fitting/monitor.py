@@ -10,12 +10,22 @@ from sklearn.exceptions import ConvergenceWarning
 from .._warnings import warn
 from .callbacks import EpochCallbacks
 from .problem import Fitted
-from .training import History
+from .progress import Progress
+from .training import History, Reason
 
 __all__ = ["Doubts", "Monitor"]
 
 #: Tasks that a warning names, at the most.
 MOST_NAMES = 5
+
+
+#: Why a fit ends, in words.
+REASONS: dict[Reason, str] = {
+    "budget": "All {max_iter} epochs were used.",
+    "plateau": "It no longer improved.",
+    "asked": "A callback asked for the end.",
+    "interrupted": "It was interrupted.",
+}
 
 
 class Monitor:
@@ -32,7 +42,8 @@ class Monitor:
 
     def __init__(self, estimator: Any, X: Any, y: Any, *, speaks: bool = True) -> None:
         self.ends_when_interrupted: bool = estimator._ends_when_interrupted
-        self.verbose = estimator.verbose and speaks
+        self.verbose = int(estimator.verbose) if speaks else 0
+        self._progress = Progress(self.verbose)
         self._speaks = speaks
         self._callbacks = EpochCallbacks(estimator, X, y)
 
@@ -42,6 +53,10 @@ class Monitor:
     def begin(self, max_iter: int) -> None:
         """Tell of the start."""
         self._callbacks.begin(max_iter)
+
+    def stage(self, name: str) -> None:
+        """Tell of a part of the fit that begins."""
+        self._progress.stage(name)
 
     def epoch(
         self,
@@ -54,13 +69,7 @@ class Monitor:
         fitted: Callable[[], Fitted],
     ) -> bool:
         """Tell of an epoch; return whether a callback asks for the end."""
-        if self.verbose:
-            shown = "" if score is None else f"  validation score {score:.4f}"
-            print(
-                f"Epoch {number}/{max_iter}  loss {loss:.4f}{shown}  "
-                f"active components {n_active}",
-                flush=True,
-            )
+        self._progress.epoch(number, max_iter, loss, score, n_active)
         return self._callbacks.epoch(lambda: fitted().attributes())
 
     def doubt(self, names: Sequence[Any]) -> None:
@@ -76,6 +85,10 @@ class Monitor:
 
     def end(self, fitted: Fitted, history: History, max_iter: int) -> None:
         """Tell of the end, and of what is wrong with it."""
+        if history.losses:
+            n_epochs, loss = len(history.losses), history.losses[-1]
+            reason = REASONS[history.reason].format(max_iter=max_iter)
+            self._progress.end(reason, n_epochs, loss, fitted.n_active)
         if history.interrupted:
             warn(
                 f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
@@ -105,6 +118,9 @@ class Doubts(Monitor):
         self._speaks = speaks
 
     def begin(self, max_iter: int) -> None:
+        """Say nothing."""
+
+    def stage(self, name: str) -> None:
         """Say nothing."""
 
     def epoch(self, *args: Any, **kwargs: Any) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -49,7 +50,14 @@ from .recording import RecordedSteps
 from .regularisation import RowNoise
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
-__all__ = ["History", "summed_loss", "train", "train_pass", "weights_of_penalty"]
+__all__ = [
+    "History",
+    "Reason",
+    "summed_loss",
+    "train",
+    "train_pass",
+    "weights_of_penalty",
+]
 
 #: Labels that are gathered for the next few batches at a time.
 GATHERED_LABELS = 2**18
@@ -63,6 +71,9 @@ THRESHOLD_PACE = 0.1
 #: Where penalties set in; where the one asked for takes over from plain L1 if no basis was
 #: chosen; where the fit settles.
 STAGES = (1 / 6, 1 / 3, 2 / 3)
+
+#: What is done before each of them, and after the last.
+STAGE_NAMES = ("without penalties", "with penalties", "with penalties", "settling")
 
 #: A fit of fewer epochs is never said to have converged.
 MIN_EPOCHS_TO_SETTLE = 5
@@ -253,6 +264,10 @@ def train_pass(
     return _pass(state, rows, labels, batches, l1, options, noise)
 
 
+#: Why a fit ends: its epochs are used up, it no longer improves, it was asked to, or Ctrl-C.
+Reason = Literal["budget", "plateau", "asked", "interrupted"]
+
+
 @dataclass
 class History:
     """What a fit has been through."""
@@ -260,7 +275,11 @@ class History:
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     converged: bool = True
-    interrupted: bool = False
+    reason: Reason = "budget"
+
+    @property
+    def interrupted(self) -> bool:
+        return self.reason == "interrupted"
 
 
 def train(
@@ -277,6 +296,7 @@ def train(
     start: float = 0.0,
     validate: Callable[[TrainingState], float] | None = None,
     on_epoch: Callable[[int, float, float | None], bool] | None = None,
+    on_stage: Callable[[str], None] | None = None,
     searches_basis: bool = True,
 ) -> History:
     """Fit body and heads.
@@ -308,6 +328,8 @@ def train(
     on_epoch : callable, optional
         Called with the number of the epoch (from 1), the loss and the score; ends the
         fit by returning True.
+    on_stage : callable, optional
+        Called with what is done from there on, in words.
     searches_basis : bool, default=True
         Whether to look for a basis of the components in which heads are sparse.
 
@@ -332,7 +354,16 @@ def train(
         rate = options.learning_rate * (1 + math.cos(angle)) / 2
         state.set_learning_rate(rate)
 
+    def tell(what: str) -> None:
+        if on_stage is not None:
+            on_stage(what)
+
+    def tell_stage() -> None:
+        number = sum(stage <= progress for stage in STAGES)
+        tell(STAGE_NAMES[number] if options.penalised else STAGE_NAMES[0])
+
     try:
+        tell_stage()
         for epoch in range(1, n_epochs + 1):
             batches: Batches = [every_row]
             if not in_order:
@@ -365,12 +396,14 @@ def train(
                 stale = 0 if loss < best - tol else stale + 1
                 best = min(best, loss)
             if on_epoch is not None and on_epoch(epoch, loss, score):
+                history.reason = "asked"
                 break
             before = progress
             progress += 1 / max_iter
             if stale >= n_iter_no_change:
                 ahead = [stage for stage in STAGES if stage > progress]
                 if not ahead:
+                    history.reason = "plateau"
                     break
                 progress, stale, best = ahead[0], 0, math.inf
             if kept is not None and any(before < stage <= progress for stage in STAGES):
@@ -383,17 +416,20 @@ def train(
             for time in BASIS_TIMES if searches_basis else ():
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]
+                    tell("searching for a basis")
                     change_basis(
                         *(state, rows, labels, options),
                         first=first,
                         n_labels=state.n_labels,
                     )
+            if any(before < time <= progress for time in (*STAGES, *BASIS_TIMES)):
+                tell_stage()
         else:
             history.converged = _has_settled(history.losses, tol, n_iter_no_change)
     except KeyboardInterrupt:
         if shard is not None:
             raise  # the others go on, and cannot finish without this one
-        history.interrupted = True
+        history.reason = "interrupted"
     if kept is not None:
         state.restore(kept)
     state.body.eval()
