@@ -37,6 +37,7 @@ SUITES = (
     "extraction",
     "sprites",
     "speed",
+    "cost",
     "gpu",
     "memory",
 )

@@ -52,6 +52,8 @@ CONSTANTS = {
         "NOISE_FACTOR": FITS,
         "SIDE_SHARE": ("three classes",),
         "MAX_STARTS": WITH_FEW,
+        "MAX_TURNED": WITH_FEW,
+        "VARIMAX_TOL": WITH_FEW,
     },
     "solvers.basis.functions": {"FUNCTION_SHARE": FITS},
     "solvers.basis.exchanges": {
@@ -131,6 +133,7 @@ CONSTANTS = {
         "FULL_BATCH_STEPS": ("few rows",),
     },
     "fitting.regularisation": {
+        "VECTOR_STEPS": NOISY,
         "PER_UNIT": FITS,
         "MIN_LABELS": FITS,
         "STRENGTHS": FITS,
@@ -142,10 +145,21 @@ CONSTANTS = {
 #: Constants that bound memory or time, or say when to warn.
 BOUNDS = {
     "solvers.basis._common": ("MAX_ROUNDS", "MAX_RANK"),
-    "solvers.basis.shears": ("SWEEP_VALUES",),
+    "solvers.basis.shears": (
+        "SWEEP_VALUES",
+        "SEARCH_VALUES",
+        "LEAST_ROUNDS",
+        "VARIMAX_ROUNDS",
+    ),
     "solvers.basis.pairs": ("MAX_SHEAR_SIZES",),
     "solvers.exact_heads": ("WHOLE_VALUES", "PART_VALUES"),
-    "solvers.supports": ("MAX_NEWTON", "CHUNK_VALUES"),
+    "solvers.supports": (
+        "MAX_NEWTON",
+        "CHUNK_VALUES",
+        "FEW_VALUES",
+        "MODE_VALUES",
+        "MAX_PARABOLAS",
+    ),
     "fitting.training": ("GATHERED_LABELS", "MIN_EPOCHS_TO_SETTLE"),
     "fitting.fit": (
         "FULL_BATCH",
