@@ -118,6 +118,7 @@ CONSTANTS = {
         "OTHERS_LOSE": FITS,
         "COUNT_SHARE": FITS,
         "NOISY_ROWS": NOISY,
+        "HEAD_ROUNDS": FITS,
     },
     "fitting.fit": {"SPARE": FITS},
     "fitting.held_back": {

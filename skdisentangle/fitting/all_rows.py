@@ -81,6 +81,10 @@ COUNT_SHARE = 0.2
 #: Rows with noise that heads are solved on at the end of a fit, at the least.
 NOISY_ROWS = 1024
 
+#: Rounds in which the penalty follows the heads at the end of a fit. One, at the weights that
+#: the steps ended with, where heads only say what a short fit is worth.
+HEAD_ROUNDS = 3
+
 #: Rows with noise are put together from parts, and take so many times the memory.
 NOISY_PARTS = 8
 
@@ -532,7 +536,7 @@ def _finish(
 ) -> None:
     """Statistics, heads and pulls on all of these rows."""
     options = options.at(state)
-    codes = _exact_heads(state, rows, labels, options)
+    codes = _exact_heads(state, rows, labels, options, rough=heads_only)
     if heads_only:
         return
     coef = state.theta[:, :-1]
@@ -597,13 +601,16 @@ def _exact_heads(
     labels: LabelRows,
     options: TrainingOptions,
     out: Tensor | None = None,
+    *,
+    rough: bool = False,
 ) -> Tensor:
     """Set statistics and heads to those of all rows; return the standardised components."""
     codes = _standardised_components(state, rows, labels, options, out)
     part, ridge = _part(labels, options.ranks), None
     if state.n_labels is not None:
         ridge = ridge_weights(options.blocks, state.n_labels)
-    _solve_all(state, codes, labels, options, penalised=True, part=part, ridge=ridge)
+    where = state, codes, labels, options
+    _solve_all(*where, penalised=True, part=part, ridge=ridge, rough=rough)
     check_finite(state.theta)
     return codes
 
@@ -702,6 +709,7 @@ def _solve_all(
     penalised: bool,
     part: Part | None = None,
     ridge: Tensor | None = None,
+    rough: bool = False,
 ) -> None:
     """Solve for the heads on the codes of all rows, from the heads there are."""
     coef = state.theta[:, :-1]
@@ -721,6 +729,7 @@ def _solve_all(
         spread=options.spread,
         factor=few_labels(state, options),
         ridge=ridge,
+        n_rounds=1 if rough else HEAD_ROUNDS,
     )
     state.theta[:, :-1] = solution.coef
     state.theta[:, -1] = solution.intercept

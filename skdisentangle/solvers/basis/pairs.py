@@ -19,7 +19,7 @@ from ._common import (
 )
 
 #: Sizes of a shear, at the most, that are tried.
-MAX_SHEAR_SIZES = 64
+MAX_SHEAR_SIZES = 32
 
 
 def _best_shear(
