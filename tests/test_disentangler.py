@@ -295,6 +295,22 @@ class TestFit:
         with pytest.raises(ValueError, match="cannot go on from a fit of 6 components"):
             dis.set_params(n_components=5).fit(X, Y)
 
+    def test_more_components_than_could_be_told_apart_are_cut(self):
+        """Neither time nor memory grow with a number that no label or row supports."""
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(90, 6))
+        Y = X[:, :3] @ rng.normal(size=(3, 100))
+        few = quick(n_components=5000).fit(X, Y[:, :12])
+        same = quick(n_components=64).fit(X, Y[:, :12])
+        np.testing.assert_array_equal(few.transform(X), same.transform(X))
+        wide = quick(n_components=5000, warm_start=True, max_iter=3).fit(X, Y)
+        again = wide.fit(X, Y)  # goes on, from as many
+        assert again.transform(X).shape[1] <= 90
+        stream = quick(n_components=5000).partial_fit(X[:50], Y[:50])
+        assert stream.partial_fit(X[50:], Y[50:]).transform(X).shape == (90, 100)
+        dense = quick(n_components=70, sparsity=0, sharing=0, max_iter=2)
+        assert dense.fit(X, Y[:, :12]).transform(X).shape == (90, 70)
+
     def test_convergence_warning(self, problem):
         X, Y, _ = problem
         with pytest.warns(ConvergenceWarning, match="max_iter=3") as caught:

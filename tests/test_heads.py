@@ -320,6 +320,32 @@ def test_search_finds_what_all_supports_say(monkeypatch):
     torch.testing.assert_close(found.coef, every.coef, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize(("kind", "n_outputs"), [("binary", 1), ("multiclass", 5)])
+def test_of_many_rows_a_parabola_says_what_all_modes_say(kind, n_outputs, monkeypatch):
+    """Heads and inclusions are those of a search by the mode of every support."""
+    rng = np.random.default_rng(6)
+    codes = rng.normal(size=(1500, 9))
+    each = np.linspace(-1, 1, max(2, n_outputs))
+    logits = codes[:, [1, 4, 7]] @ [rng.permutation(each) for _ in range(3)]
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(1).astype(float)
+    arguments = [torch.from_numpy(v) for v in (codes, y, np.ones(len(y)))]
+    options = {
+        "task_type": kind,
+        "n_outputs": n_outputs,
+        "log_odds": torch.full((9,), -1.0, dtype=torch.float64),
+        "scale": 1.0,
+    }
+    monkeypatch.setattr(supports, "FEW_VALUES", np.inf)
+    every = average_over_supports(*arguments, **options)
+    for most in (5e7, 0):  # with modes of the best supports, and without any
+        monkeypatch.setattr(supports, "FEW_VALUES", 0)
+        monkeypatch.setattr(supports, "MODE_VALUES", most)
+        found = average_over_supports(*arguments, **options)
+        assert found.support == every.support == (1, 4, 7)
+        torch.testing.assert_close(found.inclusion, every.inclusion, atol=0.05, rtol=0)
+        torch.testing.assert_close(found.coef, every.coef, atol=0.03, rtol=0)
+
+
 def test_a_trace_of_a_factor_is_no_support():
     """Components are factors only nearly: with many rows a trace could be told."""
     rng = np.random.default_rng(7)

@@ -86,7 +86,9 @@ def test_heads_of_classes_told_apart_are_those_of_a_logistic_regression(n_classe
     np.testing.assert_allclose(scores, expected, atol=0.005 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (0.0, 1e-30)])
+@pytest.mark.parametrize(
+    ("value", "noise"), [(0.0, 0.0), (3.0, 0.0), (0.0, 1e-30), (0.0, 1e-12)]
+)
 @pytest.mark.parametrize("sparsity", [0.0, 0.02])
 def test_no_head_is_on_a_component_that_does_not_vary(value, noise, sparsity):
     """Its coefficients had been large before it died."""

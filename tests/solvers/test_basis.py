@@ -388,3 +388,66 @@ def test_with_few_outputs_exchanges_find_more_than_shears(monkeypatch):
             used = other @ basis.transform[:, basis.coef.any(0)]
             found[search] += int(worst_match(codes, used) > 0.98)
     assert found["shears"] + 3 <= found["exchanges"], found
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_wide_heads_are_unmixed_from_few_places(rho):
+    """Of forty factors random starts find hardly any, and what varimax has turned nearly all."""
+    rng = np.random.default_rng(1)
+    coef = np.zeros((200, 40))
+    for row in coef:
+        row[rng.choice(40, 3, replace=False)] = rng.choice([-1, 1], 3)
+    coef = torch.from_numpy(coef * rng.uniform(0.7, 1.3, size=coef.shape))
+    codes = correlated_codes(1, 40, rho, n_rows=2000)
+    heads, found = mixed(1, coef, codes)
+    basis = simplest_basis(
+        heads, correlation(found), unit(200), unit(200), 0.02 * unit(200)
+    )
+    components = (found @ basis.transform).numpy()
+    assert worst_match(codes.numpy(), components) > 0.95
+
+
+def test_pairs_are_settled_until_no_shear_saves_anything():
+    """What is known of pairs is kept while neither of the two changes."""
+    rng = np.random.default_rng(0)
+    coef = sparse_heads(seed=3, n_outputs=60, n_components=8)
+    codes = correlated_codes(3, 8, 0.4)
+    shear = torch.eye(8, dtype=torch.float64)
+    for _ in range(12):
+        i, j = rng.choice(8, 2, replace=False)
+        step = torch.eye(8, dtype=torch.float64)
+        step[i, j] = rng.normal()
+        shear = shear @ step
+    heads, inner = coef @ torch.linalg.inv(shear).T, codes @ shear
+    inner = inner / inner.std(0, correction=0)
+    heads = heads * (codes @ shear).std(0, correction=0)
+    basis = settled_basis(heads, correlation(inner))
+    left = basis.coef.numpy()
+    power = np.sqrt(
+        np.einsum(
+            "kd,de,ke->k", left, correlation(inner @ basis.transform).numpy(), left
+        )
+    )
+    relative = left / power[:, None]
+    matrix = correlation(inner @ basis.transform).numpy()
+    saved = [
+        pairs._best_shear(relative, matrix, i, j)[0]
+        for i in range(8)
+        for j in range(8)
+        if i != j
+    ]
+    assert max(saved) <= 2 * pairs.GAIN
+
+
+def test_a_search_has_a_budget(monkeypatch):
+    rounds = []
+
+    def medians(values, weights):
+        rounds.append(values)
+        return _medians(values, weights)
+
+    monkeypatch.setattr(shears, "SEARCH_VALUES", 0)
+    monkeypatch.setattr(shears, "_medians", medians)
+    rng = np.random.default_rng(0)
+    _shear(rng.normal(size=(50, 6)), np.eye(6)[np.newaxis])
+    assert len(rounds) == 6 * shears.LEAST_ROUNDS
