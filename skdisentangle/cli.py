@@ -30,6 +30,17 @@ ESTIMATOR_OPTIONS: dict[str, tuple[Any, str]] = {
     "device": (str, "where torch computes"),
 }
 
+#: Those whose default here is another than that of the estimator.
+DEFAULTS = {"random_state": 0}
+
+MODEL_HELP = (
+    "file written by fit, save or joblib.dump. A .safetensors file runs no code. Any other "
+    "can: load it only if you trust its source"
+)
+
+#: Ends of names of files that joblib writes.
+PICKLES = (".joblib", ".pkl", ".pickle")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -70,7 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_add_demo, _add_fit, _add_extract, _add_verify):
+    for add in (
+        _add_demo,
+        _add_fit,
+        _add_describe,
+        _add_score,
+        _add_predict,
+        _add_extract,
+        _add_verify,
+    ):
         add(commands)
     return parser
 
@@ -86,9 +105,7 @@ def _add_demo(commands: Any) -> None:
         default=Path("demo.png"),
         help="where to write the picture of tasks by components (default: %(default)s)",
     )
-    demo.add_argument(
-        "--quiet", action="store_true", help="do not print a line an epoch"
-    )
+    demo.add_argument("--quiet", action="store_true", help="do not show progress")
 
 
 def _add_fit(commands: Any) -> None:
@@ -96,9 +113,9 @@ def _add_fit(commands: Any) -> None:
         "fit",
         usage="skdisentangle fit INPUT MODEL --tasks COLUMN [COLUMN ...] [options]",
         help="learn features from a table, and save the model",
-        description="Fit a SparseSharedDisentangler on a table that fits into memory, "
-        "and write it with joblib.dump; or with its save() if the name ends in "
-        ".safetensors, to a file that runs nothing when it is loaded.",
+        description="Fit a SparseSharedDisentangler on a table that fits into memory. "
+        "Print what each component means, and how well each task is predicted on these "
+        "rows. Write the model to a file that runs no code when it is loaded.",
     )
     fit.set_defaults(run=_fit)
     fit.add_argument(
@@ -107,7 +124,8 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument(
         "model",
         type=Path,
-        help="file to write, such as model.joblib or model.safetensors",
+        help="file to write, such as model.safetensors; a name that ends in .joblib or .pkl "
+        "makes a file of joblib, which can run code when it is loaded",
     )
     fit.add_argument(
         "--tasks",
@@ -137,10 +155,62 @@ def _add_fit(commands: Any) -> None:
             f"--{name.replace('_', '-')}",
             type=_or_auto(kind) if "auto" in text else kind,
             default=argparse.SUPPRESS,
-            help=f"{text} (default: that of SparseSharedDisentangler)",
+            help=f"{text} (default: {DEFAULTS.get(name, 'that of SparseSharedDisentangler')})",
         )
-    fit.add_argument(
-        "--quiet", action="store_true", help="do not print a line an epoch"
+    fit.add_argument("--quiet", action="store_true", help="do not show progress")
+
+
+def _add_model_and_table(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", help=MODEL_HELP)
+    command.add_argument(
+        "input",
+        help="CSV, Parquet or Arrow file, or a folder of files of one kind, with the columns "
+        "that the model was fitted on",
+    )
+
+
+def _add_describe(commands: Any) -> None:
+    describe = commands.add_parser(
+        "describe",
+        help="say what each component means",
+        description="Print a row for each component: its share of use, the tasks and columns "
+        "that go with it, whether it can be a factor, and the rows (counted from 0) where it is "
+        "lowest and highest.",
+    )
+    describe.set_defaults(run=_describe)
+    _add_model_and_table(describe)
+
+
+def _add_score(commands: Any) -> None:
+    score = commands.add_parser(
+        "score",
+        help="say how well each task is predicted",
+        description="Print a score for each task: R2 of measurements, D2 of counts, accuracy of "
+        "classes. Give rows that the model was not fitted on.",
+    )
+    score.set_defaults(run=_score)
+    _add_model_and_table(score)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="write predictions of all tasks",
+        description="Write a table with a column for each task.",
+    )
+    predict.set_defaults(run=_predict)
+    _add_model_and_table(predict)
+    predict.add_argument(
+        "output",
+        type=Path,
+        help="CSV or Parquet file to write, such as predictions.csv",
+    )
+    predict.add_argument(
+        "--keep",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns, such as an id, to write before the predictions as they are",
     )
 
 
@@ -148,14 +218,13 @@ def _add_extract(commands: Any) -> None:
     extract = commands.add_parser(
         "extract",
         help="write the features of a file of any size",
-        description="Write the features of all rows, in shards. Killed and run again, "
-        "it goes on, and ends in the same bits.",
+        description="Write the features of all rows, in shards. Run the same command again "
+        "to resume after an interrupt; the result is byte-identical.",
     )
     extract.set_defaults(run=_extract)
     extract.add_argument(
         "model",
-        help="file written by fit or joblib.dump; load none from a source that you do "
-        "not trust, as it can run any code, but for .safetensors, which runs nothing",
+        help=MODEL_HELP,
     )
     extract.add_argument(
         "input",
@@ -233,14 +302,15 @@ def _fit(options: argparse.Namespace) -> None:
     from .extraction.readers import read_table
     from .files.file_format import import_safetensors
 
-    as_tensors = options.model.suffix.lower() == ".safetensors"
+    as_tensors = options.model.suffix.lower() not in PICKLES
     if as_tensors:
         import_safetensors()
-    parameters = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
+    given = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
+    parameters = DEFAULTS | given
     dis = SparseSharedDisentangler(
         **parameters,
         task_types=task_types,
-        verbose=not options.quiet,
+        verbose=int(not options.quiet),
     )
     X, Y_tasks = read_table(options.input, options.tasks, options.features)
     # An interrupt is not to replace a model by one that is half learned.
@@ -248,7 +318,7 @@ def _fit(options: argparse.Namespace) -> None:
     with redirect_stdout(sys.stderr):  # where progress belongs
         dis.fit(X, Y_tasks)
     del dis._ends_when_interrupted
-    dis.set_params(verbose=False)
+    dis.set_params(verbose=0)
     if as_tensors:
         dis.save(options.model)
     else:
@@ -258,6 +328,97 @@ def _fit(options: argparse.Namespace) -> None:
     print(
         f"{options.model}: {len(dis.active_components_)} components for {n_learned} tasks, "
         f"learned from {X.shape[1]} columns and {len(X):,} rows"
+    )
+    _print_scores(dis, X, Y_tasks, "on the rows of the fit")
+    if len(dis.active_components_) and len(X) > 1:
+        _print_description(dis, X)
+
+
+def _print_scores(dis: Any, X: Any, Y_tasks: Any, where: str) -> None:
+    import numpy as np
+
+    scores = dis.score_tasks(X, Y_tasks=Y_tasks)
+    names = [str(task.name) for task in dis.tasks_]
+    width = max(map(len, [*names, "task"]))
+    print(f"\n{'task':<{width}}  score {where}")
+    for name, task, score in zip(names, dis.tasks_, scores, strict=True):
+        shown = "none" if np.isnan(score) else f"{score:.3f}"
+        print(f"{name:<{width}}  {shown} ({_SCORES.get(task.type, 'accuracy')})")
+
+
+_SCORES = {"regression": "R2", "count": "D2"}
+
+
+def _print_description(dis: Any, X: Any) -> None:
+    from .inspection import describe
+
+    table = describe(dis, X)  # a data frame, as the rows were read by pandas
+    shown = table.to_string(float_format="{:.2f}".format)
+    print(f"\n{shown}")
+
+
+def _table_of(
+    options: argparse.Namespace, *, labelled: bool = False
+) -> tuple[Any, Any, Any]:
+    """The model, the columns that it wants, and those of its tasks, or to keep."""
+    from .extraction.model import column_names, load_model
+    from .extraction.readers import read_table
+    from .validation import is_disentangler
+
+    dis, _ = load_model(options.model)
+    if not is_disentangler(dis):
+        raise ValueError(
+            f"model: {options.model!r} must hold a SparseSharedDisentangler; got "
+            f"{type(dis).__name__}."
+        )
+    features = column_names(dis)
+    if features is None:
+        raise ValueError(
+            f"model: {options.model!r} was fitted on rows without column names, so that the "
+            "columns of a table cannot be told. Fit it on a table."
+        )
+    kept = list(getattr(options, "keep", ()))
+    if labelled:
+        kept = [str(task.name) for task in dis.tasks_]
+    X, others = read_table(options.input, kept, [str(name) for name in features])
+    return dis, X, others
+
+
+def _describe(options: argparse.Namespace) -> None:
+    dis, X, _ = _table_of(options)
+    _print_description(dis, X)
+
+
+def _score(options: argparse.Namespace) -> None:
+    dis, X, Y_tasks = _table_of(options, labelled=True)
+    _print_scores(dis, X, Y_tasks, f"on {len(X):,} rows")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    kind = options.output.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise ValueError(
+            f"output: the name must end in .csv or .parquet; got {options.output.name!r}."
+        )
+    import pandas as pd
+
+    from ._replacing import replacing
+
+    dis, X, kept = _table_of(options)
+    predicted = dis.predict(X)
+    if not isinstance(predicted, pd.DataFrame):
+        names = [str(task.name) for task in dis.tasks_ if task.left_out is None]
+        predicted = pd.DataFrame(predicted, columns=names)
+    table = pd.concat(
+        [kept.reset_index(drop=True), predicted.reset_index(drop=True)], axis=1
+    )
+    with replacing(options.output) as file:
+        if kind == ".csv":
+            table.to_csv(file, index=False)
+        else:
+            table.to_parquet(file)
+    print(
+        f"{options.output}: predictions of {predicted.shape[1]} tasks for {len(X):,} rows"
     )
 
 

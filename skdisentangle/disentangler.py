@@ -956,6 +956,32 @@ class SparseSharedDisentangler(
         head = SparseTaskHead(FrozenEstimator(copy.copy(self)), task_type=task_type)
         return head.fit(X, y, sample_weight=sample_weight)
 
+    def describe(self, X: Any, *, n_named: int = 3) -> Any:
+        """Say what each component means: a table with a row for each component.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to look at, or images or texts, as in :meth:`fit`. At least two.
+        n_named : int, default=3
+            Tasks, columns and rows that are named for each component, at the most.
+
+        Returns
+        -------
+        pandas.DataFrame, or list of dict without pandas
+            Share of use, the tasks and columns that go with the component, whether it can be a
+            factor, and the rows where it is lowest and highest. See
+            :func:`skdisentangle.inspection.describe`.
+
+        Raises
+        ------
+        ValueError
+            If X or ``n_named`` is not as described.
+        """
+        from .inspection import describe  # which needs this module
+
+        return describe(self, X, n_named=n_named)
+
     @property
     def _n_features_out(self) -> int:
         return int(self.coef_.shape[1])

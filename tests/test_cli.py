@@ -5,7 +5,9 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from skdisentangle import SparseSharedDisentangler, __version__
 from skdisentangle._demo import ATTRIBUTES, HELD_OUT, run_demo
@@ -98,7 +100,11 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     assert list(dis.tasks_[1].classes) == ["round", "square"]
     assert dis.get_params()["n_components"] == 4
     assert not dis.verbose
-    assert capsys.readouterr().out.count("\n") == 1
+    said = capsys.readouterr().out
+    assert said.startswith(f"{model}: ")
+    for task in ("size", "kind", "one of three"):
+        assert f"\n{task} " in said
+    assert "share of use" in said
 
     output = str(tmp_path / "features")
     assert main(["extract", model, source, output, "--rows-per-shard", "50"]) == 0
@@ -274,3 +280,64 @@ def test_wrong_usage(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert "usage: skdisentangle" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_describe_score_and_predict(tmp_path, table, capsys):
+    pytest.importorskip("safetensors")
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "model.safetensors")
+    table.assign(id=[f"r{i}" for i in range(len(table))]).to_csv(source, index=False)
+    tasks = ["--tasks", "size", "kind", "one of three"]
+    features = ["--features", "a", "b", "c"]
+    assert main(["fit", source, model, *tasks, *features, *FIT]) == 0
+    capsys.readouterr()
+    dis = SparseSharedDisentangler.load(model)
+    assert dis.get_params()["random_state"] == 0  # unless it is given
+
+    assert main(["describe", model, source]) == 0
+    said = capsys.readouterr().out
+    assert "identifiable" in said or "mixture" in said
+    assert len(said.strip().splitlines()) == 2 + len(dis.active_components_)
+
+    assert main(["score", model, source]) == 0
+    said = capsys.readouterr().out.splitlines()
+    Y_tasks = table[["size", "kind", "one of three"]]
+    scores = dis.score_tasks(table[["a", "b", "c"]], Y_tasks=Y_tasks)
+    for line, name, score in zip(said[-3:], Y_tasks.columns, scores, strict=True):
+        assert line.startswith(name)
+        assert f" {score:.3f} (" in line
+
+    output = tmp_path / "predictions.csv"
+    assert main(["predict", model, source, str(output), "--keep", "id"]) == 0
+    found = pd.read_csv(output)
+    assert list(found.columns) == ["id", "size", "kind", "one of three"]
+    assert found["id"].iloc[3] == "r3"
+    expected = dis.predict(table[["a", "b", "c"]])
+    np.testing.assert_allclose(found["size"], expected["size"])
+    assert (found["kind"].to_numpy() == expected["kind"].to_numpy()).all()
+
+    assert main(["predict", model, source, str(tmp_path / "p.txt")]) == 1
+    assert "must end in .csv or .parquet" in capsys.readouterr().err
+    assert main(["score", model, str(output)]) == 1
+    assert "lacks the columns 'a', 'b', 'c'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_models_that_no_table_goes_with(tmp_path, table, capsys):
+    source = tmp_path / "rows.csv"
+    table.to_csv(source, index=False)
+    for estimator, reason in [
+        (
+            StandardScaler().fit(table[["a", "b"]]),
+            "must hold a SparseSharedDisentangler",
+        ),
+        (
+            SparseSharedDisentangler(encoder="linear", max_iter=2, input_noise=0).fit(
+                table[["a", "b"]].to_numpy(), table[["a", "b"]].to_numpy()
+            ),
+            "fitted on rows without column names",
+        ),
+    ]:
+        joblib.dump(estimator, tmp_path / "model.joblib")
+        assert main(["describe", str(tmp_path / "model.joblib"), str(source)]) == 1
+        assert reason in capsys.readouterr().err

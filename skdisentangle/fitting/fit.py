@@ -460,7 +460,9 @@ def fit(
             return ranks.any(False)
         stop = monitor.epoch(
             *(epoch, max_iter, loss, score),
-            n_active=int((state.theta[:, :-1] != 0).any(0).sum()),
+            n_active=min(
+                int((state.theta[:, :-1] != 0).any(0).sum()), setup.n_components
+            ),
             fitted=lambda: ended(copy.deepcopy(state)),
         )
         return ranks.any(stop)

@@ -3,6 +3,7 @@
 The displays need matplotlib: ``pip install 'skdisentangle[plots]'``.
 """
 
+from ._description import describe
 from ._factor_codes import FactorCodeDisplay
 from ._identifiability import (
     IdentifiabilityDisplay,
@@ -27,6 +28,7 @@ __all__ = [
     "TaskComponentDisplay",
     "TraversalDisplay",
     "UsageDisplay",
+    "describe",
     "identifiability_report",
     "input_effects",
 ]

@@ -100,6 +100,10 @@ class InputEffects:
         places = self._strongest(self.components.index(component), n_columns)
         return [self.column_names[j] for j in places]
 
+    def clear_directions(self) -> FloatArray:
+        """``directions`` as 1, -1 or 0, where 0 is for what depends on the row, or is unknown."""
+        return _clear(self.directions)
+
     def _strongest(self, place: int, n_columns: int) -> list[int]:
         effect = self.effects[:, place]
         order = np.argsort(-effect, kind="stable")[:n_columns]
@@ -110,7 +114,7 @@ class InputEffects:
             "component  columns that move it most (effect, + rises, - falls with it)"
         ]
         marks = {1: "+", -1: "-", 0: ""}
-        signs = _clear(self.directions)
+        signs = self.clear_directions()
         for m, component in enumerate(self.components):
             named = [
                 f"{self.column_names[j]} ({self.effects[j, m]:.2f}{marks[signs[j, m]]})"
