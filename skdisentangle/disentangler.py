@@ -55,7 +55,12 @@ from .tasks.labels import Labels, pandas_index
 from .tasks.task import TaskProbabilities
 from .tasks.task_set import TaskSet
 from .tasks.types import TYPES, TaskType
-from .validation import row_weights, row_weights_of_all, torch_device
+from .validation import (
+    component_names,
+    row_weights,
+    row_weights_of_all,
+    torch_device,
+)
 
 __all__ = ["SparseSharedDisentangler"]
 
@@ -139,7 +144,7 @@ class SparseSharedDisentangler(
         Without penalties (both strengths 0) all are kept. ``"auto"`` begins with one
         component for each output of the heads, at the most 64. A number above 64 that is
         also above the number of outputs, or of rows, is cut to it: neither could tell more
-        components apart. (An encoder of your own keeps the width it has.)
+        components apart. An encoder of your own keeps the width it has.
     sparsity : float or "auto", default=0.03
         Strength of the penalty that keeps each task to few components. Its meaning
         does not depend on the number of tasks or outputs, on the scale of X or of a
@@ -284,6 +289,8 @@ class SparseSharedDisentangler(
         The noise of the fit: on the rows, and what is added to it for the hidden layers.
     sparsity_, sharing_ : float
         The strengths of the fit.
+    component_names_ : ndarray of shape (n_active,)
+        Only after :meth:`set_component_names`.
     usage_ : ndarray of shape (n_active,)
         Share of the heads' magnitude on each component; sums to one. Components are
         ordered by it, the most used one first.
@@ -580,6 +587,7 @@ class SparseSharedDisentangler(
                     before=before,
                     monitor=monitor,
                 )
+            self.__dict__.pop("component_names_", None)  # those of other components
             self._set_fitted(fitted)
             is_first = ranks.rank == 0 and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
@@ -599,6 +607,8 @@ class SparseSharedDisentangler(
         """Set all fitted attributes."""
         self.__dict__.pop("_partial_state", None)
         self.__dict__.update(fitted.attributes())
+        if len(getattr(self, "component_names_", ())) != self.coef_.shape[1]:
+            self.__dict__.pop("component_names_", None)
 
     def _strengths(self, problem: Problem, sample_weight: Any) -> tuple[float, float]:
         """Sparsity and sharing, as given or as chosen on rows held back."""
@@ -981,6 +991,81 @@ class SparseSharedDisentangler(
         from .inspection import describe  # which needs this module
 
         return describe(self, X, n_named=n_named)
+
+    def plot(self, X: Any, *, max_columns: int = 20) -> Any:
+        """Draw the fit: tasks beside columns, by component.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to look at, or images or texts, as in :meth:`fit`. At least two.
+        max_columns : int, default=20
+            Columns of X to draw, at the most; those of the largest effects.
+
+        Returns
+        -------
+        skdisentangle.inspection.SummaryDisplay
+            With the figure in ``figure_``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed: ``pip install 'skdisentangle[plots]'``.
+        ValueError
+            If X is not as described, or no component is in use.
+        """
+        from .inspection import SummaryDisplay  # which needs this module
+
+        return SummaryDisplay.from_estimator(self, X, max_columns=max_columns)
+
+    def set_component_names(self, names: Any) -> Self:
+        """Give the components names of your own, as you understand them.
+
+        They stand in :meth:`get_feature_names_out`, so also in data frames that `transform`
+        gives, in pipelines and in extracted files, in :meth:`describe` and the displays, and in
+        files that `save` writes. A new fit forgets them.
+
+        Parameters
+        ----------
+        names : sequence of str, or mapping of int to str
+            A name for each component, or for some, by their numbers. The others keep the
+            name they have. All names must differ.
+
+        Returns
+        -------
+        self : SparseSharedDisentangler
+            With ``component_names_``, an ndarray of shape (n_components,).
+
+        Raises
+        ------
+        ValueError
+            If there is not a name for each component, a number is of none, or names are
+            empty, repeated, or no strings.
+        """
+        check_is_fitted(self)
+        before = self.get_feature_names_out().tolist()
+        self.component_names_ = component_names(names, before)
+        return self
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
+        """Names of the columns that `transform` gives.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Not used, there for the API.
+
+        Returns
+        -------
+        ndarray of str objects, of shape (n_components,)
+            The class name in lower case with a number, or what
+            :meth:`set_component_names` set.
+        """
+        check_is_fitted(self)
+        own: NDArray[Any] | None = getattr(self, "component_names_", None)
+        return (
+            super().get_feature_names_out(input_features) if own is None else own.copy()
+        )
 
     @property
     def _n_features_out(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight
 from .distributed import Ranks
 
 __all__ = [
+    "component_names",
     "is_disentangler",
     "layer_sizes",
     "noise_sizes",
@@ -132,3 +133,42 @@ def split_rows(
             "sharing as numbers."
         )
     return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+
+def component_names(names: Any, default: list[str]) -> NDArray[Any]:
+    """Names of components, from those given for all, or for some by number.
+
+    Raises
+    ------
+    ValueError
+        If they are not as ``SparseSharedDisentangler.set_component_names`` asks.
+    """
+    number = len(default)
+    found = list(default)
+    if isinstance(names, Mapping):
+        for key, name in names.items():
+            if not isinstance(key, Integral) or not 0 <= int(key) < number:
+                raise ValueError(
+                    f"names: there is no component {key!r}; they are numbered 0 to "
+                    f"{number - 1}."
+                )
+            found[int(key)] = name
+    else:
+        found = [] if isinstance(names, str) else list(names)
+        if len(found) != number:
+            raise ValueError(
+                f"names must hold a name for each of the {number} components; got "
+                f"{names!r:.80}."
+            )
+    for place, name in enumerate(found):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f"names must be strings that are not empty; got {name!r} for component "
+                f"{place}."
+            )
+        if name in found[:place]:
+            raise ValueError(
+                f"names must differ; got {name!r} for components {found.index(name)} and "
+                f"{place}."
+            )
+    return np.array([str(name) for name in found], dtype=object)

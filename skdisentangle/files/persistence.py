@@ -391,6 +391,7 @@ def _encode(
             if hasattr(estimator, name)
         },
         "feature_names": plain(getattr(estimator, "feature_names_in_", None)),
+        "component_names": plain(getattr(estimator, "component_names_", None)),
         "n_rows": int(estimator._n_rows),
         "weight": float(moments.weight),
         "tasks": plain_tasks(estimator._task_set),
@@ -610,6 +611,12 @@ def _decode(
         if not is_list_of(names, str) or len(names) != n_features:
             raise ValueError(f"'feature_names' should be {n_features} strings.")
         estimator.feature_names_in_ = np.array(names, dtype=object)
+    own = document.get("component_names")
+    if own is not None:
+        own, number = restored(own), estimator.coef_.shape[1]
+        if not is_list_of(own, str) or len(set(own)) != number or len(own) != number:
+            raise ValueError(f"'component_names' should be {number} different strings.")
+        estimator.component_names_ = np.array(own, dtype=object)
     output = document.get("output")
     if output is not None:
         if output not in ("default", "pandas", "polars"):

@@ -13,6 +13,7 @@ from ._identifiability import (
 from ._input_effects import InputEffectDisplay, InputEffects, input_effects
 from ._loss_curve import LossCurveDisplay
 from ._sparsity_path import SparsityPathDisplay
+from ._summary import SummaryDisplay
 from ._task_components import TaskComponentDisplay
 from ._traversal import TraversalDisplay
 from ._usage import UsageDisplay
@@ -25,6 +26,7 @@ __all__ = [
     "InputEffects",
     "LossCurveDisplay",
     "SparsityPathDisplay",
+    "SummaryDisplay",
     "TaskComponentDisplay",
     "TraversalDisplay",
     "UsageDisplay",

@@ -43,6 +43,7 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
         A row for each component, the most used first, with
 
         - ``"component"``: its number, a column of ``transform`` (the index of a data frame);
+        - ``"name"``: its name, if ``set_component_names`` gave it one;
         - ``"share of use"``: its share of the heads' magnitude;
         - ``"tasks"``: the tasks that use it most. A plus says that the target, or the odds of the
           second class, rises with the component, a minus that it falls; a task of several classes
@@ -91,9 +92,11 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
     report = identifiability_report(estimator, X)
     sizes, signs = task_sizes(dis)
     names = [str(task.name) for task in learned_tasks(dis)]
+    own = getattr(dis, "component_names_", None)
     records = [
         {
             "component": int(component),
+            **({} if own is None else {"name": own[component]}),
             "share of use": row["usage"],
             "tasks": _named(names, sizes[:, component], signs[:, component], n_named),
             "columns": _columns(effects, place, n_named),

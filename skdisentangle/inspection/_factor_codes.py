@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .._random import RandomState
 from ..metrics import dci_scores
-from ._fitted import active_codes, column_names, fitted_parts
+from ._fitted import active_codes, column_names, component_labels, fitted_parts
 from ._plots import STRENGTH, axes_of_size, ink, label_ticks, new_axes
 
 __all__ = ["FactorCodeDisplay"]
@@ -115,7 +115,7 @@ class FactorCodeDisplay:
             factors,
             codes,
             factor_names=factor_names,
-            code_names=dis.active_components_.tolist(),
+            code_names=component_labels(dis),
             importance=importance,
             discrete_factors=discrete_factors,
             random_state=random_state,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "active_codes",
     "column_names",
+    "component_labels",
     "fitted_parts",
     "held_zeros",
     "learned_tasks",
@@ -73,6 +74,16 @@ def active_codes(estimator: SparseSharedDisentangler, X: Any) -> NDArray[np.floa
     """Active components of rows, shape (n_samples, n_active)."""
     codes = np.asarray(estimator.transform(X), dtype=np.float64)
     return codes[:, estimator.active_components_]
+
+
+def component_labels(estimator: SparseSharedDisentangler) -> list[Any]:
+    """What to call the active components: their names, if they have some, or numbers."""
+    active: list[Any] = estimator.active_components_.tolist()
+    names = getattr(estimator, "component_names_", None)
+    if names is None:
+        return active
+    prefix = type(estimator).__name__.lower()
+    return [j if names[j] == f"{prefix}{j}" else names[j] for j in active]
 
 
 def learned_tasks(estimator: SparseSharedDisentangler) -> list[Task]:

@@ -33,7 +33,7 @@ from sklearn.utils.validation import _num_samples
 
 from .._random import RandomState, generator
 from .._threads import threads
-from ._fitted import active_codes, column_names, fitted_parts
+from ._fitted import active_codes, column_names, component_labels, fitted_parts
 from ._plots import STRENGTH, label_ticks, mosaic, new_axes, write_signs
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class InputEffects:
     method : {"permutation", "gradient"}
     image_shape : tuple (C, H, W) or None
         If the columns are the pixels of an image.
+    component_names : list of str or None
+        Those that ``set_component_names`` gave, if it did.
     """
 
     effects: FloatArray
@@ -77,6 +79,12 @@ class InputEffects:
     components: list[int]
     method: str
     image_shape: tuple[int, ...] | None = None
+    component_names: list[Any] | None = None
+
+    @property
+    def labels(self) -> list[Any]:
+        """What to call the components: their names, if they have some, or numbers."""
+        return self.components if self.component_names is None else self.component_names
 
     def top(self, component: int, n_columns: int = 5) -> list[str]:
         """Names of the columns that move a component most, from strong to weak.
@@ -101,7 +109,13 @@ class InputEffects:
         return [self.column_names[j] for j in places]
 
     def clear_directions(self) -> FloatArray:
-        """``directions`` as 1, -1 or 0, where 0 is for what depends on the row, or is unknown."""
+        """Return ``directions`` without those that depend on the row.
+
+        Returns
+        -------
+        ndarray of shape (n_columns, n_active)
+            1, -1 or 0, where 0 is for what depends on the row, or is unknown.
+        """
         return _clear(self.directions)
 
     def _strongest(self, place: int, n_columns: int) -> list[int]:
@@ -356,6 +370,9 @@ def input_effects(
         components=dis.active_components_.tolist(),
         method=method,
         image_shape=shape if method == "gradient" or before is None else None,
+        component_names=component_labels(dis)
+        if hasattr(dis, "component_names_")
+        else None,
     )
 
 
@@ -505,7 +522,7 @@ class InputEffectDisplay:
         self.signs_ = write_signs(
             ax, np.where(shown > 0.1 * top, shown / top, 0.0), signs
         )
-        label_ticks(ax, "x", self.effects.components)
+        label_ticks(ax, "x", self.effects.labels)
         label_ticks(ax, "y", self.effects.column_names, order=order)
         columns = "column of X"
         if len(order) < n_columns:
@@ -540,7 +557,7 @@ class InputEffectDisplay:
             vmax=1,
             interpolation="nearest",
         )
-        for m, component in enumerate(self.effects.components):
+        for m, component in enumerate(self.effects.labels):
             ax.text(
                 (m % across) * (width + gap) + (width - 1) / 2,
                 (m // across) * (height + gap) - 0.5,

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._fitted import fitted_parts, learned_tasks, task_sizes
+from ._fitted import component_labels, fitted_parts, learned_tasks, task_sizes
 from ._plots import label_ticks, new_axes, strengths_from, write_signs
 
 __all__ = ["TaskComponentDisplay"]
@@ -120,6 +120,10 @@ class TaskComponentDisplay:
         TypeError
             If there is no disentangler in the estimator.
         """
+        return cls._undrawn(estimator, task_names).plot(ax=ax)
+
+    @classmethod
+    def _undrawn(cls, estimator: Any, task_names: Sequence[str] | None = None) -> Self:
         dis, _ = fitted_parts(estimator)
         sizes, signs = task_sizes(dis)
         active = dis.active_components_
@@ -130,13 +134,12 @@ class TaskComponentDisplay:
                 f"task_names must hold a name for each of the {len(dis.tasks_)} tasks; "
                 f"got {len(task_names)}."
             )
-        display = cls(
+        return cls(
             sizes[:, active],
             signs=signs[:, active],
             task_names=[task_names[task.index] for task in learned_tasks(dis)],
-            components=active.tolist(),
+            components=component_labels(dis),
         )
-        return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 
 import numpy as np
@@ -13,7 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdisentangle import SparseSharedDisentangler
-from skdisentangle.inspection import describe, identifiability_report
+from skdisentangle.inspection import (
+    FactorCodeDisplay,
+    TaskComponentDisplay,
+    describe,
+    identifiability_report,
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +142,98 @@ def test_wrong_input_is_named(house):
         dis.describe(X[:1])
     with pytest.raises(TypeError, match="fitted SparseSharedDisentangler"):
         describe(StandardScaler(), X)
+
+
+class TestNames:
+    @pytest.fixture
+    def named(self, house):
+        dis, X = house
+        dis = copy.deepcopy(dis)
+        first = dis.describe(X)["columns"].iloc[0][1:].split()[0]
+        names = ["area", "age"] if first == "area" else ["age", "area"]
+        assert dis.set_component_names(names) is dis
+        return dis, X, names
+
+    def test_they_stand_wherever_columns_have_names(self, named, tmp_path):
+        dis, X, names = named
+        assert dis.get_feature_names_out().tolist() == names
+        assert dis.describe(X)["name"].tolist() == names
+        frame = dis.set_output(transform="pandas").transform(X)
+        assert frame.columns.tolist() == names
+        pipe = make_pipeline(dis, StandardScaler())
+        pipe[1].fit(frame)
+        assert pipe.get_feature_names_out().tolist() == names
+        for column, name in enumerate(names):
+            other = frame.to_numpy()[:, column]
+            assert abs(np.corrcoef(other, X[name])[0, 1]) > 0.99
+
+    def test_they_are_drawn(self, named):
+        pytest.importorskip("matplotlib")
+        dis, X, names = named
+        display = TaskComponentDisplay.from_estimator(dis)
+        shown = [label.get_text() for label in display.ax_.get_xticklabels()]
+        assert shown == names
+        codes = FactorCodeDisplay.from_estimator(dis, X, X[["area"]])
+        texts = {label.get_text() for label in codes.ax_.get_xticklabels()}
+        texts |= {label.get_text() for label in codes.ax_.get_yticklabels()}
+        assert set(names) <= texts
+
+    def test_files_keep_them(self, named, tmp_path):
+        pytest.importorskip("safetensors")
+        dis, _, names = named
+        dis.save(tmp_path / "model.safetensors")
+        loaded = SparseSharedDisentangler.load(tmp_path / "model.safetensors")
+        assert loaded.get_feature_names_out().tolist() == names
+        assert pickle.loads(pickle.dumps(dis)).component_names_.tolist() == names
+
+    def test_a_new_fit_forgets_them(self, named):
+        dis, X, _ = named
+        dis.fit(X, np.column_stack([X["area"], X["age"], X["area"]]))
+        assert dis.get_feature_names_out()[0] == "sparseshareddisentangler0"
+        assert "name" not in dis.describe(X)
+
+    def test_some_are_given_by_number(self, named):
+        dis, _, names = named
+        dis.set_component_names({1: "what the second task sees"})
+        assert dis.get_feature_names_out().tolist() == [
+            names[0],
+            "what the second task sees",
+        ]
+
+    @pytest.mark.parametrize(
+        ("names", "reason"),
+        [
+            (["one"], "a name for each of the 2 components; got"),
+            ("ab", "a name for each of the 2 components; got 'ab'"),
+            (["one", "one"], "must differ; got 'one' for components 0 and 1"),
+            (["one", ""], "not empty; got '' for component 1"),
+            (["one", 2], "strings that are not empty; got 2 for component 1"),
+            ({2: "three"}, "there is no component 2; they are numbered 0 to 1"),
+        ],
+    )
+    def test_wrong_names_change_nothing(self, named, names, reason):
+        dis, _, before = named
+        with pytest.raises(ValueError, match=reason):
+            dis.set_component_names(names)
+        assert dis.get_feature_names_out().tolist() == before
+        with pytest.raises(NotFittedError):
+            SparseSharedDisentangler().set_component_names(["one"])
+
+
+def test_the_picture_has_tasks_beside_columns(house):
+    pytest.importorskip("matplotlib")
+    dis, X = house
+    display = dis.plot(X, max_columns=2)
+    tasks, columns = display.axes_[:2]
+    drawn = [label.get_text() for label in tasks.get_yticklabels()]
+    assert sorted(drawn) == ["old", "price", "rent", "repairs", "size"]
+    named = [label.get_text() for label in columns.get_yticklabels()]
+    assert sorted(named) == ["age", "area"]
+    effects = display.columns.effects
+    for place, name in enumerate(named):
+        shown = np.asarray(columns.images[0].get_array())[place]
+        expected = effects.effects[effects.column_names.index(name)]
+        np.testing.assert_allclose(shown, expected)
+    renamed = copy.deepcopy(dis).set_component_names(["first", "second"]).plot(X)
+    for ax in renamed.axes_:
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["first", "second"]
