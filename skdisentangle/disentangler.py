@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -1017,6 +1019,36 @@ class SparseSharedDisentangler(
         from .inspection import SummaryDisplay  # which needs this module
 
         return SummaryDisplay.from_estimator(self, X, max_columns=max_columns)
+
+    def report(self, path: str | os.PathLike[str], X: Any, Y_tasks: Any = None) -> Path:
+        """Write one page of HTML that says what the fit is, and what it found.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, such as ``"fit.html"``. The page holds all that it shows.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to look at, as in :meth:`describe`.
+        Y_tasks : array-like or data frame, default=None
+            Labels of these rows, for scores and concerns about the data.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        OSError
+            If the file cannot be written.
+        ValueError
+            If X or ``Y_tasks`` are not as described.
+        """
+        from .inspection import write_report  # which needs this module
+
+        return write_report(self, path, X, Y_tasks)
 
     def set_component_names(self, names: Any) -> Self:
         """Give the components names of your own, as you understand them.

@@ -69,7 +69,7 @@ def fetch_cars3d(
         Number of rows to draw at random without replacement, sorted as in the whole;
         None takes all rows.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws anew each time; the global random state
+        For the draw of `n_samples`. None draws again in each call; the global random state
         is never used.
     data_home : str, path-like or None, default=None
         Folder of the data sets; None is scikit-learn's, see

@@ -63,7 +63,7 @@ def make_sprites(
             default=("square", "ellipse", "heart")
         The classes of the first factor.
     random_state : int, RandomState or None, default=None
-        For the factors. None draws anew each time.
+        For the factors. None draws again in each call.
     n_jobs : int or None, default=None
         Number of threads; None is 1, -1 all processors. The images do not depend on it.
 

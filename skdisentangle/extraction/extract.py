@@ -2,7 +2,7 @@
 
 The output is a folder of shards and a manifest, ``_manifest.json``. A shard gets its name
 when it is whole and on the disk, and then its line in the manifest; so an extraction that
-is killed, at any instant, is continued by the same call, and ends in the same bits.
+is killed, at any instant, is resumed by the same call. The result is byte-identical.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 The displays need matplotlib: ``pip install 'skdisentangle[plots]'``.
 """
 
+from ._data import data_concerns
 from ._description import describe
 from ._factor_codes import FactorCodeDisplay
 from ._identifiability import (
@@ -12,6 +13,7 @@ from ._identifiability import (
 )
 from ._input_effects import InputEffectDisplay, InputEffects, input_effects
 from ._loss_curve import LossCurveDisplay
+from ._page import write_report
 from ._sparsity_path import SparsityPathDisplay
 from ._summary import SummaryDisplay
 from ._task_components import TaskComponentDisplay
@@ -30,7 +32,9 @@ __all__ = [
     "TaskComponentDisplay",
     "TraversalDisplay",
     "UsageDisplay",
+    "data_concerns",
     "describe",
     "identifiability_report",
     "input_effects",
+    "write_report",
 ]

@@ -247,7 +247,7 @@ class IdentifiabilityReport:
         - ``"component"``: its number, a column of ``transform``;
         - ``"usage"``: its share of the heads' magnitude;
         - ``"n_tasks"``: how many tasks use it;
-        - ``"n_separating"``: how many of these do without another component, at the
+        - ``"n_separating"``: how many of these omit another component, at the
           least over all others (NaN if there is no other);
         - ``"mixed_with"``: list of the components that it cannot be told apart from;
         - ``"stability"``: correlation with its match in re-fits, NaN without them;
@@ -327,6 +327,18 @@ class IdentifiabilityReport:
 def _cell(value: float, form: str) -> str:
     width = int(form.split(".")[0])
     return f"{'-':>{width}}" if np.isnan(value) else f"{value:{form}}"
+
+
+def _omitted(count: int, n_tasks: int, component: int) -> str:
+    """How many of the tasks of a component have a zero on another one, in words."""
+    if n_tasks == 1 and count == 0:
+        return f"its only task uses component {component}, too"
+    whole = "its only task" if n_tasks == 1 else f"the {n_tasks} tasks"
+    if count == 0:
+        return f"none of {whole} omits component {component}"
+    if n_tasks == 1:
+        return f"{whole} omits component {component}"
+    return f"{count} of {whole} omit{'s' * (count == 1)} component {component}"
 
 
 def _component_verdict(
@@ -539,9 +551,11 @@ def identifiability_report(
         weakest = ""
         if len(partners):
             j = partners[without[i, partners].argmin()]
-            weakest = f"{without[i, j]} of {n_tasks[i]} tasks do without {active[j]}"
+            weakest = _omitted(int(without[i, j]), int(n_tasks[i]), int(active[j]))
             if small[i, j]:
-                weakest += f", {small[i, j]} more nearly"
+                weakest += (
+                    f"; {small[i, j]} nearly {'does' if small[i, j] == 1 else 'do'}"
+                )
         row["verdict"] = _component_verdict(
             row,
             weakest,

@@ -152,7 +152,7 @@ def sap_score(
         Rows to fit on and to score on, for discrete factors. None holds out a random
         third, an integer means shuffled folds; the score is the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split and the classifiers. None draws anew each time; the global random
+        For the split and the classifiers. None draws again in each call; the global random
         state is never used.
     n_jobs : int or None, default=None
         Number of discrete factors to treat at once, in threads.

@@ -112,7 +112,7 @@ def dci_scores(
         integer means shuffled folds; importances and informativeness are means over
         splits.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws anew each time; the global random state
+        For the split and the models. None draws again in each call; the global random state
         is never used.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.

@@ -43,7 +43,7 @@ def disentanglement_score(
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws anew each time.
+        For the split and the models. None draws again in each call.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.
 
@@ -116,7 +116,7 @@ def completeness_score(
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws anew each time.
+        For the split and the models. None draws again in each call.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.
 
@@ -185,7 +185,7 @@ def informativeness_score(
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws anew each time.
+        For the split and the models. None draws again in each call.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.
 

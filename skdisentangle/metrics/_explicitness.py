@@ -62,7 +62,7 @@ def explicitness_score(
         Rows to fit on and to score on. None holds out a random third, an integer means
         shuffled folds; the score is the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split. None draws anew each time; the global state is never used.
+        For the split. None draws again in each call; the global state is never used.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.
 
@@ -262,7 +262,7 @@ def explicitness_curve_score(
         Rows to fit on and to take losses on. None holds out a random third, an integer
         means shuffled folds; losses are the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split and the features. None draws anew each time; the global random
+        For the split and the features. None draws again in each call; the global random
         state is never used.
 
     Returns

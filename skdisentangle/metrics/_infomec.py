@@ -102,7 +102,7 @@ def infomec_scores(
         Rows to fit on and to score on, for InfoE. None holds out a random third, an
         integer means shuffled folds.
     random_state : int, RandomState or None, default=0
-        For the split, and the jitter of the neighbours. None draws anew each time; the
+        For the split, and the jitter of the neighbours. None draws again in each call; the
         global random state is never used.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.

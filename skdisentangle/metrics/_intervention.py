@@ -194,7 +194,7 @@ def factor_vae_score(
     n_train, n_test : int, default=10_000 and 5_000
         Number of votes for the table and for its accuracy.
     random_state : int, RandomState or None, default=0
-        For the draws. None draws anew each time; the global state is never used.
+        For the draws. None draws again in each call; the global state is never used.
 
     Returns
     -------

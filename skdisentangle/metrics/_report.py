@@ -120,7 +120,7 @@ def disentanglement_report(
     discrete_factors : "auto", bool or array-like, default="auto"
         Which factors are classes and not numbers, see :func:`mig_score`.
     random_state : int, RandomState or None, default=0
-        For all metrics with a random part. None draws anew each time; the global random
+        For all metrics with a random part. None draws again in each call; the global random
         state is never used.
     n_jobs : int or None, default=None
         Number of factors to treat at once, in threads.

@@ -85,7 +85,9 @@ def test_component_that_is_never_alone():
     assert report.verdict.startswith("Not identifiable: 1 of 3 components in doubt (0)")
     row = report.components[0]
     assert row["mixed_with"] == [1]
-    assert row["verdict"] == "may be mixed with 1 (0 of 6 tasks do without 1)"
+    assert (
+        row["verdict"] == "may be mixed with 1 (none of the 6 tasks omits component 1)"
+    )
     # Which says nothing of 1 itself.
     assert report.components[1]["identifiable"]
 
@@ -141,7 +143,7 @@ def test_zeros_that_only_the_penalty_holds():
     assert report.unseparated_pairs == [(0, 1)]
     assert report.separating_tasks[0, 1] == 2
     assert report.components[0]["verdict"] == (
-        "may be mixed with 1 (2 of 6 tasks do without 1, 2 more nearly)"
+        "may be mixed with 1 (2 of the 6 tasks omit component 1; 2 nearly do)"
     )
     dis._pull /= 2
     assert identifiability_report(dis, normal()).identifiable

@@ -1,0 +1,147 @@
+"""A look at data before a fit, and a fit on one page."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from skdisentangle import SparseSharedDisentangler
+from skdisentangle.inspection import data_concerns
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 3)), columns=["a", "b", "<c>"])
+    Y_tasks = pd.DataFrame(
+        {
+            "one": X["a"] + 0.1 * rng.normal(size=300),
+            "two": np.where(X["b"] > 0, "yes", "no"),
+            "three": X["a"] - X["b"] + 0.1 * rng.normal(size=300),
+        }
+    )
+    return X, Y_tasks
+
+
+def test_good_data_raise_no_concern(table):
+    X, Y_tasks = table
+    assert data_concerns(X, Y_tasks) == []
+    assert data_concerns(X.to_numpy(), Y_tasks.drop(columns="two").to_numpy()) == []
+    assert data_concerns(sparse.csr_matrix(X.to_numpy()), Y_tasks) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda X, Y: (X, Y[["one"]]), "There is one task."),
+        (
+            lambda X, Y: (X, Y.assign(few=[1.0, 2.0, *[np.nan] * 298])),
+            "There are fewer than 30 labels of 'few'.",
+        ),
+        (
+            lambda X, Y: (X, Y.assign(flat="x")),
+            "All labels of 'flat' are the same, or missing.",
+        ),
+        (
+            lambda X, Y: (X, Y.assign(again=-2 * Y["one"] + 5)),
+            "Tasks say the same: 'one' and 'again'.",
+        ),
+        (
+            lambda X, Y: (X, Y.assign(other=np.where(X["b"] > 0, 7, 3))),
+            "Tasks say the same: 'two' and 'other'.",
+        ),
+        (lambda X, Y: (X.assign(flat=4.0), Y), "constant, and say nothing: 'flat'."),
+        (
+            lambda X, Y: (X.assign(number=np.arange(300) * 3 + 9), Y),
+            "look like ids, a whole number for each row: 'number'.",
+        ),
+        (
+            lambda X, Y: (
+                X.assign(key=np.random.default_rng(1).permutation(300)),
+                Y,
+            ),
+            "look like ids, a whole number for each row: 'key'.",
+        ),
+        (
+            lambda X, Y: (pd.concat([X[:200], X[:100]]), Y),
+            "33% of the rows of X repeat others.",
+        ),
+        (
+            lambda X, Y: (X.assign(price=3 * Y["three"]), Y),
+            "Task 'three' says the same as column 'price' of X.",
+        ),
+    ],
+)
+def test_each_concern_is_told_alone(table, change, said):
+    (found,) = data_concerns(*change(*table))
+    assert said in found
+
+
+def test_counts_and_codes_are_no_ids(table):
+    X, Y_tasks = table
+    rng = np.random.default_rng(1)
+    more = X.assign(age=rng.integers(18, 90, 300), salary=rng.integers(10**6, size=300))
+    assert data_concerns(more, Y_tasks) == []
+
+
+def test_rows_and_labels_must_go_together(table):
+    X, Y_tasks = table
+    with pytest.raises(ValueError, match="for each of the 299 rows of X; got 300"):
+        data_concerns(X[1:], Y_tasks)
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    X, Y_tasks = table
+    dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+    return dis.fit(X, Y_tasks)
+
+
+class TestReport:
+    def test_it_holds_all_that_it_shows(self, fitted, table, tmp_path):
+        X, Y_tasks = table
+        path = fitted.report(tmp_path / "fit.html", X, Y_tasks)
+        html = path.read_text()
+        for part in (
+            "What each component means",
+            "Can the components be factors?",
+            "share of use",
+            "&lt;c&gt;",
+            "Nothing stands out.",
+            "scikit-learn",
+            "nonlinear_noise_",
+        ):
+            assert part in html
+        assert "<c>" not in html
+        score = fitted.score_tasks(X, Y_tasks=Y_tasks)[0]
+        assert f"<td>one</td><td>{score:.3f} (R2)</td>" in html
+        # Nothing is fetched: all sources are data, and there are no scripts or sheets.
+        assert all(
+            source.startswith("data:") for source in re.findall(r'src="([^"]+)"', html)
+        )
+        assert not re.search(r"<(script|link)|url\(", html)
+
+    def test_labels_and_pictures_may_be_left_out(
+        self, fitted, table, tmp_path, monkeypatch
+    ):
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        path = tmp_path / "fit.html"
+        fitted.report(path, table[0])
+        html = path.read_text()
+        assert "<img" not in html
+        assert "Concerns" not in html
+        assert "(R2)" not in html
+
+    def test_what_was_there_stays_if_it_fails(self, fitted, table, tmp_path):
+        path = tmp_path / "fit.html"
+        path.write_text("before")
+        with pytest.raises(ValueError, match="at least 2 rows"):
+            fitted.report(path, table[0][:1])
+        assert path.read_text() == "before"
+        with pytest.raises(OSError, match="No such file"):
+            fitted.report(tmp_path / "no" / "fit.html", table[0])
