@@ -103,7 +103,9 @@ def write_report(
 def _frame(table: Any) -> str:
     if isinstance(table, list):
         raise ImportError("A report needs pandas. Install it with pip install pandas.")
-    html: str = table.to_html(border=0, float_format="{:.2f}".format)
+    html: str = table.reset_index().to_html(
+        index=False, border=0, float_format="{:.2f}".format
+    )
     return html
 
 
