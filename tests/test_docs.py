@@ -94,6 +94,8 @@ def test_pictures_of_the_pages(tmp_path, monkeypatch, capsys):
 LONG = {
     "few labels": "New tasks of real data, from few labels",
     "equal shares": "ours beside the raw columns, equal shares",
+    "hard": "Known factors in hard data",
+    "FastICA": "no penalties, FastICA of its components",
     "promax": "no penalties, promax of its heads",
 }
 
@@ -186,6 +188,59 @@ real_data | few labels | piosphere; equal shares | less raw | 0.020
 real_data | few labels | emoji; equal shares | less raw | 0.009
 real_data | few labels | glyphs; equal shares | less raw | 0.001
 real_data | few labels | watch; equal shares | less raw | 0.004
+real_data | Real tables | wq | ours | 0.109
+real_data | Real tables | oes97 | ours | 0.748
+real_data | Real tables | atp7d | ours | 0.698
+real_data | Real tables | enb | ours, no penalties | 0.993
+../README | Synthetic, rho 0 | ours | D | 0.998
+../README | Synthetic, rho 0 | ours | 10 labels | 0.794
+../README | Synthetic, rho 0 | ours, no penalty | D | 0.729
+../README | Synthetic, rho 0 | ours, no penalty | 10 labels | 0.797
+../README | Synthetic, rho 0 | PLS | D | 0.375
+../README | Synthetic, rho 0 | PLS | 10 labels | 0.679
+../README | Synthetic, rho 0 | PCA | D | 0.378
+../README | Synthetic, rho 0 | PCA | 10 labels | 0.677
+../README | Synthetic, rho 0 | ICA | D | 0.307
+../README | Synthetic, rho 0 | ICA | 10 labels | 0.657
+../README | Synthetic, rho 0 | LDA | D | 0.920
+../README | Synthetic, rho 0 | LDA | 10 labels | 0.782
+../README | Synthetic, rho 0 | CEBRA | D | 0.529
+../README | Synthetic, rho 0 | CEBRA | 10 labels | 0.775
+../README | Synthetic, rho 0 | CEBRA | fit (s) | 20.1
+../README | Synthetic, rho 0.9 | ours | D | 0.995
+../README | Synthetic, rho 0.9 | ours | 10 labels | 0.858
+../README | Synthetic, rho 0.9 | ours, no penalty | D | 0.638
+../README | Synthetic, rho 0.9 | PLS | D | 0.055
+../README | Synthetic, rho 0.9 | PCA | D | 0.048
+../README | Synthetic, rho 0.9 | ICA | D | 0.083
+../README | Synthetic, rho 0.9 | LDA | D | 0.943
+../README | Synthetic, rho 0.9 | LDA | 10 labels | 0.863
+../README | Synthetic, rho 0.9 | CEBRA | D | 0.283
+../README | hard | coupling layers (0.50); ours | D | 0.753
+../README | hard | coupling layers (0.50); ours | fit (CPU s) | 8.6
+../README | hard | coupling layers (0.50); promax | D | 0.554
+../README | hard | coupling layers (0.50); promax | fit (CPU s) | 5.8
+../README | hard | coupling layers (0.50); PLS predictions, varimax | D | 0.182
+../README | hard | coupling layers (0.50); PCA of X, varimax | D | 0.121
+../README | hard | coupling layers (0.50); FastICA | D | 0.216
+../README | Known factors in real data | ours | mean correlation | 0.767
+../README | Known factors in real data | promax | mean correlation | 0.781
+../README | Known factors in real data | PLS predictions, varimax | mean correlation | 0.788
+../README | Known factors in real data | PCA of X, varimax | mean correlation | 0.763
+../README | Real tables | wq | ours | 0.109
+../README | Real tables | wq | random forest | 0.170
+../README | Real tables | oes97 | ours | 0.748
+../README | Real tables | oes97 | lasso | 0.778
+../README | Real images | ours; logistic, beside the embeddings | 10 labels | 0.698
+../README | Real images | ours; fit_task | 10 labels | 0.666
+../README | New tasks from few labels | fit_task | 20 | 0.916
+../README | New tasks from few labels | ridge | 20 | 0.046
+../README | New tasks from few labels | ridge on X | 20 | 0.083
+../README | Recovery of known factors | 20 components | fit (s) | 3.8
+../README | Memory | in memory, float64; `fit` | 1,000,000 rows | 423
+../README | Memory | in memory, float64; `transform` | 1,000,000 rows | 115
+guide | Known factors in real data | ours | mean correlation | 0.77
+guide | Known factors in real data | PLS predictions, varimax | mean correlation | 0.79
 """
 
 
