@@ -101,6 +101,7 @@ def test_features_that_are_not_finite_name_the_text(value):
     np.testing.assert_array_equal(embedder.transform(["one"]), [[3, 0]])
 
 
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
 def test_pipeline_with_names_clone_and_pickle():
     texts = [f"{a} {b}" * n for a in WORDS for b in WORDS for n in (1, 2)]
     y = np.array([len(text) > 8 for text in texts])
