@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -124,12 +123,12 @@ def _of_tasks(labels: Labels) -> list[str]:
             f"There are fewer than {FEW_LABELS} labels of {_listed(few)}. Do not rely on what "
             "the fit says of such a task."
         )
-    same = []
     compared = labels.columns[:MOST_COLUMNS]
-    codes = [_codes(column)[:MOST_ROWS] for column in compared]
-    for i, j in combinations(range(len(compared)), 2):
-        if _say_the_same(codes[i], codes[j]):
-            same.append(f"{compared[i].name!r} and {compared[j].name!r}")
+    codes = np.column_stack([_codes(column)[:MOST_ROWS] for column in compared])
+    alike = np.triu(_say_the_same(codes, codes), 1)
+    same = [
+        f"{compared[i].name!r} and {compared[j].name!r}" for i, j in np.argwhere(alike)
+    ]
     if same:
         more = len(same) - MOST_NAMES
         found.append(
@@ -173,16 +172,13 @@ def _of_columns(names: list[str], values: NDArray[np.float64]) -> list[str]:
 def _of_both(
     labels: Labels, names: list[str], values: NDArray[np.float64]
 ) -> list[str]:
-    found = []
-    for task in labels.columns[:MOST_COLUMNS]:
-        codes = _codes(task)[: len(values)]
-        for name, column in zip(names, values.T, strict=True):
-            if _say_the_same(codes, column):
-                found.append(
-                    f"Task {task.name!r} says the same as column {name!r} of X. Leave one of "
-                    "them out."
-                )
-    return found
+    tasks = labels.columns[:MOST_COLUMNS]
+    codes = np.column_stack([_codes(task)[: len(values)] for task in tasks])
+    return [
+        f"Task {tasks[i].name!r} says the same as column {names[j]!r} of X. Leave one of "
+        "them out."
+        for i, j in np.argwhere(_say_the_same(codes, values))
+    ]
 
 
 def _codes(column: Column) -> NDArray[np.float64]:
@@ -209,10 +205,29 @@ def _looks_like_an_id(values: NDArray[np.float64]) -> bool:
     return len(np.unique(values)) == len(values) and (rises or fills)
 
 
-def _say_the_same(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
-    both = np.isfinite(first) & np.isfinite(second)
-    if both.sum() < FEW_LABELS:
-        return False
-    a, b = first[both] - first[both].mean(), second[both] - second[both].mean()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return bool(size > 0 and abs(float(a @ b)) > SAME * size)
+def _say_the_same(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which columns of one are a line in which columns of the other, where both are known.
+
+    The correlation of all pairs at once, each over the rows that both have, as sums of products.
+    """
+    parts = []
+    for values in (first, second):
+        there = np.isfinite(values)
+        known = np.where(there, values, 0.0)
+        number = np.maximum(there.sum(0), 1)
+        centred = np.where(there, known - known.sum(0) / number, 0.0)
+        size = np.sqrt((centred**2).sum(0) / number)
+        parts.append((there.astype(float), centred / np.where(size > 0, size, 1.0)))
+    (seen, a), (also, b) = parts
+    number = seen.T @ also
+    rows = np.maximum(number, 1)
+    mean_a, mean_b = a.T @ also / rows, seen.T @ b / rows
+    covariance = a.T @ b / rows - mean_a * mean_b
+    spread_a = (a**2).T @ also / rows - mean_a**2
+    spread_b = seen.T @ b**2 / rows - mean_b**2
+    size = np.sqrt(np.maximum(spread_a * spread_b, 0.0))
+    enough = (number >= FEW_LABELS) & (size > 1e-9)
+    same: NDArray[np.bool_] = enough & (np.abs(covariance) > SAME * size)
+    return same

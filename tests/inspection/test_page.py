@@ -89,6 +89,17 @@ def test_counts_and_codes_are_no_ids(table):
     assert data_concerns(more, Y_tasks) == []
 
 
+def test_only_rows_that_both_have_are_compared(table):
+    """Half of a task repeats another, and nothing is known of its other half."""
+    X, Y_tasks = table
+    half = np.where(np.arange(300) < 150, 4 * Y_tasks["one"] - 1, np.nan)
+    (found,) = data_concerns(X, Y_tasks.assign(half=half))
+    assert "'one' and 'half'" in found
+    apart = np.where(np.arange(300) < 20, Y_tasks["one"], np.nan)
+    found = data_concerns(X, Y_tasks.assign(apart=apart))
+    assert not any("say the same" in concern for concern in found)  # too few to tell
+
+
 def test_rows_and_labels_must_go_together(table):
     X, Y_tasks = table
     with pytest.raises(ValueError, match="for each of the 299 rows of X; got 300"):
