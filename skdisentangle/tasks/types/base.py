@@ -1,8 +1,8 @@
-"""What the rest of the package asks of a task type.
+"""The interface of a task type.
 
 Tasks of one type stand side by side in a *block*. A loss is a function of their *scores*
-``codes @ coef.T + intercept``, of shape (n_rows, n_tasks * n_outputs), a task's outputs
-side by side. Targets are one number a row and task, as :meth:`TaskType.encode` makes them.
+``codes @ coef.T + intercept``, of shape (n_rows, n_tasks * n_outputs), with a task's outputs
+side by side. :meth:`TaskType.encode` makes targets of one number per row and task.
 
 To add a type, write one file with a subclass of :class:`TaskType` into this folder.
 """
@@ -68,9 +68,9 @@ class TaskType(ABC):
     # -- labels ------------------------------------------------------------------------
 
     def claims(self, column: Column, distinct: NDArray[Any]) -> bool:
-        """Whether labels of which nothing is said are of this type.
+        """Whether labels without a given type are of this type.
 
-        Types are asked in their order; a type that is only asked for says no.
+        Types are asked in order. A type that is never inferred says no.
 
         Parameters
         ----------
@@ -88,8 +88,8 @@ class TaskType(ABC):
     def declared(self, column: Column, index: int) -> Task:
         """The task of all classes that there can be, as said before their labels come."""
         raise ValueError(
-            f"classes declares {len(column.values)} classes for task {column.name!r}, "
-            f"which task_types says is {self.name!r}."
+            f"classes declares {len(column.values)} classes for task {column.name!r}, but "
+            f"task_types says that it is {self.name!r}."
         )
 
     def units(self, mean: float, spread: float) -> tuple[float, float]:
@@ -162,28 +162,20 @@ class TaskType(ABC):
     ) -> None:
         """Overwrite a direction, of the shape of the scores, by the Hessian times it."""
 
-    def hessian(self, scores: Tensor, n_outputs: int) -> Tensor:
-        """Second derivatives of the loss of each row and task in two of its scores.
-
-        Returns
-        -------
-        Tensor of shape (n_rows, n_tasks, n_outputs, n_outputs)
-        """
-        columns = []
-        for k in range(n_outputs):
-            unit = torch.zeros_like(scores).unflatten(1, (-1, n_outputs))
-            unit[..., k] = 1.0
-            column = unit.flatten(1)
-            self.hessian_product_(column, scores, n_outputs)
-            columns.append(column.unflatten(1, (-1, n_outputs)))
-        return torch.stack(columns, 3)
-
     @abstractmethod
     def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
         """Second derivative of the loss in each score, of their shape."""
 
+    def coupling(self, scores: Tensor, n_outputs: int) -> Tensor | None:
+        """Values ``u``, of the shape of the scores, that couple the outputs of a task.
+
+        The Hessian of the loss of a row and task is diagonal, less the outer product of its
+        ``u`` with itself. None if a task has one output.
+        """
+        return None
+
     def variance(self, mean: Tensor, told: Tensor) -> Tensor:
-        """Variance of :meth:`statistic` about a mean: as its law has it, or as it is told.
+        """Variance of :meth:`statistic` about a mean: of its distribution, or as observed.
 
         Parameters
         ----------
@@ -241,7 +233,7 @@ class TaskType(ABC):
         return None
 
     def numbers(self, task: Task) -> dict[str, Any]:
-        """What it takes, besides type and classes, to make predictions of scores."""
+        """Numbers needed besides type and classes to turn scores into predictions."""
         return {}
 
     @abstractmethod
@@ -277,7 +269,7 @@ class TaskType(ABC):
         n_classes: int,
         link: str,
     ) -> NDArray[np.float64]:
-        """Labels of a task whose value, of variance one, is given for each row."""
+        """Draw labels of a task from its value for each row, which has variance one."""
 
     def disturb(
         self,
@@ -353,9 +345,9 @@ def class_indices(
     if len(unseen) and not unseen_ok:
         raise ValueError(
             f"{argument}: task {task.name!r} has the label {unseen.tolist()[0]!r}, which "
-            f"is none of its {len(classes)} classes {classes[:10].tolist()}. They are those "
-            "of the first fit: for others fit anew, without warm_start, or give all classes "
-            "to the first call of partial_fit, as classes=."
+            f"is not among its {len(classes)} classes {classes[:10].tolist()}. The first fit "
+            "determines the classes. To change them, fit again without warm_start, or give "
+            "all classes to the first call of partial_fit."
         )
     return index
 

@@ -67,11 +67,8 @@ class Multiclass(ClassType):
         mean = (chances * change).sum(1, keepdim=True)
         change.sub_(mean).mul_(chances)
 
-    def hessian(self, scores: Tensor, n_outputs: int) -> Tensor:
-        chances: Tensor = scores.unflatten(1, (-1, n_outputs)).softmax(2)
-        bend: Tensor = chances.unsqueeze(3) * -chances.unsqueeze(2)
-        bend.diagonal(dim1=2, dim2=3).add_(chances)
-        return bend
+    def coupling(self, scores: Tensor, n_outputs: int) -> Tensor | None:
+        return self.mean(scores, n_outputs)
 
     def second_derivatives(self, scores: Tensor, n_outputs: int) -> Tensor:
         expected = self.mean(scores, n_outputs)
