@@ -27,12 +27,12 @@ from .validation import is_disentangler, row_weights
 
 __all__ = ["SparseTaskHead"]
 
-#: A component less probable than this gets no coefficient.
-MIN_INCLUSION = 0.1
+#: A component less probable than this gets no coefficient; one as probable as this is used.
+MIN_INCLUSION, USED = 0.1, 0.5
 
 
 def _has_classes(head: SparseTaskHead) -> bool:
-    """Whether ``predict_proba`` is there: the task must have classes."""
+    """Whether ``predict_proba`` exists: the task must have classes."""
     kind = head._type()
     if kind is not None and not TYPES[kind].has_classes:
         raise AttributeError(f"predict_proba is not available for a {kind} task.")
@@ -40,47 +40,61 @@ def _has_classes(head: SparseTaskHead) -> bool:
 
 
 class SparseTaskHead(FileMixin, BaseEstimator):
-    """Predictor of a new task, from few labels, on the features of a fit.
+    """Predict a new task from few labels, on the components of a fitted disentangler.
 
-    A linear head on the components of a fitted
-    :class:`~skdisentangle.SparseSharedDisentangler`, which is not changed. The tasks of
-    its fit say how many components a task uses, which ones are used by many, how
-    large coefficients are, and how noisy a regression task is. With that as prior, every
-    support that the labels leave in play is weighed by its probability, and the head is the
-    mean over supports: with few labels it is careful, with more it settles on few components.
-    There is no strength to choose. See the module ``supports`` for the formulas and their sources.
+    The head is linear in the components of a fitted
+    :class:`~skdisentangle.SparseSharedDisentangler`, which stays as it is. The head averages
+    over plausible supports, so there is no strength to tune. With few labels it stays careful,
+    with more it settles on few components.
 
-    Usually made by :meth:`~skdisentangle.SparseSharedDisentangler.fit_task`.
+    Usually you make it with :meth:`~skdisentangle.SparseSharedDisentangler.fit_task`.
 
     Parameters
     ----------
     disentangler : SparseSharedDisentangler or FrozenEstimator
-        Fitted. For searches and cross-validation, which clone what they fit, in a
-        :class:`sklearn.frozen.FrozenEstimator`.
+        The fitted disentangler. Searches and cross-validation clone what they fit: for
+        them, wrap it in a :class:`sklearn.frozen.FrozenEstimator`.
     task_type : {"regression", "count", "binary", "ordinal", "multiclass"}, default=None
-        None infers it from the labels, as a fit of the disentangler does: strings,
-        booleans and categories are classes; numbers are classes if they have two whole
-        values, or up to ten that look like codes, such as 0 to 3, with many rows each. So
-        of few labels that are codes of more than two classes it must be said.
+        Type of the task. None infers it from the labels, as the disentangler does.
+        Strings, booleans and categories are classes. Numbers are classes if they have two
+        whole values, or up to ten that look like codes, such as 0 to 3, with many rows
+        each. If your labels are few and are codes of more than two classes, give the type.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_outputs, n_active)
-        In the units of the labels, with a column for each column of the disentangler's
-        `transform`; zeros are exact. One output, or one a class for a multiclass task.
+        Coefficients in the units of the labels, with one column per column of the
+        disentangler's `transform`. Zeros are exact. There is one output, or one per class
+        for a multiclass task.
     intercept_ : ndarray of shape (n_outputs,)
+        Intercepts.
     inclusion_ : ndarray of shape (n_active,)
         Probability that the task uses each component. Below 0.1 its coefficient is zero.
     support_ : ndarray of int
-        The most probable support: numbers of the components that the task uses. While
-        labels are few, ``coef_`` also holds components that are in doubt.
+        Components that the task uses with a probability of at least 0.5, as numbers of
+        components: the median probability model [1]_. With few labels, ``coef_`` also has
+        nonzero coefficients outside it.
     task_ : skdisentangle.tasks.Task
         Name, type and classes of the task.
     classes_ : ndarray of shape (n_classes,)
-        Only for a task with classes.
+        Classes. Only for a task with classes.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Only if the disentangler has them.
+        Names of the columns of X. Only if the disentangler has them.
+
+    Notes
+    -----
+    A prior comes from the tasks of the disentangler's fit: how many components a task uses,
+    which components many tasks use, how large coefficients are, and how noisy a regression
+    task is. Half of the prior is for a task that uses all components. Each support that the
+    labels leave plausible is weighted by its probability. See the module
+    ``solvers.supports`` for the formulas and their sources.
+
+    References
+    ----------
+    .. [1] M. M. Barbieri and J. O. Berger, "Optimal predictive model selection", Annals of
+       Statistics 32, 2004.
 
     Examples
     --------
@@ -119,7 +133,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         return tags
 
     def _type(self) -> str | None:
-        """Type of the task, as far as it is known."""
+        """Type of the task, or None if it is not known yet."""
         task = getattr(self, "task_", None)
         return self.task_type if task is None else task.type
 
@@ -130,11 +144,11 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows as the disentangler takes them.
+            Rows, as the disentangler takes them.
         y : array-like or series of shape (n_samples,)
             Labels of one task. A row with NaN, None or NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows, relative to their mean; a row of weight
+            Non-negative weights of the rows, relative to their mean. A row of weight
             zero is left out.
 
         Returns
@@ -147,7 +161,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         NotFittedError
             If the disentangler is not fitted.
         TypeError
-            If it is no disentangler.
+            If ``disentangler`` is not a disentangler.
         ValueError
             If X, y or weights are not as described, ``y`` has fewer than two classes or
             values, or ``task_type`` does not fit its labels.
@@ -158,8 +172,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             check_is_fitted(fitted)
         except NotFittedError as error:
             raise NotFittedError(
-                "disentangler must be fitted. A clone of it is not: for searches and "
-                "cross-validation, give sklearn.frozen.FrozenEstimator(disentangler)."
+                "disentangler must be fitted. Searches and cross-validation clone it, and "
+                "the clone is not fitted: give sklearn.frozen.FrozenEstimator(disentangler)."
             ) from error
         # A later fit sets new attributes on the original, not on this copy.
         fitted = copy.copy(in_numpy(fitted))
@@ -193,14 +207,14 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             finite = torch.tensor(False)
         if not finite:
             raise ValueError(
-                "X: its components are too large for a head; its rows are of another scale "
-                "than those of the fit of disentangler."
+                "X: its components are too large to fit a head. Its rows have another scale "
+                "than those that the disentangler was fitted on."
             )
         active, n_components = fitted.active_components_, len(fitted.usage_)
         inclusion = found.inclusion.numpy()
         kept = inclusion >= MIN_INCLUSION
         mean, unit = task_set.output_units()
-        # The intercept goes with the coefficients that are kept.
+        # Dropped coefficients move their mean into the intercept.
         dropped = found.coef.numpy()[:, ~kept] @ (
             weight @ codes[:, ~kept] / weight.sum()
         )
@@ -214,7 +228,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
             coef=coef,
             intercept=(found.intercept.numpy() + dropped) * unit + mean,
             inclusion=everywhere,
-            support=active[list(found.support)],
+            support=active[inclusion >= USED],
         )
         return self
 
@@ -228,7 +242,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         inclusion: NDArray[np.float64],
         support: NDArray[np.intp],
     ) -> None:
-        """Become the head of these values, from a fit or from a file."""
+        """Set all fitted attributes, from a fit or from a file."""
         self.coef_ = coef
         self.intercept_ = intercept
         self.inclusion_ = inclusion
@@ -253,12 +267,13 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, as the disentangler takes them.
 
         Returns
         -------
         ndarray or series of shape (n_samples,)
-            Of the kind of the labels in ``fit``; a series of pandas with the index of X,
-            if that is a data frame of pandas.
+            Predictions in the same container as the labels in ``fit``. A pandas series has
+            the index of X, if X is a pandas data frame.
         """
         scores = self._scores(X)
         labels = TYPES[self.task_.type].predict(self.task_, scores)
@@ -272,17 +287,19 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, as the disentangler takes them.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
         """
         chances = TYPES[self.task_.type].predict_proba(self.task_, self._scores(X))
         return np.asarray(chances)
 
     @follows_input
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """R2 of a regression, D2 of a count, accuracy of classes, on what is labelled.
+        """Compute R2, D2 (count tasks) or accuracy (classes), on labelled rows.
 
         Parameters
         ----------
@@ -292,6 +309,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
         Returns
         -------
         float
+            The score; 1 is best.
         """
         check_is_fitted(self)
         codes, labels, weight = _read(self.disentangler_, X, y, sample_weight)
@@ -319,7 +337,7 @@ class SparseTaskHead(FileMixin, BaseEstimator):
 
 
 def _unfrozen(disentangler: Any) -> Any:
-    """The disentangler in a FrozenEstimator, or itself; TypeError if it is none."""
+    """The disentangler, taken out of a FrozenEstimator; TypeError for anything else."""
     if isinstance(disentangler, FrozenEstimator):
         disentangler = disentangler.estimator
     if not is_disentangler(disentangler):
@@ -338,7 +356,7 @@ def _active_codes(disentangler: Any, X: Any) -> NDArray[np.float64]:
 def _read(
     disentangler: Any, X: Any, y: Any, sample_weight: ArrayLike | None
 ) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
-    """Codes, labels and weights of the rows that count."""
+    """Codes, labels and weights of the labelled rows of nonzero weight."""
     if y is None:
         raise ValueError(
             "This SparseTaskHead estimator requires y to be passed, but the target y is "
@@ -352,7 +370,7 @@ def _read(
         )
     if labels.n_rows != len(codes):
         raise ValueError(
-            f"y must have a label for each of the {len(codes)} rows of X; got "
+            f"y must have one label for each of the {len(codes)} rows of X; got "
             f"{labels.n_rows}."
         )
     weight = row_weights(sample_weight, codes)
@@ -361,7 +379,7 @@ def _read(
     kept = np.flatnonzero((weight > 0) & ~labels.columns[0].missing)
     if len(kept) == 0:
         raise ValueError(
-            "y must have a label in a row of weight above zero; all are missing."
+            "y must have at least one label in a row of weight above zero; all are missing."
         )
     return codes[kept], labels.take(kept), weight[kept]
 

@@ -5,13 +5,15 @@ So every support that the labels leave in play gets a probability, and the head 
 mean of the heads of all supports, weighted by it. With the codes ``z`` as given::
 
     probability(support)  ~  evidence(labels | support) * prior(support)
-    prior(support)        =  mean_d prod_(m in support) p_dm prod_(m not in it) (1 - p_dm)
+    prior(support)        =  1/2 prod_(m in support) p_m prod_(m not in it) (1 - p_m)
+                             + 1/2 if the support is all components
     coefficients          ~  N(0, scale^2)  on the support, zero elsewhere
 
-``p_0m`` is the share of tasks that use component m, and ``scale`` the size of a
-coefficient. Both come from tasks whose heads are known. As a new task may use more
-components than those, the prior is half that share, and half one whose odds are
-``DENSER`` times as large. This is the spike-and-slab prior
+``p_m`` is the share of tasks that use component m, and ``scale`` the size of a coefficient. Both
+come from tasks whose heads are known. A new task may not be sparse in the components at all:
+half of the prior is for that. On all components the size of a coefficient is smaller, by the
+root of the share of components that a known task uses, so that scores are as large as those of
+known tasks. This is the spike-and-slab prior
 (Mitchell & Beauchamp, "Bayesian variable selection in linear regression", JASA 83,
 1988) with its hyperparameters fitted to other tasks, and the mean over supports is
 Bayesian model averaging (Hoeting et al., "Bayesian model averaging: a tutorial",
@@ -46,9 +48,6 @@ from ..tasks.types import TYPES, TaskType
 from .thresholds import move_thresholds
 
 __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
-
-#: Odds of a component for a new task that is denser than the known ones.
-DENSER = math.exp(2)
 
 #: Variances of the noise, where that of a regression target is about one. Less than that of
 #: the known tasks is none of them.
@@ -111,14 +110,11 @@ class SupportAverage:
     intercept : Tensor of shape (n_outputs,)
     inclusion : Tensor of shape (n_components,)
         Probability that the task uses each component.
-    support : tuple of int
-        The most probable support.
     """
 
     coef: Tensor
     intercept: Tensor
     inclusion: Tensor
-    support: Support
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,13 @@ class _Data:
     kind: TaskType
     n_outputs: int
     scale: float
+    usual_size: float
     noise_levels: Sequence[float]
+
+    def scale_on(self, size: int) -> float:
+        """Size of the coefficients on a support of so many components."""
+        whole = self.codes.shape[1]
+        return self.scale * math.sqrt(self.usual_size / whole if size == whole else 1.0)
 
 
 def average_over_supports(
@@ -149,8 +151,8 @@ def average_over_supports(
     """Average the heads of one task over its supports.
 
     The supports are searched from the empty one: all that differ in one component from
-    the best ones found, until the best ones stay the same. With few components that is
-    all supports.
+    the best ones found, until the best ones stay the same; and that of all components. With
+    few components that is all supports.
 
     Parameters
     ----------
@@ -186,7 +188,8 @@ def average_over_supports(
     if noise is not None:
         noise = max(noise, min(NOISE_LEVELS))
         levels = (noise, *(level for level in NOISE_LEVELS if level > noise))
-    data = _Data(codes, targets, weights, kind, n_outputs, scale, levels)
+    usual_size = max(1.0, float(log_odds.sigmoid().sum()))
+    data = _Data(*(codes, targets, weights, kind, n_outputs, scale, usual_size), levels)
     if thresholds is not None:
         rows = F.pad(codes, (0, 1), value=1.0)
         labelled = rows, targets.unsqueeze(1), weights.unsqueeze(1)
@@ -229,7 +232,7 @@ def _average(data: _Data, log_odds: Tensor) -> SupportAverage:
         coef[:, where] += share * theta[:, :-1]
         intercept += share * theta[:, -1]
         inclusion[where] += share
-    return SupportAverage(coef, intercept, inclusion, supports[0])
+    return SupportAverage(coef, intercept, inclusion)
 
 
 def _search(data: _Data, log_odds: Tensor) -> dict[Support, _Fit]:
@@ -283,10 +286,11 @@ class _Prior:
 
     @classmethod
     def build(cls, log_odds: Tensor) -> _Prior:
-        shifts = torch.tensor([0.0, math.log(DENSER)], dtype=log_odds.dtype)
-        rest = F.softplus(log_odds + shifts.unsqueeze(1)).sum(1)
-        sizes = torch.arange(len(log_odds) + 1).unsqueeze(1)
-        return cls(log_odds, (sizes * shifts - rest).logsumexp(1))
+        size = len(log_odds)
+        by_size = (math.log(0.5) - F.softplus(log_odds).sum()).repeat(size + 1)
+        whole = by_size[-1] + log_odds.sum()
+        by_size[-1] += whole.new_full((), math.log(0.5)).logaddexp(whole) - whole
+        return cls(log_odds, by_size)
 
     def of(self, supports: Tensor) -> Tensor:
         """Log prior of supports of one size."""
@@ -323,7 +327,7 @@ def _evaluated(
 def _explore(
     evidence: _Evidence, data: _Data, prior: _Prior, n_rows: int = 1
 ) -> dict[Support, _Fit]:
-    """Look at neighbours of the best supports until these stay the same."""
+    """Look at neighbours of the best supports until these stay the same, and at the whole."""
     fits: dict[Support, _Fit] = {}
     expanded: set[Support] = set()
     new: set[Support] = {()}
@@ -338,6 +342,9 @@ def _explore(
                 expanded.add(support)
                 new |= _neighbours(support, data.codes.shape[1])
         new -= fits.keys()
+    whole = tuple(range(data.codes.shape[1]))
+    if whole not in fits:
+        fits |= _evaluated({whole}, evidence, data, prior, n_rows)
     return fits
 
 
@@ -373,7 +380,7 @@ class _Parabola:
         where = [*support, data.codes.shape[1]]
         index = torch.tensor([support], dtype=torch.long)
         begin = None if start is None else start.unsqueeze(0)
-        own = _laplace(data, index, data.scale, begin)[1][0]
+        own = _laplace(data, index, 1.0, begin)[1][0]
         n_outputs, kind = data.n_outputs, data.kind
         rows = F.pad(data.codes, (0, 1), value=1.0)
         theta = rows.new_zeros(n_outputs, rows.shape[1])
@@ -400,7 +407,7 @@ class _Parabola:
         slope = self.slope[where].unsqueeze(2)
         parts = []
         for scale in SCALES:
-            precision = _precision(size, scale * self.data.scale, slope)
+            precision = _precision(size, scale * self.data.scale_on(size), slope)
             own = bend.clone()
             own.diagonal(dim1=1, dim2=2).add_(precision.repeat(n_outputs))
             factor = torch.linalg.cholesky(own)
@@ -482,7 +489,7 @@ def _laplaces(
     """The same of another task, at the modes, from where they are about."""
     parts = []
     for scale in SCALES:
-        parts.append(_laplace(data, supports, scale * data.scale, start))
+        parts.append(_laplace(data, supports, scale, start))
         start = parts[-1][1]
     return _mean_of(parts)
 
@@ -505,7 +512,7 @@ def _regression(data: _Data, supports: Tensor, noise: float) -> tuple[Tensor, Te
     weighted = codes * data.weights.unsqueeze(1)
     gram, cross = weighted.T @ codes, weighted.T @ targets
     size = supports.shape[1]
-    ratio = noise / data.scale**2
+    ratio = noise / data.scale_on(size) ** 2
     hessian = gram[supports.unsqueeze(2), supports.unsqueeze(1)] + ratio * torch.eye(
         size, dtype=gram.dtype
     )
@@ -527,7 +534,7 @@ def _laplace(
     n_supports, size = supports.shape
     n_outputs, kind = data.n_outputs, data.kind
     rows = F.pad(data.codes[:, supports].transpose(0, 1), (0, 1), value=1.0)
-    precision = _precision(size, scale, rows)
+    precision = _precision(size, scale * data.scale_on(size), rows)
     targets = data.targets.unsqueeze(1).expand(-1, n_supports)
     weights = data.weights.unsqueeze(1)
 
