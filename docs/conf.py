@@ -44,15 +44,21 @@ exclude_patterns = ["auto_examples/**.ipynb", "auto_examples/**.py"]
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 4
-#: What links of the pages point to outside docs/, as a code host shows them, and where
-#: that is on the site.
-LINKS = {
-    r"\]\(\.\./benchmarks/README\.md": "](/about/benchmarks.md",
-    r"\]\(\.\./CHANGELOG\.md": "](/about/changelog.md",
-    r"\]\(\.\./CONTRIBUTING\.md": "](/about/contributing.md",
-    r"\]\(\.\./examples/(\w+)\.py": r"](/auto_examples/\1.rst",
-    r"\]\((?:\.\./)?docs/": "](/",
+#: Files outside docs/ that pages link to, as a code host shows them, and where that is on
+#: the site.
+ELSEWHERE = {
+    r"benchmarks/README\.md": "evidence/index.md",
+    r"benchmarks/reports/(\w+)\.md": r"evidence/\1.md",
+    r"(CHANGELOG|CONTRIBUTING)\.md": lambda name: f"about/{name[1].lower()}.md",
+    r"examples/(\w+/\w+)\.py": r"auto_examples/\1.rst",
+    r"examples": "auto_examples/index.rst",
+    r"docs/(.*)": r"\1",
 }
+
+#: A file of the repository that a page includes, or the part between two lines of it.
+INCLUDE = re.compile(
+    r"""```{include} (\S+)\n(?::start-after: "(.+)"\n:end-before: "(.+)"\n)?```"""
+)
 
 # Reference --------------------------------------------------------------------------
 
@@ -96,7 +102,10 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "plot_gallery": "True",  # a word, as -D gives one
+    "subsection_order": "gallery_order.real_data_first",
     "within_subsection_order": "gallery_order.quick_start_first",
+    "backreferences_dir": "auto_examples/backreferences",
+    "doc_module": ("skdisentangle",),
 }
 
 # Looks ------------------------------------------------------------------------------
@@ -175,7 +184,8 @@ def write_reference(app, config):
         names = [public for names in entries.values() for public in names]
         summary += [*(f"   {public}" for public in names), ""]
     head = (HERE / "_templates" / "reference.rst").read_text()
-    pages = [".. toctree::", "   :hidden:", "", *(f"   {m}" for m in modules), ""]
+    pages = [".. toctree::", "   :hidden:", ""]
+    pages += [*(f"   {m.removeprefix('skdisentangle.')} <{m}>" for m in modules), ""]
     write_if_new(folder / "index.rst", head + "\n".join(pages + summary))
 
 
@@ -198,25 +208,38 @@ def skip_member(app, what, name, obj, skip, options):
 
 def adapt_page(app, docname, source):
     """Turn links to files of the repository into links within the site."""
-    text = re.sub(
-        r"```{include} (\S+)\n```", lambda include: included(app, include[1]), source[0]
-    )
-    for pattern, target in LINKS.items():
-        text = re.sub(pattern, target, text)
-    if docname == "user_guide":  # pages that nobody has given a place yet
-        listed = (text + (HERE / "index.md").read_text()).splitlines()
-        names = sorted(page.stem for page in HERE.glob("*.md"))
-        rest = [n for n in names if n not in {*listed, "index", "user_guide"}]
-        if rest:
-            text += "\n".join(["", "```{toctree}", ":caption: More", *rest, "```", ""])
-    source[0] = text
+    folder = (HERE / docname).parent
+
+    def included(include):
+        file = (folder / include[1]).resolve()
+        app.env.note_dependency(str(file))
+        part = file.read_text()
+        if include[2]:
+            part = part.partition(include[2])[2].partition(include[3])[0]
+        return adapt_links(part, file.parent, folder)
+
+    text = adapt_links(source[0], folder, folder)
+    source[0] = re.sub(INCLUDE, included, text)
 
 
-def included(app, path):
-    """Text of a file of the repository, whose links are then adapted, too."""
-    file = (HERE / "about" / path).resolve()
-    app.env.note_dependency(str(file))
-    return file.read_text()
+def adapt_links(text, folder, page_folder):
+    """Links and pictures of a file of ``folder``, for a page of ``page_folder``."""
+
+    def adapted(link):
+        name, _, anchor = link[1].partition("#")
+        file = (folder / name).resolve()
+        if not name or name.startswith("/") or not file.is_relative_to(ROOT):
+            return link[0]
+        inner = file.relative_to(ROOT).as_posix()
+        for pattern, target in ELSEWHERE.items():
+            if re.fullmatch(pattern, inner):
+                page = re.sub(pattern, target, inner)
+                return f"](/{page}#{anchor})" if anchor else f"](/{page})"
+        if file.exists():  # a picture
+            return f"]({os.path.relpath(file, page_folder)})"
+        return link[0]
+
+    return re.sub(r"\]\((?!\w+:)([^)\s]+)\)", adapted, text)
 
 
 def setup(app):

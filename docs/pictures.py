@@ -34,7 +34,25 @@ def save(figure, name):
     plt.close(figure)
 
 
+def draw_processes():
+    """Processes with rows of their own, and the estimator that all end with."""
+    figure, axes = plt.subplots(figsize=(4, 3), layout="constrained")
+    axes.set(xlim=(0, 10), ylim=(0, 7.5))
+    axes.axis("off")
+    style = {"boxstyle": "round,pad=0.6", "edgecolor": "none"}
+    text = {"ha": "center", "va": "center", "size": 13}
+    axes.text(8, 3.75, "one\nestimator", bbox={**style, "fc": "#c9b8dd"}, **text)
+    for rank, height in enumerate((6.25, 3.75, 1.25)):
+        label = f"rows of\nprocess {rank}"
+        axes.text(2, height, label, bbox={**style, "fc": "#e6e6e6"}, **text)
+        axes.annotate(
+            "", (5.9, 3.75), (3.9, height), arrowprops={"arrowstyle": "->", "lw": 2}
+        )
+    save(figure, "processes")
+
+
 def main():
+    draw_processes()
     made = make_multitask_factors(3000, n_features=12, n_tasks=40, random_state=1)
     fit, rest = slice(2000), slice(2000, None)
 

@@ -30,7 +30,8 @@ from skdisentangle.tasks.labels import Column
 from skdisentangle.tasks.types import infer_type
 from tests.conftest import make_problem
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "distributed_fit.py"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLE = EXAMPLES / "scripts" / "distributed_fit.py"
 
 #: Seconds after which a rank that hangs fails its test.
 PATIENCE = 100
@@ -298,7 +299,7 @@ def test_what_one_rank_gets_wrong_is_said_on_all():
         "another": ["TypeError", "SparseSharedDisentangler", "PCA"],
         "a search": ["TypeError", "got SparseSharedDisentanglerCV"],
         "rows": ["ValueError", "NaN"],
-        "parted": ["RuntimeError", "start all processes anew"],
+        "parted": ["RuntimeError", "Restart all processes"],
     }.items():
         for result in (first, second):
             for word in words:
@@ -382,7 +383,7 @@ def test_a_rank_that_is_lost_ends_the_fit(job, timeout, other):
 
 
 def test_batch_normalisation_is_refused():
-    with pytest.raises(ValueError, match="encoder must not normalise by batch"):
+    with pytest.raises(ValueError, match="encoder must not use batch normalisation"):
         check_can_join(torch.nn.Sequential(torch.nn.BatchNorm1d(5)))
 
 

@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parent.parent / "examples"
 
 #: These take more than a few seconds; `-m slow` runs them.
 SLOW = {
+    "plot_digits",
     "plot_grid_search",
     "plot_labels_beside_target",
     "plot_missing_labels",
@@ -24,7 +25,7 @@ EXAMPLES = [
     pytest.param(
         path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else []
     )
-    for path in sorted(FOLDER.glob("plot_*.py"))
+    for path in sorted(FOLDER.rglob("plot_*.py"))
 ]
 
 
