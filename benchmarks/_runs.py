@@ -13,7 +13,7 @@ import os
 
 from joblib import Parallel, delayed
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from benchmarks._table_sets import add_cache, add_folder, use_folder
 
 
@@ -134,5 +134,5 @@ def main(
         # A row of a case that is no more would stand in the table for ever.
         rows = sorted((r for r in rows if key(r) in rank), key=lambda r: rank[key(r)])
         _save(path, rows)
-        write_readme()
+        write_pages()
     print(machine(), table(rows), sep="\n\n")

@@ -153,9 +153,9 @@ def read_linnerud():
 
 
 def read_known(name):
-    """A set that other suites know, too."""
-    real = LOADERS[name]()
-    return Table(real.X.astype(float), real.Y.to_numpy(float))
+    """A set that comes with a package."""
+    X, Y = LOADERS[name]()
+    return Table(X.astype(float), Y.to_numpy(float))
 
 
 SETS = {

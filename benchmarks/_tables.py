@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-#: Differences of scores within which two methods tie.
-TIE = 0.005
-
 
 def markdown(heads, lines):
     rule = ["---"] * len(heads)
@@ -26,13 +23,3 @@ def interval(values):
     """Mean of paired differences, and its 95% interval."""
     mean, half = np.mean(values), half_width(values)
     return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
-
-
-def duel(gaps):
-    """Wins, ties and losses in two cells, with the mean; empty ones if there is none."""
-    if not len(gaps):
-        return ["", ""]
-    gaps = np.asarray(gaps)
-    wins, losses = int((gaps > TIE).sum()), int((gaps < -TIE).sum())
-    count = f"{wins} / {len(gaps) - wins - losses} / {losses}"
-    return [count, f"{gaps.mean():+.3f}"]

@@ -142,7 +142,7 @@ def table(results):
     return "\n".join(lines)
 
 
-SECTION = """## What each piece of the method does
+PAGE_TEXT = """# What each piece of the method does
 
 ```bash
 python -m benchmarks.ablations --jobs 2
@@ -162,13 +162,13 @@ Seeds from {seed}; {machine}.
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     rows = load(RESULTS)
     if not rows:
         return ""
     numbers = {r["seed"] for r in rows}
-    return SECTION.format(
+    return PAGE_TEXT.format(
         number=len(numbers),
         seed=min(numbers),
         machine=rows[-1]["machine"],

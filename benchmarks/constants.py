@@ -5,7 +5,6 @@
     python -m benchmarks.constants --constants solvers.basis._common.SMALL --seeds 100 101
 
 Small problems that no constant was chosen on; on each the constants that can matter there.
-The table is a page of its own, ``docs/constants.md``.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from skdisentangle.datasets import make_multitask_factors, tasks_from_factors
 from skdisentangle.metrics import disentanglement_score
 
 RESULTS = Path(__file__).parent / "results" / "constants.jsonl"
-PAGE = Path(__file__).parent.parent / "docs" / "constants.md"
 REPORT_SEEDS = range(5000, 5002)
 
 CHANGES = {"half": 0.5, "twice": 2.0}
@@ -73,7 +71,6 @@ CONSTANTS = {
         "MIN_USAGE": FITS,
     },
     "solvers.supports": {
-        "DENSER": ("new tasks",),
         "NOISE_LEVELS": ("new tasks",),
         "SCALES": ("new tasks",),
         "DISPERSION_ROUNDS": ("new counts",),
@@ -467,8 +464,11 @@ Not measured are constants that bound memory or time, or say when to warn: {boun
 """
 
 
-def page(rows):
-    """The page of documentation, from saved results."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
+    rows = load(RESULTS) if rows is None else rows
+    if not rows:
+        return ""
     bounds = [f"`{m}.{name}`" for m, names in BOUNDS.items() for name in names]
     numbers = {r["seed"] for r in rows}
     return PAGE_TEXT.format(
@@ -478,21 +478,6 @@ def page(rows):
         table=table(rows),
         bounds=", ".join(bounds),
     )
-
-
-SECTION = """## Constants of the method
-
-```bash
-python -m benchmarks.constants --jobs 2
-```
-
-What happens at half and at twice the value of each is [a page of its own](../docs/constants.md).
-"""
-
-
-def section():
-    """The part of the report: where the table is, once there are results."""
-    return SECTION if load(RESULTS) else ""
 
 
 if __name__ == "__main__":
@@ -507,5 +492,3 @@ if __name__ == "__main__":
         seeds,
         table,
     )
-    if saved := load(RESULTS):
-        PAGE.write_text(page(saved))

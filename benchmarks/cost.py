@@ -44,7 +44,7 @@ def timed(estimator, *data):
     """A fit, and seconds of the processor that it took."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for message in ("Nothing seems to be learned", "With a single task"):
+        for message in ("Nothing seems to be learned", "A single task"):
             warnings.filterwarnings("ignore", message=message)
         start = time.process_time()
         estimator.fit(*data)
@@ -279,7 +279,7 @@ def results_table(rows):
     return markdown([*heads.split(", "), "score"], lines)
 
 
-SECTION = """## Cost of wide heads, classes and new tasks
+PAGE_TEXT = """# Cost of wide heads, classes and new tasks
 
 ```bash
 python -m benchmarks.cost
@@ -295,14 +295,14 @@ all.
 """
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
     if not rows:
-        return SECTION
+        return PAGE_TEXT
     said = rows[-1]["machine"]
     return (
-        f"{SECTION}\nSeeds from {REPORT_SEEDS[0]}; {said}.\n\n{results_table(rows)}\n"
+        f"{PAGE_TEXT}\nSeeds from {REPORT_SEEDS[0]}; {said}.\n\n{results_table(rows)}\n"
     )
 
 

@@ -62,7 +62,7 @@ N_LABELS, N_DRAWS = (10, 50, 100), 5
 #: Emotions of a component that the report names.
 N_NAMED = 3
 
-#: Inverse strength of every logistic regression; `SECTION` says how it was chosen.
+#: Inverse strength of every logistic regression; `PAGE_TEXT` says how it was chosen.
 INVERSE_STRENGTH = 0.1
 
 
@@ -459,7 +459,7 @@ def table(rows):
     return "\n\n".join(parts)
 
 
-SECTION = """## Emotions of short texts
+PAGE_TEXT = """# Emotions of short texts
 
 ```bash
 python -m benchmarks.emotions --data DATA --cache CACHE
@@ -506,10 +506,10 @@ Usage is its share of the heads' magnitude.
 COUNTS = ("no", "one", "two", "three", "four", "five")
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
-    text = SECTION.format(
+    text = PAGE_TEXT.format(
         n_seeds=COUNTS[N_SEEDS],
         n_draws=COUNTS[N_DRAWS],
         strength=INVERSE_STRENGTH,

@@ -21,7 +21,7 @@ import joblib
 import numpy as np
 import torch
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.extraction import extract_features
 from skdisentangle.rows.inputs import MAX_CHUNK_ROWS
@@ -38,7 +38,7 @@ CASES = (
 #: Rows of 64 columns in float32, for the memory.
 MEMORY_ROWS = (250_000, 1_000_000, 4_000_000, 16_000_000)
 
-SECTION = """## Extraction of features from files to files
+PAGE_TEXT = """# Extraction of features from files to files
 
 ```bash
 python -m benchmarks.extraction
@@ -175,12 +175,12 @@ def line(result):
     )
 
 
-def section():
-    """The part of the report, from the saved results; empty before there are any."""
+def page():
+    """The page of the suite, from the saved results; empty before there are any."""
     if not RESULTS.exists():
         return ""
     saved = json.loads(RESULTS.read_text())
-    return SECTION.format(
+    return PAGE_TEXT.format(
         chunk=MAX_CHUNK_ROWS,
         times=len(saved["results"][0]["seconds"]),
         machine=saved["machine"],
@@ -218,7 +218,7 @@ def main():
         "memory": memory,
     }
     RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-    write_readme()
+    write_pages()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from benchmarks.speed import (
     BATCH,
     HIDDEN,
@@ -104,16 +104,16 @@ def gpu_table(results):
     return table(heads, rows)
 
 
-SECTION = """## On a GPU
+PAGE_TEXT = """# On a GPU
 
 ```bash
 python -m benchmarks.gpu
 ```
 
-Fits of {epochs} epochs on one {gpu}, beside the bare loop there (see "Speed"), whose steps are not
-recorded as graphs, and beside ours in one thread of the same machine's CPU. Times are on the
-wall, of an epoch the median. A step is that of the fit on the GPU. `transform` takes rows
-of numpy and gives numpy back; float32.
+Fits of {epochs} epochs on one {gpu}, beside the bare loop there
+([the suite "speed"](speed.md)), whose steps are not recorded as graphs, and beside ours in one
+thread of the same machine's CPU. Times are on the wall, of an epoch the median. A step is that
+of the fit on the GPU. `transform` takes rows of numpy and gives numpy back; float32.
 
 {table}
 
@@ -121,12 +121,12 @@ of numpy and gives numpy back; float32.
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     if not RESULTS.exists():
         return ""
     saved = json.loads(RESULTS.read_text())
-    return SECTION.format(
+    return PAGE_TEXT.format(
         epochs=EPOCHS,
         gpu=saved["gpu"],
         machine=saved["machine"],
@@ -155,7 +155,7 @@ def main():
             "results": results,
         }
         RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
-        write_readme()
+        write_pages()
 
 
 if __name__ == "__main__":

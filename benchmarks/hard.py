@@ -253,7 +253,7 @@ def results_table(rows):
     return markdown([*heads.split(", "), "components", "fit (CPU s)"], lines)
 
 
-SECTION = """## Known factors in hard data
+PAGE_TEXT = """# Known factors in hard data
 
 ```bash
 python -m benchmarks.hard --jobs 2
@@ -276,10 +276,10 @@ interval over seeds, paired.
 """
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
-    text = SECTION.format(n_seeds=len(REPORT_SEEDS))
+    text = PAGE_TEXT.format(n_seeds=len(REPORT_SEEDS))
     if not rows:
         return text
     first, said = REPORT_SEEDS[0], rows[-1]["machine"]

@@ -168,7 +168,7 @@ def summary(results):
     return " ".join(lines)
 
 
-SECTION = """## Whether the factors can be believed
+PAGE_TEXT = """# Whether the factors can be believed
 
 ```bash
 python -m benchmarks.identifiability --jobs 2
@@ -189,12 +189,12 @@ Seeds from {seed}; {machine}.
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     results = load(RESULTS)
     if not results:
         return ""
-    return SECTION.format(
+    return PAGE_TEXT.format(
         seed=min(r["seed"] for r in results),
         machine=results[-1]["machine"],
         table=table(results),

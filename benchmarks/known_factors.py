@@ -188,7 +188,7 @@ def table(rows):
     return markdown([*heads, *scales, "fit (CPU s)"], lines)
 
 
-SECTION = """## Known factors in real data
+PAGE_TEXT = """# Known factors in real data
 
 ```bash
 python -m benchmarks.known_factors --data DATA --jobs 2
@@ -214,10 +214,12 @@ chosen, was found on them, so that they are not blind to its mending.
 """
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
-    text = SECTION.format(draws=("no", "one", "two", "three", "four", "five")[N_DRAWS])
+    text = PAGE_TEXT.format(
+        draws=("no", "one", "two", "three", "four", "five")[N_DRAWS]
+    )
     if not rows:
         return text
     return f"{text}\nDraws from {FIRST_SEED}; {rows[-1]['machine']}.\n\n{table(rows)}\n"

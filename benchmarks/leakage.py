@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import cross_val_score
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
 
@@ -180,7 +180,7 @@ def table(results, step):
     return "\n".join(lines)
 
 
-SECTION = """## Leakage: a next step that is trained on rows the encoder has seen
+PAGE_TEXT = """# Leakage: a next step that is trained on rows the encoder has seen
 
 ```bash
 python -m benchmarks.leakage
@@ -211,14 +211,14 @@ Mean over {n_seeds} seeds from {seed}; {machine}.
 """
 
 
-def section():
-    """The part of the report, from the saved results; empty before there are any."""
+def page():
+    """The page of the suite, from the saved results; empty before there are any."""
     if not RESULTS.exists():
         return ""
     saved = json.loads(RESULTS.read_text())
     seeds = {r["seed"] for r in saved["results"]}
     tables = {step: table(saved["results"], step) for step in CLASSIFIERS}
-    return SECTION.format(
+    return PAGE_TEXT.format(
         n_seeds=len(seeds), seed=min(seeds), machine=saved["machine"], **tables
     )
 
@@ -247,7 +247,7 @@ def main():
         RESULTS.parent.mkdir(exist_ok=True)
         content = {"machine": machine(), "results": results}
         RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-        write_readme()
+        write_pages()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ CASES = {
     "partial_fit": "memory map, `partial_fit` on batches of 25,000 rows",
 }
 
-SECTION = """## Memory
+PAGE_TEXT = """# Memory
 
 ```bash
 python -m benchmarks.memory
@@ -220,9 +220,9 @@ def table(entries, cases):
     return "\n".join(lines)
 
 
-def section():
+def page():
     entries = _runs.load(RESULTS)
-    return SECTION.format(
+    return PAGE_TEXT.format(
         features=N_FEATURES,
         tasks=N_TASKS,
         components=N_COMPONENTS,

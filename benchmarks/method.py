@@ -145,7 +145,7 @@ def table(results):
     return "\n".join(lines)
 
 
-SECTION = """## The method on hard problems
+PAGE_TEXT = """# The method on hard problems
 
 ```bash
 python -m benchmarks.method --jobs 2
@@ -167,12 +167,12 @@ Seeds from {seed}; {machine}.
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     rows = load(RESULTS)
     if not rows:
         return ""
-    return SECTION.format(
+    return PAGE_TEXT.format(
         seed=min(r["seed"] for r in rows),
         machine=rows[-1]["machine"],
         table=table(rows),

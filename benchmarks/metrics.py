@@ -23,7 +23,7 @@ from scipy.linalg import expm
 from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from skdisentangle.datasets._factors import mix
 from skdisentangle.metrics import dci_scores, disentanglement_report
 
@@ -454,7 +454,7 @@ def noise_table(rows):
     return table(["score", *heads], lines)
 
 
-SECTION = """## The metrics themselves
+PAGE_TEXT = """# The metrics themselves
 
 ```bash
 python -m benchmarks.metrics
@@ -462,7 +462,7 @@ python -m benchmarks.metrics
 
 Seeds {first} to {last}; {machine}.
 
-### Does fast boosting rank codes as gradient boosting does?
+## Does fast boosting rank codes as gradient boosting does?
 
 Codes whose faults are known, {rows} rows ({double} for factors of 10 classes), each
 scored by every kind of importance on the same split, by default a third held out.
@@ -491,13 +491,13 @@ Kinds with one run are too slow for more.
 
 {time}
 
-### What each metric says of the same codes
+## What each metric says of the same codes
 
 Medians over seeds; metrics by their defaults.
 
 {profile}
 
-### Chance levels
+## Chance levels
 
 Codes of normal noise, independent of the factors: mean and range over seeds. Columns are
 the factors, rows x codes.
@@ -506,12 +506,12 @@ the factors, rows x codes.
 """
 
 
-def section(content=None):
-    """Render the section of the report, from the saved results unless given some."""
+def page(content=None):
+    """The page of the suite, from the saved results unless given some."""
     if content is None:
         content = json.loads(RESULTS.read_text())
     cases = content["cases"]
-    return SECTION.format(
+    return PAGE_TEXT.format(
         first=min(content["seeds"]),
         last=max(content["seeds"]),
         machine=content["machine"],
@@ -540,8 +540,8 @@ def main():
         # one line a row of results
         text = json.dumps(content).replace("}, {", "},\n{").replace("[{", "[\n{")
         RESULTS.write_text(text + "\n")
-        write_readme()
-    print(section(content))
+        write_pages()
+    print(page(content))
 
 
 if __name__ == "__main__":

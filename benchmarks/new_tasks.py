@@ -31,7 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle._demo import digit_tasks
 from skdisentangle.datasets import make_multitask_factors, tasks_from_factors
@@ -319,7 +319,7 @@ def tables(results):
     return "\n\n".join(parts)
 
 
-SECTION = """## New tasks from few labels
+PAGE_TEXT = """# New tasks from few labels
 
 ```bash
 python -m benchmarks.new_tasks
@@ -345,14 +345,14 @@ Seeds {first} to {last}; {machine}.
 """
 
 
-def section(content=None):
-    """The part of the report, from the saved results unless given some."""
+def page(content=None):
+    """The page of the suite, from the saved results unless given some."""
     if content is None:
         if not RESULTS.exists():
             return ""
         content = json.loads(RESULTS.read_text())
     seeds = [line["seed"] for line in content["results"]]
-    return SECTION.format(
+    return PAGE_TEXT.format(
         tasks=N_NEW_TASKS,
         tie=TIE,
         first=min(seeds),
@@ -382,8 +382,8 @@ def main():
         RESULTS.parent.mkdir(exist_ok=True)
         text = json.dumps(content).replace("}, {", "},\n{").replace("[{", "[\n{")
         RESULTS.write_text(text + "\n")
-        write_readme()
-    print(section(content))
+        write_pages()
+    print(page(content))
 
 
 if __name__ == "__main__":

@@ -451,7 +451,7 @@ def table(rows):
     return "\n\n".join(parts)
 
 
-SECTION = """## Real images
+PAGE_TEXT = """# Real images
 
 ```bash
 python -m benchmarks.real_images --data DATA --cache CACHE
@@ -496,11 +496,11 @@ they say nothing of how fits differ.
 """
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
     *first, last = map(str, N_LABELS)
-    text = SECTION.format(
+    text = PAGE_TEXT.format(
         face=FACE_SIZE,
         new_seeds=("no", "one", "two", "three", "four", "five")[N_SEEDS[NEW]],
         new=N_NEW,

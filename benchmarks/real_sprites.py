@@ -144,7 +144,7 @@ def table(rows):
     return markdown(heads, lines)
 
 
-SECTION = """## Sprites of a game
+PAGE_TEXT = """# Sprites of a game
 
 ```bash
 python -m benchmarks.real_sprites --data DATA
@@ -165,10 +165,10 @@ says little of subsets; all on {n_test:,} sprites that no fit has seen.
 """
 
 
-def section(rows=None):
-    """The part of the report, with the saved results if there are any."""
+def page(rows=None):
+    """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
-    text = SECTION.format(n_train=N_TRAIN, n_test=N_TEST, n_subsets=N_SUBSETS)
+    text = PAGE_TEXT.format(n_train=N_TRAIN, n_test=N_TEST, n_subsets=N_SUBSETS)
     if not rows:
         return text
     seeds = f"{N_SEEDS} seed{'s' * (N_SEEDS > 1)}, from {FIRST_SEED}"

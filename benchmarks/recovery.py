@@ -196,7 +196,7 @@ def table(results):
     return "\n".join(lines)
 
 
-SECTION = """## Recovery of known factors
+PAGE_TEXT = """# Recovery of known factors
 
 ```bash
 python -m benchmarks.recovery
@@ -216,17 +216,16 @@ Seeds from {seed}; {machine}.
 
 {table}
 
-What the table says of the limits: 15 tasks were enough for 6 independent factors. Fewer, and
-correlated factors, are in the next parts.
+Fewer tasks, and correlated factors, are in [the suite "method"](method.md).
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     rows = load(RESULTS)
     if not rows:
         return ""
-    return SECTION.format(
+    return PAGE_TEXT.format(
         seed=min(r["seed"] for r in rows),
         machine=rows[-1]["machine"],
         table=table(rows),

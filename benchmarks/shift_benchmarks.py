@@ -1,7 +1,7 @@
 """The protocol of a benchmark of distribution shift, on its real files, in one command.
 
 ``python -m benchmarks.shift_benchmarks NAME PATH --backbone BACKBONE`` for those who have the
-files; see ``docs/shift.md``. Nothing is downloaded, and no result of it is in the report.
+files; see ``docs/howto/shift.md``. Nothing is downloaded, and no result of it is in the report.
 
 Inputs go through a frozen backbone once. On its embeddings, logistic regression (empirical
 risk minimisation, ERM) is compared to the same on features of ``SparseSharedDisentangler``,
@@ -242,7 +242,7 @@ def trained_features(estimator, tuned, bunch, inputs, fit, tasks, seed):
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "With a single task")
+        warnings.filterwarnings("ignore", "A single task")
         erm.fit(inputs[fit], bunch.target[fit])
     codes = {ERM_TRAINED: erm.embedder_.transform(inputs)}
     types = [bunch.task_types[t] for t in tasks]

@@ -33,7 +33,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
 
 import skdisentangle
-from benchmarks._readme import machine, write_readme
+from benchmarks._readme import machine, write_pages
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.datasets import make_multitask_factors
 from skdisentangle.encoders.networks import build_body
@@ -680,7 +680,7 @@ PARTS = {
     "peers": (peer_part, peer_table),
 }
 
-SECTION = """## Speed
+PAGE_TEXT = """# Speed
 
 ```bash
 python -m benchmarks.speed
@@ -693,7 +693,7 @@ had other work to do at times, so that the first is what to go by. One thread ea
 hang on the machine, too: of an earlier version the first one below was 1.22 on it as it is here,
 and 1.31 on days when it was half as fast.
 
-### A fit, over a bare torch loop
+## A fit, over a bare torch loop
 
 The bare loop has the same network, batches, epochs and fused Adam, features standardised by
 batch and plain linear heads; rows are gathered for several batches at once, and the
@@ -705,26 +705,26 @@ and exact heads besides. Its number of epochs is the default.
 
 {epoch}
 
-### `transform`, over a bare forward pass
+## `transform`, over a bare forward pass
 
 The bare pass has the same network on rows that are standardised already, in pieces of the
 size that is best for it, in inference mode; float32.
 
 {transform}
 
-### Import
+## Import
 
 Over `import torch, sklearn.base`, in fresh processes.
 
 {import}
 
-### Small fits
+## Small fits
 
 100 rows of 10 columns, default settings.
 
 {check}
 
-### Growth
+## Growth
 
 From 20,000 rows, 64 columns, 60 tasks and 16 components one thing is changed at a time;
 batches of 256, {epochs} epochs, float32, each fit in a process of its own. Times are the
@@ -733,7 +733,7 @@ it was after the import.
 
 {growth}
 
-### Beside other estimators
+## Beside other estimators
 
 20,000 rows of 64 columns, 60 tasks, {peer_epochs} epochs in batches of 256, learning rate {rate},
 standardised float32 rows. `MLPRegressor` and `MLPClassifier` have the same layers, with a
@@ -747,12 +747,12 @@ ridge regression on its features.
 """
 
 
-def section():
-    """The part of the report, from the saved results."""
+def page():
+    """The page of the suite, from the saved results."""
     saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not set(PARTS) <= set(saved):
         return ""
-    return SECTION.format(
+    return PAGE_TEXT.format(
         epochs=GROWTH_EPOCHS,
         peer_epochs=PEER_EPOCHS,
         rate=RATE,
@@ -785,7 +785,7 @@ def main():
                 saved |= {"machine": machine(), part: results}
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
-                write_readme()
+                write_pages()
 
 
 if __name__ == "__main__":

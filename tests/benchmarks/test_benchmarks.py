@@ -35,13 +35,6 @@ def test_table_has_a_row_for_each_case():
     assert "6 (2x)" in lines[2]
 
 
-def test_the_page_is_made_of_the_saved_results():
-    """A page that is older than its results, or edited by hand, is told."""
-    readme = pytest.importorskip("benchmarks._readme")
-    committed = (readme.FOLDER / "README.md").read_text()
-    assert readme.page() == committed
-
-
 def test_new_tasks_are_compared_pair_by_pair():
     new_tasks = pytest.importorskip("benchmarks.new_tasks")
     line = {
@@ -53,7 +46,7 @@ def test_new_tasks_are_compared_pair_by_pair():
         "scores": {"fit_task": [0.8, 0.9, 0.7], "ridge": [0.7, 0.9, 0.9]},
         "overlap": {"fit_task": [1.0, 0.5, 0.0]},
     }
-    shown = new_tasks.section({"machine": "here", "results": [line]})
+    shown = new_tasks.page({"machine": "here", "results": [line]})
     assert "| fit_task | **0.800** |" in shown
     assert "| ridge | +0.033 ± 0.088 (1/1/1) |" in shown
     assert "| fit_task | 0.50 |" in shown

@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "MODEL", word_counts)
     monkeypatch.setattr(suite, "disentangler", quick)
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "results" / "rows.jsonl")
-    monkeypatch.setattr(suite._runs, "write_readme", lambda: None)
+    monkeypatch.setattr(suite._runs, "write_pages", lambda: None)
     return tmp_path
 
 
@@ -212,7 +212,7 @@ def test_each_method_gives_a_row(folder, features):
         # Texts name their emotions, nine times of ten.
         assert 0.7 < np.mean(scores["f1"]) <= 1
         assert 0.8 < np.mean(scores["auc"]) <= 1
-    text = suite.section([row | {"machine": "here"}])
+    text = suite.page([row | {"machine": "here"}])
     assert all(f"| {method} |" in text for method in methods)
     if features == suite.OURS:
         assert "| component | usage |" in text
@@ -259,7 +259,7 @@ def test_from_files_to_table(folder, capsys):
     assert row["seed"] == suite.FIRST_SEED
     assert row["rows"] == SIZES["train"]
     assert f"| {suite.RAW} |" in capsys.readouterr().out
-    assert f"| {suite.RAW} |" not in suite.section([])
+    assert f"| {suite.RAW} |" not in suite.page([])
 
 
 def new_row(features, seed, **scores):

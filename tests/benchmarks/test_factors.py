@@ -98,7 +98,7 @@ def test_section_has_the_tables(monkeypatch):
     better["scores"] = {**scores, "mig": 0.7}
     pca = {**row, "method": "PCA"}
     monkeypatch.setattr(suite, "load", lambda: [row, better, pca])
-    text = suite.section()
+    text = suite.page()
     assert "| ours | 0.500 ± 0.000 |" in text
     assert "0.600 ± 0.141" in text
     assert "| 7 to 8 | 3.0 |" in text
@@ -123,7 +123,7 @@ def test_runs_are_kept_and_gone_on_with(monkeypatch, tmp_path):
     monkeypatch.setattr(suite, "run", run)
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "factors.jsonl")
     monkeypatch.setattr(suite, "SEEDS", range(2))
-    monkeypatch.setattr(suite, "write_readme", lambda: None)
+    monkeypatch.setattr(suite, "write_pages", lambda: None)
     only = ("--data", "sprites", "--methods")
     run_main(monkeypatch, *only, "PCA")
     assert ran == [("sprites", "PCA", 0), ("sprites", "PCA", 1)]

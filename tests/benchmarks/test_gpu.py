@@ -29,10 +29,10 @@ def test_the_page_has_a_section_where_it_was_measured(tmp_path, monkeypatch):
     row |= {"ours": taken(0.1), "bare": taken(0.2), "cpu": taken(0.5)}
     row |= {"transform": [1e-4, 1e-4], "transform on the CPU": [2e-4, 2e-4]}
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "gpu.json")
-    assert suite.section() == ""
+    assert suite.page() == ""
     saved = {"machine": "a machine", "gpu": "some GPU", "results": [row]}
     suite.RESULTS.write_text(json.dumps(saved))
-    section = suite.section()
+    section = suite.page()
     assert "| 0.50 (0.50-0.50) | 5.0 (5.0-5.0) | 10.00 | 1.00 | 0.50 |" in section
     assert "on one some GPU" in section
     assert section.endswith("a machine.\n")

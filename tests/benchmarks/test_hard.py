@@ -78,5 +78,5 @@ def test_each_method_gives_a_row(method, monkeypatch):
     row = suite.run("small", method, 0)
     assert 0 <= row["disentanglement"] <= 1
     assert row["active"] >= 1
-    text = suite.section([row | {"machine": "here"}])
+    text = suite.page([row | {"machine": "here"}])
     assert f"| small ({row['linear']:.2f}) | {method} |" in text

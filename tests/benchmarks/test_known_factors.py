@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "psych_keys.json").write_text(json.dumps({"bfi.keys": keys}))
     monkeypatch.setenv("SKDISENTANGLE_DATA", str(tmp_path))
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "results" / "rows.jsonl")
-    monkeypatch.setattr(suite._runs, "write_readme", lambda: None)
+    monkeypatch.setattr(suite._runs, "write_pages", lambda: None)
     return tmp_path
 
 
@@ -126,7 +126,7 @@ def test_report_is_paired():
         for seed in range(2)
     ]
     rows[1]["components"] = 9
-    text = suite.section(rows)
+    text = suite.page(rows)
     assert "| ours | 0.800 |  | 7 to 9 | 0.900 | 0.700 | 1.0 |" in text
     assert f"| {suite.UPPER} | 0.900 | -0.100 (-0.100 to -0.100) | 5 |" in text
-    assert "| ours |" not in suite.section([])
+    assert "| ours |" not in suite.page([])

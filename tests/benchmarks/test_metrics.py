@@ -57,7 +57,7 @@ def test_section_of_a_small_run(monkeypatch):
         ],
         noises=[("2 numbers", 90, 3)],
     )
-    text = suite.section(json.loads(json.dumps(content)))
+    text = suite.page(json.loads(json.dumps(content)))
     assert text.startswith("## The metrics themselves")
     assert "| fast_boosting | D | " in text
     assert "| numbers | perfect | " in text
@@ -73,4 +73,4 @@ def test_saved_results_hold_every_case():
     content = json.loads(suite.RESULTS.read_text())
     shown = {(row["factors"], row["codes"]) for row in content["cases"]}
     assert shown == set(suite.CASES)
-    assert suite.section(content) == suite.section()
+    assert suite.page(content) == suite.page()

@@ -80,7 +80,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "N_DRAWS", 1)
     monkeypatch.setattr(suite, "N_EPISODES", 20)
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "results" / "rows.jsonl")
-    monkeypatch.setattr(suite._runs, "write_readme", lambda: None)
+    monkeypatch.setattr(suite._runs, "write_pages", lambda: None)
     monkeypatch.setenv("SKDISENTANGLE_DATA", str(tmp_path))
     suite._faces.cache_clear()
     yield tmp_path
@@ -258,7 +258,7 @@ def test_new_attributes_give_a_row(folder, method, monkeypatch):
         assert list(scores) == ["6", "20"]
         assert 0.7 < scores["20"] <= 1
     assert (row["rows"], row["tasks"]) == (120, 4)
-    text = suite.section([row | {"machine": "here"}])
+    text = suite.page([row | {"machine": "here"}])
     assert (
         f"| {method} | {HEADS[method][0]} | {row['scores'][HEADS[method][0]]['6']:.3f}"
         in text
@@ -273,7 +273,7 @@ def test_blond_hair_gives_a_row(folder, method):
     for groups in row["scores"].values():
         assert len(groups) == 4
         assert min(groups) > 0.5
-    text = suite.section([row | {"machine": "here"}])
+    text = suite.page([row | {"machine": "here"}])
     assert f"| {method} | {suite.DFR} |" in text
 
 
@@ -284,7 +284,7 @@ def test_new_characters_give_a_row(folder, method):
     for accuracies in row["scores"].values():
         assert len(accuracies) == 20
         assert 1 / suite.WAYS < np.mean(accuracies) <= 1
-    text = suite.section([row | {"machine": "here"}])
+    text = suite.page([row | {"machine": "here"}])
     assert f"| {method} | {np.mean(row['scores']['1']):.3f} ±" in text
 
 
@@ -334,7 +334,7 @@ def test_report_is_paired():
             rows.append(row | {"part": suite.BLOND} | groups)
             shots = {"1": [0.4 + shift, 0.6 + shift], "5": [0.7 + shift, 0.7 + shift]}
             rows.append(row | {"part": suite.CHARACTERS, "scores": shots})
-    text = suite.section(rows)
+    text = suite.page(rows)
     gap = "-0.100 (-0.100 to -0.100)"
     assert f"| raw | logistic | 0.600 | {gap} |" in text
     assert "| ours | fit_task | 0.500 |  |" in text
@@ -343,4 +343,4 @@ def test_report_is_paired():
     assert "blond, male (5)" in text
     assert "| ours | 0.500 ± 0.184 |  | 0.700 ± 0.000 |  | 7 | 20 |" in text
     assert f"| raw | 0.600 ± 0.184 | {gap} |" in text
-    assert "| ours |" not in suite.section([])
+    assert "| ours |" not in suite.page([])

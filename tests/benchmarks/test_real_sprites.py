@@ -53,7 +53,7 @@ def test_rows_and_table(few, case):
     for row in rows:
         assert 0 <= row["disentanglement"] <= 1
         assert row["components"] >= 1
-    text = suite.section([row | {"machine": "here"} for row in rows])
+    text = suite.page([row | {"machine": "here"} for row in rows])
     assert f"| {case}, {rows[0]['n_tasks']} | ours |" in text
 
 

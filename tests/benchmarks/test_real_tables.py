@@ -105,7 +105,7 @@ def quick(folder, monkeypatch):
         suite, "disentangler", functools.partial(suite.disentangler, **settings)
     )
     monkeypatch.setattr(suite, "RESULTS", folder / "results" / "rows.jsonl")
-    monkeypatch.setattr(suite._runs, "write_readme", lambda: None)
+    monkeypatch.setattr(suite._runs, "write_pages", lambda: None)
     return folder
 
 
@@ -222,7 +222,7 @@ def test_report_has_paired_differences():
     chosen = {"input_noise_": 0.25}
     rows = [row(suite.OURS, s, 0.5 + s / 10, width=2, chosen=chosen) for s in range(2)]
     rows += [row("boosting", s, 0.4 + s / 10) for s in range(2)]
-    text = suite.section(rows)
+    text = suite.page(rows)
     assert "| enb | 10 x 2 -> 1 | 0.550 |" in text
     assert "| ours | 0.550 |  | 2 |  | 1.0 | `input_noise_` 0.25 |" in text
     assert "| boosting | 0.450 | +0.100 (+0.100 to +0.100) |  |  | 1.0 |  |" in text
@@ -234,7 +234,7 @@ def test_report_has_paired_differences():
     lines = suite.table(few)
     assert "| `fit_task` | 0.700 |  |  |" in lines
     assert "on the columns | 0.600 +0.100 (+0.100 to +0.100) |  |  |" in lines
-    assert "**enb**" not in suite.section([])
+    assert "**enb**" not in suite.page([])
 
 
 def test_what_is_run_where():

@@ -13,7 +13,7 @@ AXES = {"case": ["a", "b"], "solver": ["x", "y"]}
 def suite(tmp_path, monkeypatch):
     """A suite whose runs are counted; (main, counted runs, file of results)."""
     made = []
-    monkeypatch.setattr(runs, "write_readme", lambda: None)
+    monkeypatch.setattr(runs, "write_pages", lambda: None)
 
     def run(case, solver, seed):
         made.append((case, solver, seed))

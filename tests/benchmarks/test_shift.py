@@ -16,7 +16,7 @@ from tests.datasets import layouts
 pytest.importorskip("PIL")
 shift = pytest.importorskip("benchmarks.shift_benchmarks")
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*and the official set has"),
+    pytest.mark.filterwarnings("ignore:.*the official set has"),
     pytest.mark.filterwarnings("ignore:The fit was still improving"),
 ]
 

@@ -99,4 +99,4 @@ def test_ratios_are_taken_within_rounds():
 
 def test_a_part_that_is_not_there_leaves_the_section_out(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "RESULTS", tmp_path / "speed.json")
-    assert suite.section() == ""
+    assert suite.page() == ""
