@@ -1,7 +1,7 @@
 """The command ``skdisentangle``.
 
-Help, version and wrong usage need the standard library alone: all else takes seconds to
-import, and each command imports its own.
+Help, version and wrong usage use the standard library only. Other imports take seconds, so
+each command imports what it needs.
 """
 
 from __future__ import annotations
@@ -21,24 +21,27 @@ __all__ = ["main"]
 #: Options of ``fit`` that are parameters of the estimator: type, and help.
 ESTIMATOR_OPTIONS: dict[str, tuple[Any, str]] = {
     "n_components": (int, "number of components, or auto"),
-    "sparsity": (float, "strength that keeps each task to few components, or auto"),
-    "sharing": (float, "strength that keeps the tasks to few components, or auto"),
+    "sparsity": (float, "strength that keeps each head to few components, or auto"),
+    "sharing": (
+        float,
+        "strength that keeps all heads together to few components, or auto",
+    ),
     "max_iter": (int, "largest number of epochs, or auto"),
-    "batch_size": (int, "rows a step, or auto"),
-    "random_state": (int, "seed: the same one gives the same model"),
-    "n_threads": (int, "number of threads; -1 takes all processors"),
-    "device": (str, "where torch computes"),
+    "batch_size": (int, "rows per step, or auto"),
+    "random_state": (int, "seed; the same seed gives the same model"),
+    "n_threads": (int, "number of threads; -1 uses all processors"),
+    "device": (str, "device that torch uses, such as cpu or cuda"),
 }
 
-#: Those whose default here is another than that of the estimator.
+#: Options whose default differs from that of the estimator.
 DEFAULTS = {"random_state": 0}
 
 MODEL_HELP = (
-    "file written by fit, save or joblib.dump. A .safetensors file runs no code. Any other "
-    "can: load it only if you trust its source"
+    "model file written by fit, save or joblib.dump; a .safetensors file runs no code, any "
+    "other file can: load it only if you trust its source"
 )
 
-#: Ends of names of files that joblib writes.
+#: File name extensions that select joblib.
 PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -48,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the process by default.
+        Command line arguments. By default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0, or 1 after an error that was said on the standard error. Wrong
+        Exit status: 0, or 1 after an error, whose message goes to standard error. Wrong
         usage ends the process with status 2.
     """
     options = _parser().parse_args(arguments)
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"skdisentangle: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        # torch says with a RuntimeError that it cannot allocate
+        # torch raises a RuntimeError if it cannot allocate
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         print(f"skdisentangle: out of memory: {error}", file=sys.stderr)
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skdisentangle",
-        description="Disentangled features, learned from many supervised tasks.",
+        description="Learn disentangled features from many supervised tasks.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -87,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_describe,
         _add_score,
         _add_predict,
+        _add_report,
         _add_extract,
         _add_verify,
     ):
@@ -96,14 +100,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
-        "demo", help="learn features of handwritten digits, and compare them"
+        "demo", help="learn features of handwritten digits and compare them with others"
     )
     demo.set_defaults(run=_demo)
     demo.add_argument(
         "--picture",
         type=Path,
         default=Path("demo.png"),
-        help="where to write the picture of tasks by components (default: %(default)s)",
+        help="picture of tasks and components to write (default: %(default)s)",
     )
     demo.add_argument("--quiet", action="store_true", help="do not show progress")
 
@@ -112,7 +116,7 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
         usage="skdisentangle fit INPUT MODEL --tasks COLUMN [COLUMN ...] [options]",
-        help="learn features from a table, and save the model",
+        help="learn features from a table and save the model",
         description="Fit a SparseSharedDisentangler on a table that fits into memory. "
         "Print what each component means, and how well each task is predicted on these "
         "rows. Write the model to a file that runs no code when it is loaded.",
@@ -125,37 +129,36 @@ def _add_fit(commands: Any) -> None:
         "model",
         type=Path,
         help="file to write, such as model.safetensors; a name that ends in .joblib or .pkl "
-        "makes a file of joblib, which can run code when it is loaded",
+        "selects joblib, whose files can run code when they are loaded",
     )
     fit.add_argument(
         "--tasks",
         nargs="+",
         required=True,
         metavar="COLUMN",
-        help="columns of labels; an empty cell means not labelled, and so do NA, NaN, null, "
-        "None and the like in a CSV file, which is in UTF-8; numbers with zeros before "
-        "them, such as 007, are text",
+        help="columns of labels; an empty cell means not labelled; in a CSV file (UTF-8) NA, "
+        "NaN, null and None also mean not labelled, and numbers with leading zeros, such as "
+        "007, are text",
     )
     fit.add_argument(
         "--features",
         nargs="+",
         metavar="COLUMN",
-        help="columns to learn from (default: all but the tasks)",
+        help="columns to learn from (default: all except the tasks)",
     )
     fit.add_argument(
         "--task-types",
         nargs="+",
         metavar="TYPE",
-        help="regression, count, binary, ordinal or multiclass, for all tasks, or "
-        "COLUMN=TYPE for some "
-        "(default: told from the labels)",
+        help="regression, count, binary, ordinal or multiclass for all tasks, or "
+        "COLUMN=TYPE for some (default: inferred from the labels)",
     )
     for name, (kind, text) in ESTIMATOR_OPTIONS.items():
         fit.add_argument(
             f"--{name.replace('_', '-')}",
             type=_or_auto(kind) if "auto" in text else kind,
             default=argparse.SUPPRESS,
-            help=f"{text} (default: {DEFAULTS.get(name, 'that of SparseSharedDisentangler')})",
+            help=f"{text} (default: {DEFAULTS.get(name, 'as in SparseSharedDisentangler')})",
         )
     fit.add_argument("--quiet", action="store_true", help="do not show progress")
 
@@ -172,10 +175,10 @@ def _add_model_and_table(command: argparse.ArgumentParser) -> None:
 def _add_describe(commands: Any) -> None:
     describe = commands.add_parser(
         "describe",
-        help="say what each component means",
-        description="Print a row for each component: its share of use, the tasks and columns "
-        "that go with it, whether it can be a factor, and the rows (counted from 0) where it is "
-        "lowest and highest.",
+        help="describe what each component means",
+        description="Print one row per component: its usage, the tasks and columns that go "
+        "with it, whether it can be a factor, and the rows (counted from 0) where it is lowest "
+        "and highest.",
     )
     describe.set_defaults(run=_describe)
     _add_model_and_table(describe)
@@ -184,8 +187,8 @@ def _add_describe(commands: Any) -> None:
 def _add_score(commands: Any) -> None:
     score = commands.add_parser(
         "score",
-        help="say how well each task is predicted",
-        description="Print a score for each task: R2 of measurements, D2 of counts, accuracy of "
+        help="print how well each task is predicted",
+        description="Print one score per task: R2 of measurements, D2 of counts, accuracy of "
         "classes. Give rows that the model was not fitted on.",
     )
     score.set_defaults(run=_score)
@@ -196,7 +199,7 @@ def _add_predict(commands: Any) -> None:
     predict = commands.add_parser(
         "predict",
         help="write predictions of all tasks",
-        description="Write a table with a column for each task.",
+        description="Write a table of predictions, with one column per task.",
     )
     predict.set_defaults(run=_predict)
     _add_model_and_table(predict)
@@ -210,7 +213,23 @@ def _add_predict(commands: Any) -> None:
         nargs="+",
         default=(),
         metavar="COLUMN",
-        help="columns, such as an id, to write before the predictions as they are",
+        help="columns to copy in front of the predictions, such as an id",
+    )
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write one page of HTML about the model",
+        description="Write one page of HTML that loads nothing: what each component means, "
+        "whether it can be a factor, pictures, a score for each task, concerns about the data, "
+        "settings and versions. Give rows that the model was not fitted on, with the columns "
+        "of its tasks.",
+    )
+    report.set_defaults(run=_report)
+    _add_model_and_table(report)
+    report.add_argument(
+        "output", type=Path, help="HTML file to write, such as fit.html"
     )
 
 
@@ -218,8 +237,8 @@ def _add_extract(commands: Any) -> None:
     extract = commands.add_parser(
         "extract",
         help="write the features of a file of any size",
-        description="Write the features of all rows, in shards. Run the same command again "
-        "to resume after an interrupt; the result is byte-identical.",
+        description="Write the features of all rows, in shards. If the command is "
+        "interrupted, run it again to resume; the result is byte-identical.",
     )
     extract.set_defaults(run=_extract)
     extract.add_argument(
@@ -230,44 +249,50 @@ def _add_extract(commands: Any) -> None:
         "input",
         help=".npy, CSV, Parquet or Arrow file, or a folder of files of one kind",
     )
-    extract.add_argument("output", help="folder for the shards and their manifest")
+    extract.add_argument(
+        "output", help="folder to write the shards and their manifest to"
+    )
     extract.add_argument(
         "--format",
         choices=("npy", "csv", "parquet", "arrow"),
         default="npy",
-        help="kind of the shards (default: %(default)s)",
+        help="file format of the shards (default: %(default)s)",
     )
     extract.add_argument(
         "--batch-size",
         type=_or_auto(int),
         default="auto",
-        help="rows that are transformed at a time (default: 16 MB of input)",
+        help="rows to transform at a time, or auto (default: 16 MB of input)",
     )
     extract.add_argument(
         "--rows-per-shard",
         type=_or_auto(int),
         default="auto",
-        help="(default: 32 MB of features)",
+        help="rows per shard, or auto (default: 32 MB of features)",
     )
     extract.add_argument(
         "--keep",
         nargs="+",
         default=(),
         metavar="COLUMN",
-        help="columns, such as an id, to write before the features as they are; input and "
-        "shards must be tables",
+        help="columns to copy in front of the features, such as an id; input and shards "
+        "must be tables",
     )
     extract.add_argument("--quiet", action="store_true", help="do not show progress")
 
 
 def _add_verify(commands: Any) -> None:
     verify = commands.add_parser(
-        "verify", help="check that extracted features are complete and unaltered"
+        "verify", help="check that extracted features are complete and unchanged"
     )
     verify.set_defaults(run=_verify)
     verify.add_argument("output", help="folder that extract has written")
-    verify.add_argument("--model", help="file of the model that must have been used")
-    verify.add_argument("--input", help="input whose rows must have been read")
+    verify.add_argument(
+        "--model", help="also check that this model file wrote the features"
+    )
+    verify.add_argument(
+        "--input", help="also check that the features are of this input"
+    )
 
 
 def _or_auto(kind: Any) -> Any:
@@ -288,14 +313,14 @@ def _fit(options: argparse.Namespace) -> None:
     folder = options.model.parent
     writable = os.access(folder, os.W_OK) and folder.is_dir()
     if not writable or (options.model.exists() and not options.model.is_file()):
-        # said before the fit, not after
+        # report it before the fit, not after
         raise OSError(
-            f"model: the file {str(options.model)!r} cannot be written; give a new or "
-            "regular file in a folder that can be written to."
+            f"model: the file {str(options.model)!r} cannot be written. Give a new or "
+            "regular file in a writable folder."
         )
     task_types = _task_types(options.task_types, options.tasks)
 
-    import joblib  # what takes seconds to import waits until the arguments are right
+    import joblib  # slow imports wait until the arguments are checked
 
     from ._replacing import replacing
     from .disentangler import SparseSharedDisentangler
@@ -313,7 +338,7 @@ def _fit(options: argparse.Namespace) -> None:
         verbose=int(not options.quiet),
     )
     X, Y_tasks = read_table(options.input, options.tasks, options.features)
-    # An interrupt is not to replace a model by one that is half learned.
+    # An interrupt must not replace a model by a half-learned one.
     dis._ends_when_interrupted = True
     with redirect_stdout(sys.stderr):  # where progress belongs
         dis.fit(X, Y_tasks)
@@ -329,7 +354,7 @@ def _fit(options: argparse.Namespace) -> None:
         f"{options.model}: {len(dis.active_components_)} components for {n_learned} tasks, "
         f"learned from {X.shape[1]} columns and {len(X):,} rows"
     )
-    _print_scores(dis, X, Y_tasks, "on the rows of the fit")
+    _print_scores(dis, X, Y_tasks, "on the training rows")
     if len(dis.active_components_) and len(X) > 1:
         _print_description(dis, X)
 
@@ -360,7 +385,7 @@ def _print_description(dis: Any, X: Any) -> None:
 def _table_of(
     options: argparse.Namespace, *, labelled: bool = False
 ) -> tuple[Any, Any, Any]:
-    """The model, the columns that it wants, and those of its tasks, or to keep."""
+    """The model, its feature columns, and the columns of its tasks or those to keep."""
     from .extraction.model import column_names, load_model
     from .extraction.readers import read_table
     from .validation import is_disentangler
@@ -374,8 +399,8 @@ def _table_of(
     features = column_names(dis)
     if features is None:
         raise ValueError(
-            f"model: {options.model!r} was fitted on rows without column names, so that the "
-            "columns of a table cannot be told. Fit it on a table."
+            f"model: {options.model!r} was fitted on rows without column names, so it cannot "
+            "find its columns in a table. Fit it on a table."
         )
     kept = list(getattr(options, "keep", ()))
     if labelled:
@@ -392,6 +417,16 @@ def _describe(options: argparse.Namespace) -> None:
 def _score(options: argparse.Namespace) -> None:
     dis, X, Y_tasks = _table_of(options, labelled=True)
     _print_scores(dis, X, Y_tasks, f"on {len(X):,} rows")
+
+
+def _report(options: argparse.Namespace) -> None:
+    if options.output.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(
+            f"output: the name must end in .html; got {options.output.name!r}."
+        )
+    dis, X, Y_tasks = _table_of(options, labelled=True)
+    dis.report(options.output, X, Y_tasks)
+    print(f"{options.output}: report of {len(dis.active_components_)} components")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -460,7 +495,7 @@ def _verify(options: argparse.Namespace) -> None:
     from .extraction.extract import verify_features
 
     manifest = verify_features(options.output, model=options.model, input=options.input)
-    print(f"{options.output}: {_summary(manifest)}, as they were written")
+    print(f"{options.output}: {_summary(manifest)}, complete and unchanged")
 
 
 def _summary(manifest: dict[str, Any]) -> str:

@@ -251,8 +251,8 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
     for arguments, said in [
         ([source, model, "--tasks", "nope"], "lacks the columns 'nope'"),
         ([source, model, "--tasks", "size"], "'kind' must hold numbers"),
-        ([source, model, "--tasks", *table.columns], "no column is left"),
-        ([source, model, "--tasks", "a", "--features", "a"], "asked for twice"),
+        ([source, model, "--tasks", *table.columns], "all columns are tasks"),
+        ([source, model, "--tasks", "a", "--features", "a"], "requested twice"),
         ([source, model, "--tasks", "a", "--task-types", "b=binary"], "got 'b'"),
         ([source, str(tmp_path / "no" / "m"), "--tasks", "a"], "cannot be written"),
         ([str(tmp_path / "no.csv"), model, "--tasks", "a"], "no file or folder"),
@@ -283,7 +283,7 @@ def test_wrong_usage(arguments, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:The fit was still improving")
-def test_describe_score_and_predict(tmp_path, table, capsys):
+def test_describe_score_report_and_predict(tmp_path, table, capsys):
     pytest.importorskip("safetensors")
     source, model = str(tmp_path / "rows.csv"), str(tmp_path / "model.safetensors")
     table.assign(id=[f"r{i}" for i in range(len(table))]).to_csv(source, index=False)
@@ -315,6 +315,15 @@ def test_describe_score_and_predict(tmp_path, table, capsys):
     expected = dis.predict(table[["a", "b", "c"]])
     np.testing.assert_allclose(found["size"], expected["size"])
     assert (found["kind"].to_numpy() == expected["kind"].to_numpy()).all()
+
+    capsys.readouterr()
+    page = tmp_path / "fit.html"
+    assert main(["report", model, source, str(page)]) == 0
+    assert capsys.readouterr().out.startswith(f"{page}: report of ")
+    score = dis.score_tasks(table[["a", "b", "c"]], Y_tasks=Y_tasks)[0]
+    assert f"<td>size</td><td>{score:.3f} (R2)</td>" in page.read_text()
+    assert main(["report", model, source, str(tmp_path / "fit.pdf")]) == 1
+    assert "must end in .html; got 'fit.pdf'" in capsys.readouterr().err
 
     assert main(["predict", model, source, str(tmp_path / "p.txt")]) == 1
     assert "must end in .csv or .parquet" in capsys.readouterr().err

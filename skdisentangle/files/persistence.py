@@ -1,10 +1,10 @@
-"""Fitted estimators in files that run nothing when they are loaded.
+"""Save fitted estimators to files that run no code when they are loaded.
 
-What a file may hold is listed here, name by name; :mod:`skdisentangle.files.file_format` has its
-bytes, values and arrays, :mod:`skdisentangle.files.task_files` the tasks.
+This module lists, name by name, what a file may hold. Bytes, values and arrays are in
+:mod:`skdisentangle.files.file_format`, tasks in :mod:`skdisentangle.files.task_files`.
 
-Here it is the estimator that is an argument: nothing in this module knows its class. The
-file of a head for a new task holds that of its disentangler.
+The estimator is an argument here, so this module does not import its class. The file of a
+head for a new task contains its disentangler.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ ATTRIBUTES = (
     "n_iter_",
     "loss_curve_",
     "validation_scores_",
+    "_stages",
     "cv_results_",
     "best_index_",
     "n_splits_",
@@ -115,28 +116,27 @@ class FileMixin:
     """``save`` and ``load`` of a disentangler, or of a head for a new task."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a file that holds no code.
+        """Save the fitted estimator to a file that contains no code.
 
-        The file is there whole or not at all, and has been read back before it gets its
-        name. It holds what was fitted and the parameters, no training data; the file of
-        a :class:`~skdisentangle.heads.SparseTaskHead` holds its disentangler. Not kept are
-        ``device`` and ``n_threads``, which are matters of the machine, callbacks, metadata
-        requests, and the code of an encoder of the user's. Needs ``pip install
-        'skdisentangle[files]'``.
+        The file holds parameters and fitted attributes, but no training data. The file of a
+        :class:`~skdisentangle.heads.SparseTaskHead` also holds its disentangler. The file
+        does not hold ``device`` and ``n_threads``, which depend on the machine, callbacks,
+        metadata requests, or the code of an encoder of your own. It is read back as a check
+        before it gets its name, so you never find an incomplete file. Needs
+        ``pip install 'skdisentangle[files]'``.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, such as ``"model.safetensors"``. A file that is there is
-            replaced.
+            File to write, such as ``"model.safetensors"``. An existing file is replaced.
 
         Raises
         ------
         NotFittedError
-            If there is nothing to write yet.
+            If the estimator is not fitted.
         ValueError
-            If parameters were changed since the fit such that they no longer describe the
-            encoder, or something cannot be kept in a file.
+            If you changed parameters after the fit so that they no longer describe the
+            encoder, or if something cannot be saved.
         OSError
             If the file cannot be written.
         ImportError
@@ -150,7 +150,7 @@ class FileMixin:
 
         See Also
         --------
-        load : The way back.
+        load : Load the estimator from the file.
 
         Examples
         --------
@@ -175,35 +175,36 @@ class FileMixin:
         encoder: nn.Module | Any = None,
         device: str | torch.device = "auto",
     ) -> Self:
-        """Read a fitted estimator from a file that :meth:`save` has written.
+        """Load a fitted estimator from a file that :meth:`save` has written.
 
-        Nothing that the file says is run, whoever wrote it. It does what it did where it
-        was saved: transforms and predicts the same, fits heads for new tasks, and goes on
-        fitting, by ``partial_fit`` or ``warm_start``.
+        Loading runs no code from the file, whoever wrote it. The loaded estimator works like
+        the saved one: it gives the same features and predictions, fits heads for new tasks,
+        and continues to fit with ``partial_fit`` or ``warm_start``.
 
         Parameters
         ----------
         path : str or path-like
+            File to read.
         encoder : FineTuned, torch.nn.Module or callable, default=None
-            For an encoder that was not built in, what was given to the constructor: a
-            :class:`~skdisentangle.backbones.FineTuned` of the same backbone, a module of the
-            same architecture, or the callable that makes one. A copy of it takes the weights
-            of the file.
+            Only for an encoder that is not built in: what you gave to the constructor. That
+            is a :class:`~skdisentangle.backbones.FineTuned` of the same backbone, a module
+            of the same architecture, or the callable that makes one. A copy of it gets the
+            weights of the file.
         device : str or torch.device, default="auto"
-            Becomes the parameter of that name of the disentangler, wherever the file was
-            written.
+            The parameter ``device`` of the loaded disentangler.
 
         Returns
         -------
         estimator
-            Of the class that was saved, which must be this one or derived from it.
+            The estimator, of the class that was saved. This must be the class that you call
+            ``load`` on, or derived from it.
 
         Raises
         ------
         ValueError
             If the file is something else, damaged, or written by a later version that
-            this one cannot read; or ``encoder`` is missing, not asked for, or of another
-            architecture.
+            this one cannot read. Also if ``encoder`` is missing, not needed, or has a
+            different architecture.
         OSError
             If the file cannot be read.
         ImportError
@@ -220,29 +221,33 @@ class OnnxMixin:
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write encoder and heads as an ONNX graph, for runtimes without Python or torch.
 
-        The graph takes ``X``, float32 of shape (n_samples, n_features), any number of
-        rows. It gives ``features``, what :meth:`transform` gives for rows of float32, and
-        ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``:
-        predictions of regression tasks, logits of binary tasks (above zero is the second
-        class) and of the classes of multiclass tasks, logarithms of expected numbers (up to
-        the ``linear_from`` of the task; beyond, numbers grow as a straight line), and what
-        ordinal tasks compare with ``thresholds``. Its metadata has, under
-        ``"skdisentangle"``, a JSON document with the names of the features and with name,
-        type, classes, columns of the scores, and such numbers, of each task. Needs ``pip install
-        'skdisentangle[onnx]'``.
+        The graph takes ``X``, float32 of shape (n_samples, n_features), with any number of
+        rows. It returns two arrays:
+
+        - ``features``, as :meth:`transform` returns them for float32 rows;
+        - ``scores`` of shape (n_samples, n_outputs), ``features @ coef_.T + intercept_``.
+
+        The scores are predictions for regression tasks, and logits for tasks with classes (a
+        binary logit above zero means the second class). For count tasks they are logarithms
+        of the expected number, up to the ``linear_from`` of the task. Beyond it, the number
+        grows linearly. For ordinal tasks, compare them with ``thresholds``.
+
+        The metadata holds a JSON document under ``"skdisentangle"``. It has the names of the
+        features, and for each task its name, type, classes, columns of the scores and the
+        numbers named above. Needs ``pip install 'skdisentangle[onnx]'``.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, such as ``"model.onnx"``, whole or not at all.
+            File to write, such as ``"model.onnx"``. You never find an incomplete file.
 
         Raises
         ------
         NotFittedError
-            If there is nothing to write yet.
+            If the estimator is not fitted.
         ValueError
-            If an encoder of the user's does what ONNX cannot, or does not take any number
-            of rows.
+            If an encoder of your own uses operations that ONNX lacks, or does not take any
+            number of rows.
         OSError
             If the file cannot be written.
         ImportError
@@ -267,16 +272,16 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
             _decode(type(estimator), *unpack(data), own, torch.device("cpu"))
     except ValueError as error:
         raise ValueError(
-            f"This {type(estimator).__name__} cannot be kept in a file: {error}"
+            f"This {type(estimator).__name__} cannot be saved: {error}"
         ) from error
     with replacing(path) as file:
         file.write(data)
     if left_out:
         warnings.warn(
-            f"Left out of {str(path)!r}, where they will be at their defaults: "
+            f"Parameters not saved in {str(path)!r}, which will have their defaults: "
             + ", ".join(left_out)
             + ". Only numbers, strings, and lists, tuples, mappings and arrays of them "
-            "are kept.",
+            "can be saved.",
             UserWarning,
             stacklevel=3,
         )
@@ -295,7 +300,7 @@ def load_estimator(
     if not stat.S_ISREG(os.stat(path).st_mode):
         what = "a folder" if path.is_dir() else "no regular file"
         raise OSError(
-            errno.EINVAL, f"A file of save() is wanted, this is {what}", str(path)
+            errno.EINVAL, f"A file of save() is expected, this is {what}", str(path)
         )
     data = path.read_bytes()
     try:
@@ -411,13 +416,13 @@ def _state_of(prefix: str, module: nn.Module) -> dict[str, Tensor]:
     for name, value in module.state_dict().items():
         if not isinstance(value, Tensor):
             raise ValueError(
-                f"its encoder has state that is no tensor, {name!r}, a "
+                f"its encoder has state that is not a tensor, {name!r}, a "
                 f"{type(value).__name__}."
             )
         if value.dtype == torch.bfloat16:
             raise ValueError(
-                f"its encoder has {name!r} in bfloat16, which numpy does not know; give a "
-                "module in float32."
+                f"its encoder has {name!r} in bfloat16, which numpy does not support; give "
+                "a module in float32."
             )
         found[f"{prefix}.{name}"] = value
     return found
@@ -445,7 +450,8 @@ def _restored_embedder(estimator: Any, found: Content) -> Any:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"its backbone is not that of encoder={estimator.encoder!r:.200}: {error!s:.500}"
+            f"its backbone differs from that of encoder={estimator.encoder!r:.200}: "
+            f"{error!s:.500}"
         ) from error
     return with_model(embedder, module)
 
@@ -481,12 +487,12 @@ def _decode(
         if name not in known or name in NOT_KEPT:
             raise ValueError(
                 f"it has a parameter {name!r:.50}, which skdisentangle {__version__} does "
-                f"not know; it was written by {document.get('version')!r:.50}."
+                f"not have; it was written by {document.get('version')!r:.50}."
             )
         parameters[name] = restored(value)
     if gone:
         warn(
-            "The file has parameters that are no more, and is read without: "
+            "The file has parameters that no longer exist and are ignored: "
             f"{', '.join(gone)}."
         )
     is_custom = isinstance(document.get("encoder"), dict)
@@ -494,32 +500,34 @@ def _decode(
         name = Content(document["encoder"], {}).get("custom", str)
         is_tuned = name == FineTuned.__name__
         if is_tuned != isinstance(encoder, FineTuned) and encoder is not None:
-            wanted = "a FineTuned, as in the fit" if is_tuned else "no FineTuned"
+            wanted = (
+                "a FineTuned, as in the fit" if is_tuned else "a module or a callable"
+            )
             raise ValueError(
                 f"its encoder is a {name!r:.200}; encoder= must be {wanted}; got "
                 f"{encoder!r:.80}."
             )
         if is_tuned and encoder is None:
             raise ValueError(
-                "its encoder is a FineTuned, of which it holds the weights only. Give load() "
-                "the FineTuned of the fit as encoder=."
+                "its encoder is a FineTuned, and the file holds only its weights. Give "
+                "load() the FineTuned of the fit as encoder=."
             )
         if encoder is None:
             raise ValueError(
-                f"its encoder is a module of the user's, {name!r:.200}, of which it holds "
-                "the weights only. Give load() a module of this architecture, or the "
-                "callable that makes one, as encoder=."
+                f"its encoder is a custom module, {name!r:.200}, and the file holds only its "
+                "weights. Give load() a module of this architecture, or the callable that "
+                "makes one, as encoder=."
             )
         if isinstance(encoder, str):
             raise ValueError(
-                f"its encoder is a module of the user's, {name!r:.200}; encoder= must be "
-                f"such a module, or a callable that makes one; got {encoder!r:.50}."
+                f"its encoder is a custom module, {name!r:.200}; encoder= must be such a "
+                f"module, or a callable that makes one; got {encoder!r:.50}."
             )
     else:
         name = found.get("encoder", str)
         if encoder is not None:
             raise ValueError(
-                f"its encoder is {name!r:.50}, which is built in; leave encoder= out."
+                f"its encoder is {name!r:.50}, which is built in; do not give encoder=."
             )
         encoder = name
     estimator = kind(encoder=encoder, **parameters)
@@ -587,6 +595,14 @@ def _decode(
             or (values is None and name == "validation_scores_")
         ):
             raise ValueError(f"{name!r} should be numbers; got {values!r:.80}.")
+    stages = attributes.get("_stages", [])  # files of 0.1 have none
+    if not isinstance(stages, list) or not all(
+        isinstance(pair, tuple) and list(map(type, pair)) == [int, str]
+        for pair in stages
+    ):
+        raise ValueError(
+            f"'_stages' should be pairs of an epoch and a name; got {stages!r:.80}."
+        )
     fitted = Fitted(
         task_set=task_set,
         moments=moments,
@@ -650,13 +666,13 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
     whole = {**found.get("disentangler", dict), "version": version}
     fitted = _decode(FileMixin, whole, found.arrays, encoder, device)
     if _is_head(type(fitted)):
-        raise ValueError("the head should be on a disentangler, not on another head.")
+        raise ValueError("the head should use a disentangler, not another head.")
     task_type = found.part("parameters").document.get("task_type")
     if task_type not in (None, *TYPES):
         raise ValueError(f"'task_type' should not be {task_type!r:.50}.")
     task_set = restored_tasks(found.part("tasks"))
     if len(task_set.tasks) != 1 or task_set.tasks[0].left_out is not None:
-        raise ValueError("the head of a new task should be of one task.")
+        raise ValueError("a head should have one task.")
     _, kept = _signs(found, None)
     n_outputs, width = task_set.n_outputs, len(kept)
     support = found.array("head.support", (None,), np.int64)
@@ -683,7 +699,7 @@ def _decode_head(kind: type, found: Content, encoder: Any, device: torch.device)
 def _check_numbers(name: str, numbers: NDArray[np.int64], count: int) -> None:
     """Raise ValueError unless these are numbers of different components."""
     if not ((numbers >= 0) & (numbers < count)).all():
-        raise ValueError(f"{name!r} names components that are not there.")
+        raise ValueError(f"{name!r} names components that do not exist.")
     if len(np.unique(numbers)) < len(numbers):
         raise ValueError(f"{name!r} names a component twice.")
 
@@ -710,8 +726,9 @@ def _class_of(kind: type, name: str) -> type:
             return each
         kinds += each.__subclasses__()
     raise ValueError(
-        f"it holds a {name!r:.100}; {kind.__name__}.load() takes a {kind.__name__} or what "
-        "is derived from it. Call load() of the class that was saved."
+        f"it holds a {name!r:.100}, and {kind.__name__}.load() reads only "
+        f"{kind.__name__} or classes derived from it. Call load() of the class that was "
+        "saved."
     )
 
 
@@ -746,8 +763,8 @@ def _restored_body(
         max(hidden, default=0) > n_weights or len(hidden) > len(weights)
     ):
         raise ValueError(
-            f"'hidden_layer_sizes', of {len(hidden):,} layers, {hidden!r:.80}, are not "
-            "those it holds."
+            f"'hidden_layer_sizes' has {len(hidden):,} layers, {hidden!r:.80}, which do not "
+            "match its weights."
         )
     # In files of 0.1 the last layer of an mlp saw the hidden ones alone.
     last = weights.get(f"{2 * len(hidden)}.weight")
@@ -770,8 +787,8 @@ def _restored_body(
         body.load_state_dict(weights, assign=not _is_custom(estimator))
     except RuntimeError as error:
         raise ValueError(
-            f"its weights are not those of the encoder {estimator.encoder!r:.200} as its "
-            f"parameters describe it: {error!s:.500}"
+            f"its weights do not match the encoder {estimator.encoder!r:.200} that its "
+            f"parameters describe: {error!s:.500}"
         ) from error
     return body.eval()
 

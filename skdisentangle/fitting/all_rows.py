@@ -103,9 +103,9 @@ def check_finite(*values: Tensor | float) -> None:
     """Raise ValueError if what a fit works with has left the range of numbers."""
     if not all(torch.as_tensor(value).isfinite().all() for value in values):
         raise ValueError(
-            "The fit diverged, its numbers are not finite any more. Lower "
-            "learning_rate_init or input_noise; if the encoder is a module, or "
-            "scale_inputs is off, bring the columns of X to about the same scale."
+            "The fit diverged: its numbers are no longer finite. Lower "
+            "learning_rate_init or input_noise. If the encoder is a module, or "
+            "scale_inputs is off, bring the columns of X to similar scales."
         )
 
 

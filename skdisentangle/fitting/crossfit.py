@@ -139,7 +139,7 @@ def out_of_fold(
         except ValueError as error:
             raise ValueError(
                 f"cross_fit={n_folds}: without fold {number} of {n_folds} the encoder "
-                f"cannot be fitted; use other folds, or cross_fit=None. {error}"
+                f"cannot be fitted. Change cross_fit, or set it to None. {error}"
             ) from error
         order = matching(codes(part, seen), reference[seen])
         features[unseen] = codes(part, unseen) @ order

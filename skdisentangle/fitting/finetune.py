@@ -74,12 +74,12 @@ def check_can_train(tuned: FineTuned, *, early_stopping: bool, ranks: Ranks) -> 
     tuned._validate_params()
     if ranks.size > 1:
         raise ValueError(
-            "encoder: a fit on several processes cannot train a backbone; set n_epochs=0."
+            "encoder: a fit on several processes cannot train a backbone. Set n_epochs=0."
         )
     if early_stopping:
         raise ValueError(
-            "early_stopping must be False where a backbone is trained, which sees all rows; "
-            "choose n_epochs on other rows."
+            "early_stopping must be False if a backbone is trained, because it sees all "
+            "rows. Choose n_epochs on other rows."
         )
 
 
@@ -176,8 +176,8 @@ def _train(
     learned = [p for p in backbone.module.parameters() if p.requires_grad]
     if not learned:
         raise ValueError(
-            "encoder: its backbone has no weights with requires_grad=True to be trained; set "
-            "n_epochs=0 to leave it frozen."
+            "encoder: its backbone has no weights with requires_grad=True to train. Set "
+            "n_epochs=0 to keep it frozen."
         )
     state.body = module
     state.optimizer = torch.optim.AdamW(
@@ -237,7 +237,7 @@ def _until_interrupted(told: _Progress) -> Iterator[None]:
     except KeyboardInterrupt:
         warn(
             f"The training of the backbone was interrupted after {told.done} of "
-            f"{told.n_steps} steps; the fit goes on with what it has learned."
+            f"{told.n_steps} steps; the fit continues with what it has learned."
         )
 
 

@@ -146,7 +146,7 @@ class Setup:
         }
         if wanted != "auto" and width not in able:
             raise ValueError(
-                f"n_components={wanted} cannot go on from a fit of "
+                f"n_components={wanted} cannot continue a fit of "
                 f"{width} components; set warm_start=False."
             )
         return cls(
@@ -430,8 +430,8 @@ def fit(
             score = score_state(state, kept_rows, kept_labels, options)
             if math.isnan(score):
                 raise ValueError(
-                    f"validation_fraction={settings.validation_fraction} holds back rows "
-                    "without a label of a task that can be learned; raise it, or set "
+                    f"validation_fraction={settings.validation_fraction} holds back only "
+                    "rows without a label of a task that can be learned; raise it, or set "
                     "early_stopping=False."
                 )
             return score
@@ -516,7 +516,7 @@ def fit(
             raise KeyboardInterrupt  # an end of the whole, not of one fit of many
         on_stage("solving for the heads on all rows")
         fitted = ended(state)
-    fitted.losses = history.losses
+    fitted.losses, fitted.stages = history.losses, history.stages
     fitted.scores = history.scores if settings.early_stopping else None
     if monitor is not None:
         monitor.end(fitted, history, max_iter)

@@ -79,8 +79,8 @@ class Monitor:
             more = f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else ""
             warn(
                 f"Nothing seems to be learned for {shown}{more}: short fits predict the "
-                "labels of rows held back no better than without X. Do not trust what the "
-                "model says of these tasks."
+                "labels of held-out rows no better than without X. Do not trust predictions "
+                "of these tasks."
             )
 
     def end(self, fitted: Fitted, history: History, max_iter: int) -> None:
@@ -91,19 +91,20 @@ class Monitor:
             self._progress.end(reason, n_epochs, loss, fitted.n_active)
         if history.interrupted:
             warn(
-                f"The fit was interrupted in epoch {len(history.losses) + 1}; the model "
-                "is what had been learned so far."
+                f"The fit was interrupted in epoch {len(history.losses) + 1}; the model has "
+                "what was learned so far."
             )
         elif not history.converged:
             warn(
-                f"The fit was still improving after max_iter={max_iter} epochs; give "
-                "max_iter a larger number.",
+                f"The fit was still improving after max_iter={max_iter} epochs; raise "
+                "max_iter.",
                 ConvergenceWarning,
             )
         if fitted.n_active == 0:
             warn(
                 "No component is in use: no task gains from one at these strengths. "
-                "Lower sparsity or sharing, if the tasks can be learned from X at all."
+                "Lower sparsity or sharing. If that does not help, X may not predict the "
+                "tasks."
             )
         self._callbacks.end()
 

@@ -258,8 +258,8 @@ def hold_back(
     if not can_learn(most.labels):
         raise ValueError(
             f"validation_fraction={fraction} leaves {len(fitted_on)} rows to fit on, "
-            "from which no task can be learned; lower it, or give sparsity and sharing "
-            "as numbers."
+            "from which no task can be learned. Lower it, or set sparsity and sharing to "
+            "numbers."
         )
     models = fit_path(most, settings, strengths, seed)
     others = problem.take(held_back)
@@ -267,8 +267,8 @@ def hold_back(
     if np.isnan(losses).any():
         raise ValueError(
             f"validation_fraction={fraction} holds back {len(held_back)} rows, on which "
-            "no task that can be learned from the others has a label; raise it, or give "
-            "sparsity and sharing as numbers."
+            "no task that can be learned from the others has a label. Raise it, or set "
+            "sparsity and sharing to numbers."
         )
     return models, losses, held_back
 
@@ -353,41 +353,40 @@ def sparsity_path(
     sample_weight: ArrayLike | None = None,
     sparsities: int | ArrayLike = 10,
 ) -> Bunch:
-    """Models from strong to weak sparsity, at about two and a half times the cost of one.
+    """Fit models from strong to weak sparsity, in about the time of two and a half fits.
 
-    One fit at the weakest sparsity is shared; from there each model takes the last part
-    of a fit once more, at a sparsity of its own.
+    All models share one fit at the weakest sparsity. Each model then repeats only the last
+    part of the fit, at its own sparsity.
 
     Parameters
     ----------
     estimator : SparseSharedDisentangler
-        Not changed. A share ``validation_fraction`` of the rows is held back, on which
-        the models are compared.
+        The settings of the models; it is not changed. A share ``validation_fraction`` of
+        the rows is held back to compare the models.
     X, y, Y_tasks, sample_weight
         As in :meth:`~skdisentangle.SparseSharedDisentangler.fit`.
     sparsities : int or array-like, default=10
-        The strengths, above zero, or how many: then they are spaced evenly in the
-        logarithm, from 0.5 to 0.003.
+        The strengths, above zero, or their number. A number of strengths is spaced evenly
+        in the logarithm from 0.5 to 0.003.
 
     Returns
     -------
     Bunch
-        With attributes, each of length n_sparsities but the last three,
+        The models. All attributes except the last three have length n_sparsities:
 
         - **sparsities**: ndarray, from strong to weak.
         - **estimators**: list of fitted estimators.
-        - **losses**, **errors**: ndarrays, the mean squared error (half the squared error
-          of standardised regression targets, half the Brier score of classes, mean over
-          tasks) on the rows held back, and the standard error of its difference to the
-          least.
+        - **losses**: ndarray, the mean loss over held-out rows and tasks: half the squared
+          error of standardised regression targets, half the Brier score of classes.
+        - **errors**: ndarray, the standard error of the difference from the lowest loss.
         - **scores**: ndarray, the estimators' scores (R2, D2, accuracy) on these rows.
-        - **n_nonzero**: ndarray of int, coefficients that are not zero.
-        - **n_active**: ndarray of int, components in use: columns of the estimator's
-          ``transform``.
-        - **held_back**: ndarray of int, the rows held back.
-        - **best_index**: int, the model of the fewest nonzeros whose loss is at most a
-          hundredth above the least; the rule of ``sparsity="auto"``.
-        - **best_sparsity**: float, its sparsity.
+        - **n_nonzero**: ndarray of int, the number of nonzero coefficients.
+        - **n_active**: ndarray of int, the number of active components, which are the
+          columns of the estimator's ``transform``.
+        - **held_back**: ndarray of int, the held-out rows.
+        - **best_index**: int, the model with the fewest nonzero coefficients whose loss is
+          at most 1% above the lowest. This is the rule of ``sparsity="auto"``.
+        - **best_sparsity**: float, the sparsity of that model.
 
     Raises
     ------
@@ -397,7 +396,7 @@ def sparsity_path(
 
     See Also
     --------
-    skdisentangle.inspection.SparsityPathDisplay : The same as a picture.
+    skdisentangle.inspection.SparsityPathDisplay : Draw the path.
     sklearn.linear_model.lasso_path : For a single linear task.
 
     Examples
@@ -421,15 +420,15 @@ def sparsity_path(
     values = check_strengths("sparsities", sparsities)
     if "sparsity" not in getattr(estimator, "get_params", dict)():
         raise TypeError(
-            "estimator must be a SparseSharedDisentangler, whose sparsity is to be varied; "
-            f"got {type(estimator).__name__}."
+            "estimator must be a SparseSharedDisentangler, to vary its sparsity; got "
+            f"{type(estimator).__name__}."
         )
     model = clone(estimator).set_params(sparsity=values[0])
     model._validate_params()
     if model.sharing == "auto":
         raise ValueError(
-            "sharing of the estimator must be a number on a path over sparsities; got "
-            "'auto'."
+            "sharing of the estimator must be a number, because the path varies only "
+            "sparsity; got 'auto'."
         )
     problem = model._read(X, y, Y_tasks, sample_weight, reset=True)
     strengths = [(value, float(model.sharing)) for value in values]

@@ -125,6 +125,8 @@ class Fitted:
         Those of the fit.
     losses : list of float
     scores : list of float or None
+    stages : list of tuple (int, str)
+        As in :class:`skdisentangle.fitting.training.History`.
     """
 
     task_set: TaskSet
@@ -143,6 +145,7 @@ class Fitted:
     nonlinear_noise: float
     losses: list[float] = field(default_factory=list)
     scores: list[float] | None = None
+    stages: list[tuple[int, str]] = field(default_factory=list)
 
     #: Attributes of an estimator, and what they are here.
     NAMES: ClassVar = {
@@ -156,6 +159,7 @@ class Fitted:
         "nonlinear_noise_": "nonlinear_noise",
         "loss_curve_": "losses",
         "validation_scores_": "scores",
+        "_stages": "stages",
         "_task_set": "task_set",
         "_moments": "moments",
         "_n_rows": "n_rows",

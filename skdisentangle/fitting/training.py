@@ -51,6 +51,7 @@ from .regularisation import RowNoise
 from .steps import FREE_STEPS, INNER_STEPS, TrainingOptions, TrainingState, step
 
 __all__ = [
+    "BASIS_CHANGED",
     "History",
     "Reason",
     "summed_loss",
@@ -74,6 +75,9 @@ STAGES = (1 / 6, 1 / 3, 2 / 3)
 
 #: What is done before each of them, and after the last.
 STAGE_NAMES = ("without penalties", "with penalties", "with penalties", "settling")
+
+#: What a history calls a change of the basis.
+BASIS_CHANGED = "basis changed"
 
 #: A fit of fewer epochs is never said to have converged.
 MIN_EPOCHS_TO_SETTLE = 5
@@ -270,10 +274,14 @@ Reason = Literal["budget", "plateau", "asked", "interrupted"]
 
 @dataclass
 class History:
-    """What a fit has been through."""
+    """What a fit has been through.
+
+    ``stages`` holds what began, or was done, and the number of epochs before it.
+    """
 
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    stages: list[tuple[int, str]] = field(default_factory=list)
     converged: bool = True
     reason: Reason = "budget"
 
@@ -360,7 +368,10 @@ def train(
 
     def tell_stage() -> None:
         number = sum(stage <= progress for stage in STAGES)
-        tell(STAGE_NAMES[number] if options.penalised else STAGE_NAMES[0])
+        name = STAGE_NAMES[number] if options.penalised else STAGE_NAMES[0]
+        if all(name != told for _, told in history.stages):
+            history.stages.append((len(history.losses), name))
+        tell(name)
 
     try:
         tell_stage()
@@ -417,11 +428,13 @@ def train(
                 if before < time <= progress:
                     first = time == BASIS_TIMES[0]
                     tell("searching for a basis")
-                    change_basis(
+                    changed = change_basis(
                         *(state, rows, labels, options),
                         first=first,
                         n_labels=state.n_labels,
                     )
+                    if changed:
+                        history.stages.append((epoch, BASIS_CHANGED))
             if any(before < time <= progress for time in (*STAGES, *BASIS_TIMES)):
                 tell_stage()
         else:

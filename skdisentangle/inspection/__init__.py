@@ -13,6 +13,7 @@ from ._identifiability import (
 )
 from ._input_effects import InputEffectDisplay, InputEffects, input_effects
 from ._loss_curve import LossCurveDisplay
+from ._names import suggest_component_names
 from ._page import write_report
 from ._sparsity_path import SparsityPathDisplay
 from ._summary import SummaryDisplay
@@ -36,5 +37,6 @@ __all__ = [
     "describe",
     "identifiability_report",
     "input_effects",
+    "suggest_component_names",
     "write_report",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils.validation import _num_samples
 
 from ..tasks.labels import Column, Labels
 
@@ -33,7 +34,7 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
     Parameters
     ----------
     X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-        Rows. Columns that hold no numbers are not looked at.
+        Rows, or images or texts. Columns that hold no numbers are not looked at.
     Y_tasks : array-like or data frame of shape (n_samples, n_tasks)
         Labels, as ``fit`` takes them.
 
@@ -61,11 +62,10 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
     """
     labels = Labels.read(Y_tasks)
     names, columns = _columns(X)
-    n_rows = labels.n_rows
-    if n_rows != np.shape(X)[0]:
+    n_rows, n_labelled = _num_samples(X), labels.n_rows
+    if n_labelled != n_rows:
         raise ValueError(
-            f"Y_tasks must have a row for each of the {np.shape(X)[0]} rows of X; got "
-            f"{n_rows}."
+            f"Y_tasks must have a row for each of the {n_rows} rows of X; got {n_labelled}."
         )
     return [
         *_of_tasks(labels),
@@ -86,6 +86,8 @@ def _columns(X: Any) -> tuple[list[str], NDArray[np.float64]]:
                 kept.append(values.astype(np.float64))
                 names.append(str(name))
         return names, np.column_stack(kept) if kept else np.empty((len(X), 0))
+    if isinstance(X, list | tuple) and np.ndim(X[0]) != 1:
+        return [], np.empty((len(X), 0))  # texts, paths or images
     values = np.asarray(X)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
         return [], np.empty((len(values), 0))

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from html import escape
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import _num_samples, check_scalar
+from sklearn.utils.validation import check_scalar
 
 from ._fitted import active_codes, fitted_parts, learned_tasks, task_sizes
 from ._identifiability import identifiability_report
 from ._input_effects import InputEffects, input_effects
+from ._names import suggested_names
+from ._rows import image_reader, pictures, row_names, text_reader
 
-__all__ = ["describe"]
-
-#: Characters of a text that are shown.
-TEXT_WIDTH = 40
+__all__ = ["describe", "description"]
 
 #: A column that moves a component by less, in standard deviations, is not named.
 LEAST_EFFECT = 0.005
 
 SIGNS = {1: "+", -1: "-", 0: ""}
+
+#: Columns of rows, of which pictures or texts are shown.
+ENDS = ("lowest rows", "highest rows")
+
+#: Borders and text take the colours of the notebook, light or dark. On a narrow screen each row
+#: is a block, as side by side the columns have no room.
+STYLE = """\
+<style>
+.skd-description {border-collapse: collapse; font-size: 0.9em}
+.skd-description th, .skd-description td {text-align: left; vertical-align: top; \
+padding: 0.3em 0.8em; border-bottom: 1px solid rgba(128, 128, 128, 0.4); \
+overflow-wrap: break-word; max-width: 22em}
+.skd-description figure {display: inline-block; margin: 0 5px 2px 0; \
+text-align: center; font-size: 0.8em}
+.skd-description img {width: 52px; image-rendering: pixelated; display: block}
+@media (max-width: 50em) {
+.skd-description, .skd-description tbody, .skd-description tr, .skd-description td \
+{display: block; max-width: none}
+.skd-description thead {display: none}
+.skd-description tr {padding: 0.6em 0; border-bottom: 2px solid rgba(128, 128, 128, 0.6)}
+.skd-description td {border: 0; padding: 0.15em 0; display: grid; \
+grid-template-columns: 7.5em minmax(0, 1fr)}
+.skd-description td::before {content: attr(data-label); font-weight: bold}
+}
+</style>"""
 
 
 def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
@@ -43,7 +68,8 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
         A row for each component, the most used first, with
 
         - ``"component"``: its number, a column of ``transform`` (the index of a data frame);
-        - ``"name"``: its name, if ``set_component_names`` gave it one;
+        - ``"name"``: its name, if ``set_component_names`` gave names; else ``"suggested name"``,
+          a guess, see :func:`~skdisentangle.inspection.suggest_component_names`;
         - ``"share of use"``: its share of the heads' magnitude;
         - ``"tasks"``: the tasks that use it most. A plus says that the target, or the odds of the
           second class, rises with the component, a minus that it falls; a task of several classes
@@ -55,8 +81,11 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
         - ``"verdict"``: whether it can be a factor, see
           :func:`~skdisentangle.inspection.identifiability_report`;
         - ``"lowest rows"``, ``"highest rows"``: the rows of X where the component is lowest and
-          highest, from the most extreme on: their labels in the index of a data frame, their
-          beginnings if they are texts, else their numbers.
+          highest, from the most extreme on: their labels in the index of a data frame, else
+          their numbers.
+
+        A notebook shows small pictures of these rows if they are images, and their beginnings
+        if they are texts.
 
     Raises
     ------
@@ -64,6 +93,8 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
         If there is no disentangler in the estimator.
     ValueError
         If X or ``n_named`` is not as described.
+    ImportError
+        If rows are image files, and Pillow is not installed.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
 
@@ -86,33 +117,61 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
     ['+x0', '+x1']
     """
     check_scalar(n_named, "n_named", Integral, min_val=1)
+    records, html = description(estimator, X, n_named)
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        return Records(records, html)
+    from ._frame import Description  # which needs pandas
+
+    return Description.of(records, html)
+
+
+class Records(list[dict[str, Any]]):
+    """A list of records that a notebook shows as a table."""
+
+    def __init__(self, records: list[dict[str, Any]], html: str) -> None:
+        super().__init__(records)
+        self._html = html
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+
+def description(
+    estimator: Any, X: Any, n_named: int
+) -> tuple[list[dict[str, Any]], str]:
+    """Records of the components, and a table in HTML, with pictures or texts of the rows."""
     dis, before = fitted_parts(estimator)
     effects = input_effects(estimator, X)
     codes = active_codes(dis, X if before is None else before.transform(X))
     report = identifiability_report(estimator, X)
     sizes, signs = task_sizes(dis)
-    names = [str(task.name) for task in learned_tasks(dis)]
+    tasks = [str(task.name) for task in learned_tasks(dis)]
     own = getattr(dis, "component_names_", None)
-    records = [
-        {
-            "component": int(component),
-            **({} if own is None else {"name": own[component]}),
-            "share of use": row["usage"],
-            "tasks": _named(names, sizes[:, component], signs[:, component], n_named),
+    key = "suggested name" if own is None else "name"
+    names = suggested_names(estimator, effects) if own is None else own
+    records, lines = [], []
+    for place, (component, row) in enumerate(
+        zip(dis.active_components_, report.components, strict=True)
+    ):
+        order = [int(i) for i in np.argsort(codes[:, place])]
+        lists = {
+            "tasks": _named(tasks, sizes[:, component], signs[:, component], n_named),
             "columns": _columns(effects, place, n_named),
-            "verdict": _verdict(row),
-            "lowest rows": _rows(X, np.argsort(codes[:, place])[:n_named]),
-            "highest rows": _rows(X, np.argsort(-codes[:, place])[:n_named]),
         }
-        for place, (component, row) in enumerate(
-            zip(dis.active_components_, report.components, strict=True)
-        )
-    ]
-    try:
-        import pandas as pd
-    except ImportError:
-        return records
-    return pd.DataFrame(records).set_index("component")
+        ends = {"lowest rows": order[:n_named], "highest rows": order[::-1][:n_named]}
+        record = {
+            "component": int(component),
+            key: str(names[component]),
+            "share of use": row["usage"],
+            **{name: _joined(values) for name, values in lists.items()},
+            "verdict": _verdict(row, own),
+            **{name: ", ".join(row_names(X, rows)) for name, rows in ends.items()},
+        }
+        records.append(record)
+        lines.append(record | lists | ends)
+    return records, _html(lines, X, image_reader(X, dis, before), text_reader(X))
 
 
 def _named(
@@ -120,43 +179,87 @@ def _named(
     sizes: NDArray[np.float64],
     signs: NDArray[np.float64],
     n_named: int,
-) -> str:
+) -> list[str]:
     """The names of largest size, with signs and sizes, and how many more there are."""
     order = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > 0]
     shown = [
         f"{SIGNS[int(signs[i])]}{names[i]} {sizes[i]:.2f}" for i in order[:n_named]
     ]
     more = len(order) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return [*shown, *([f"and {more} more"] if more else [])]
 
 
-def _columns(effects: InputEffects, place: int, n_named: int) -> str:
+def _joined(names: list[str]) -> str:
+    return ", ".join(names).replace(", and ", " and ")
+
+
+def _columns(effects: InputEffects, place: int, n_named: int) -> list[str]:
     if effects.image_shape is not None:
-        return "pixels: see InputEffectDisplay"
+        return ["pixels: see InputEffectDisplay"]
     directions = effects.clear_directions()[:, place]
     sizes = effects.effects[:, place]
     sizes = np.where(sizes >= LEAST_EFFECT, sizes, 0.0)
     return _named(effects.column_names, sizes, directions, n_named)
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(row: dict[str, Any], names: Any) -> str:
     if row["identifiable"]:
         return "identifiable"
     if row["mixed_with"]:
-        others = ", ".join(map(str, row["mixed_with"]))
-        return f"may be a mixture with {others}"
+        others = [str(j if names is None else names[j]) for j in row["mixed_with"]]
+        return f"may be a mixture with {', '.join(others)}"
     return str(row["verdict"])
 
 
-def _rows(X: Any, places: NDArray[np.intp]) -> str:
-    """What to call some rows."""
-    if hasattr(X, "index") and hasattr(X, "iloc"):
-        return ", ".join(str(X.index[i]) for i in places)
-    if isinstance(X, list | tuple) and _num_samples(X) and isinstance(X[0], str):
-        return " | ".join(_shortened(X[i]) for i in places)
-    return ", ".join(str(int(i)) for i in places)
+def _html(
+    lines: list[dict[str, Any]],
+    X: Any,
+    image: Callable[[int], NDArray[Any]] | None,
+    text: Callable[[int], str] | None,
+) -> str:
+    """The table, of lists where records have them joined."""
+    shown = sorted({row for line in lines for name in ENDS for row in line[name]})
+    labels = dict(zip(shown, map(escape, row_names(X, shown)), strict=True))
+    sources: dict[int, str] = {}
+    if image is not None:
+        found = pictures([image(row) for row in shown])
+        sources = dict(zip(shown, found, strict=True))
 
+    def named(value: list[str]) -> str:
+        # A name and its number stay together.
+        return "<br>".join(
+            "&nbsp;".join(map(escape, name.rsplit(" ", 1))) for name in value
+        )
 
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_WIDTH else f"{line[: TEXT_WIDTH - 3]}..."
+    def ends(rows: list[int]) -> str:
+        if sources:
+            return "".join(
+                f'<figure><img alt="row {labels[row]}" src="{sources[row]}">'
+                f"<figcaption>{labels[row]}</figcaption></figure>"
+                for row in rows
+            )
+        if text is None:
+            return ", ".join(labels[row] for row in rows)
+        return "<br>".join(f"{labels[row]}: {escape(text(row))}" for row in rows)
+
+    def cell(name: str, value: Any) -> str:
+        if name in ENDS:
+            return ends(value)
+        if isinstance(value, list):
+            return named(value)
+        return f"{value:.2f}" if isinstance(value, float) else escape(str(value))
+
+    names = list(lines[0]) if lines else []
+    head = "".join(f"<th>{name}</th>" for name in names)
+    rows = (
+        "".join(
+            f'<td data-label="{name}"><div>{cell(name, line[name])}</div></td>'
+            for name in names
+        )
+        for line in lines
+    )
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return (
+        f'{STYLE}<table class="skd-description"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )

@@ -12,7 +12,15 @@ from scipy.optimize import linear_sum_assignment
 from .._random import RandomState
 from ..metrics import dci_scores
 from ._fitted import active_codes, column_names, component_labels, fitted_parts
-from ._plots import STRENGTH, axes_of_size, ink, label_ticks, new_axes
+from ._plots import (
+    STRENGTH,
+    axes_of_size,
+    ink,
+    label_ticks,
+    new_axes,
+    put_title,
+    room_for,
+)
 
 __all__ = ["FactorCodeDisplay"]
 
@@ -122,6 +130,7 @@ class FactorCodeDisplay:
             ax=ax,
         )
         display.ax_.set_xlabel("component")
+        put_title(display.ax_, "What each component says about each factor")
         return display
 
     @classmethod
@@ -229,7 +238,7 @@ class FactorCodeDisplay:
             self,
             ax,
             width=min(4.4 + 0.42 * n_codes, 14.0),
-            height=min(max(3.0, 1.5 + 0.36 * n_factors), 9.0),
+            height=min(max(3.0, 1.5 + 0.36 * n_factors), 9.0) + room_for(code_names),
         )
         top = max(1.0, float(shown.max()))
         self.im_ = ax.imshow(shown, cmap=STRENGTH, vmin=0, vmax=top, aspect="auto")
@@ -247,9 +256,8 @@ class FactorCodeDisplay:
                 )
         label_ticks(ax, "x", code_names, order=order)
         label_ticks(ax, "y", factor_names)
-        ax.set(
-            xlabel="code", ylabel="factor", title="What the codes know of the factors"
-        )
+        ax.set(xlabel="code", ylabel="factor")
+        put_title(ax, "What each code says about each factor")
         ax.figure.colorbar(self.im_, ax=ax, label="importance")
         self.order_, self.ax_, self.figure_ = order, ax, ax.figure
         return self

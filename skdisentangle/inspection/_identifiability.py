@@ -47,8 +47,14 @@ from .._random import RandomState, check_rng, draw_seed
 from ..fitting.path import can_learn
 from ..rows.array_api import in_numpy, numpy_array
 from ..tasks.labels import Labels
-from ._fitted import active_codes, fitted_parts, held_zeros, task_sizes
-from ._plots import ORANGE, axes_of_size, label_ticks, new_axes
+from ._fitted import (
+    active_codes,
+    component_labels,
+    fitted_parts,
+    held_zeros,
+    task_sizes,
+)
+from ._plots import ORANGE, axes_of_size, label_ticks, new_axes, put_title, room_for
 
 if TYPE_CHECKING:
     from ..disentangler import SparseSharedDisentangler
@@ -597,6 +603,8 @@ class IdentifiabilityDisplay:
     Parameters
     ----------
     report : IdentifiabilityReport
+    components : sequence, default=None
+        Names of the active components. None numbers them.
 
     Attributes
     ----------
@@ -614,8 +622,14 @@ class IdentifiabilityDisplay:
     identifiability_report : The numbers and words behind the picture.
     """
 
-    def __init__(self, report: IdentifiabilityReport) -> None:
+    def __init__(
+        self,
+        report: IdentifiabilityReport,
+        *,
+        components: Sequence[Any] | None = None,
+    ) -> None:
         self.report = report
+        self.components = components
 
     @classmethod
     def from_estimator(
@@ -657,7 +671,8 @@ class IdentifiabilityDisplay:
             random_state=random_state,
             n_jobs=n_jobs,
         )
-        return cls(report).plot(ax=ax)
+        dis, _ = fitted_parts(estimator)
+        return cls(report, components=component_labels(dis)).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the report.
@@ -677,17 +692,23 @@ class IdentifiabilityDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If no component is active.
+            If no component is active, or names do not go with the report.
         """
         report = self.report
         n = len(report.components)
         if n == 0:
             raise ValueError("No component is in use: there is nothing to draw.")
+        names = self.components
+        if names is None:
+            names = [row["component"] for row in report.components]
+        if len(names) != n:
+            raise ValueError(f"components must hold {n} names; got {len(names)}.")
+        room = room_for(names)
         ax = new_axes(
             self,
             ax,
-            width=min(max(5.4, 3.6 + 0.45 * n), 14.0),
-            height=min(max(4.0, 2.4 + 0.45 * n), 12.0),
+            width=min(max(5.4, 3.6 + 0.45 * n), 14.0) + room,
+            height=min(max(4.0, 2.4 + 0.45 * n), 12.0) + room,
         )
         counts = report.separating_tasks
         used = np.array([row["n_tasks"] for row in report.components])
@@ -716,7 +737,7 @@ class IdentifiabilityDisplay:
             )
             for i, j in np.argwhere(~report.separated)
         ]
-        numbers = [str(row["component"]) for row in report.components]
+        numbers = [str(name) for name in names]
         marked = [
             number if row["identifiable"] else f"in doubt {number}"
             for row, number in zip(report.components, numbers, strict=True)
@@ -726,10 +747,11 @@ class IdentifiabilityDisplay:
         ax.set(
             xlabel="... without this one",
             ylabel="tasks that use this component ...",
-            title=f"{report.verdict.split(':')[0]} (frames: too few to tell apart)"
-            if self.frames_
-            else report.verdict.split(":")[0],
         )
+        title = report.verdict.split(":")[0]
+        if self.frames_:
+            title += "\n(frames: too few to tell apart)"
+        put_title(ax, title)
         ax.figure.colorbar(
             self.im_, ax=ax, label="share of those that use it", shrink=0.8
         )

@@ -19,6 +19,7 @@ may look at either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -34,7 +35,19 @@ from sklearn.utils.validation import _num_samples
 from .._random import RandomState, generator
 from .._threads import threads
 from ._fitted import active_codes, column_names, component_labels, fitted_parts
-from ._plots import STRENGTH, label_ticks, mosaic, new_axes, write_signs
+from ._plots import (
+    BLUE,
+    GREY,
+    ORANGE,
+    falls_to_rises,
+    label_ticks,
+    legend_above,
+    mosaic,
+    new_axes,
+    put_title,
+    room_for,
+    short_names,
+)
 
 if TYPE_CHECKING:
     from ..disentangler import SparseSharedDisentangler
@@ -47,6 +60,19 @@ METHODS = ("auto", "permutation", "gradient")
 
 #: Rows that gradients are taken of at once.
 CHUNK = 128
+
+#: Length of the longest bar, where the cell of a component is one wide.
+HALF_CELL = 0.46
+
+#: Colour of a direction, and what it says.
+COLOURS = {
+    1: (BLUE, "rises with it"),
+    -1: (ORANGE, "falls with it"),
+    0: ("0.6", "depends on the row"),
+}
+
+#: Longest name above a map.
+MAP_NAME = 20
 
 #: A direction is told in words and pictures from here on.
 CLEAR_DIRECTION = 0.5
@@ -392,9 +418,15 @@ def _seen_names(
 class InputEffectDisplay:
     """Which columns of the input move a component, as a picture.
 
-    A row a column of X, a column a component; a sign says that the component rises or
-    falls with the column, if it mostly does. For images, one map a component: how much
-    each pixel moves it, summed over channels, as a share of the map's largest value.
+    A row is a column of X, a column of the picture is a component. The length of a bar is
+    the effect. A bar to the right (blue) says that the component rises with the column, one to
+    the left (orange) that it falls. A grey bar on both sides says that the direction depends on
+    the row, or is not known. Columns of X that move the same component most stand together, and
+    their bars on it are shaded.
+
+    For images, a map for each component: how far it rises (blue) or falls (orange) as a pixel
+    gets brighter, on average over the rows, summed over channels, as a share of the largest
+    effect of a pixel. A map is pale where the direction depends on the row.
 
     It is recommended to use :meth:`from_estimator`. All parameters are stored as
     attributes.
@@ -409,11 +441,12 @@ class InputEffectDisplay:
     ----------
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
-    im_ : matplotlib AxesImage
-    order_ : ndarray of int
-        The columns of X from top to bottom; for images, None.
-    signs_ : ndarray of shape (n_shown, n_active)
-        Texts of the signs; None where there is none, or no room. For images, None.
+    bars_ : matplotlib BarContainer or None
+        The bars, from the first row on, each from the first component on; None for images.
+    im_ : matplotlib AxesImage or None
+        The maps, in one; None for tables.
+    order_ : ndarray of int or None
+        The columns of X from top to bottom; None for images.
 
     See Also
     --------
@@ -421,7 +454,6 @@ class InputEffectDisplay:
     """
 
     order_: NDArray[np.intp] | None
-    signs_: NDArray[Any] | None
 
     def __init__(self, effects: InputEffects, *, max_columns: int = 20) -> None:
         self.effects = effects
@@ -510,35 +542,75 @@ class InputEffectDisplay:
         main = values[strongest].argmax(axis=1)
         order = strongest[np.lexsort((-values[strongest].max(axis=1), main))]
         shown, top = values[order], float(values.max()) or 1.0
+        signs = _clear(self.effects.directions[order])
         ax = new_axes(
             self,
             ax,
-            width=min(4.8 + 0.32 * n_components, 14.0),
-            height=min(max(3.0, 1.4 + 0.24 * len(order)), 9.0),
+            width=min(max(6.0, 4.4 + 0.55 * n_components), 14.0),
+            height=min(max(3.2, 1.9 + 0.24 * len(order)), 9.0)
+            + room_for(self.effects.labels),
         )
-        self.im_ = ax.imshow(shown, cmap=STRENGTH, vmin=0, vmax=top, aspect="auto")
-        signs = _clear(self.effects.directions[order])
-        # Of a weak effect the direction is noise, and nobody asks for it.
-        self.signs_ = write_signs(
-            ax, np.where(shown > 0.1 * top, shown / top, 0.0), signs
+        rows, middles = np.indices(shown.shape)
+        self._shade_groups(ax, shown.argmax(axis=1))
+        ax.vlines(
+            range(n_components), -0.5, len(order) - 0.5, color=GREY, linewidth=0.6
         )
+        lengths = HALF_CELL * shown / top
+        self.bars_ = ax.barh(
+            rows.ravel(),
+            lengths.ravel(),
+            left=(middles + lengths * (signs - 1) / 2).ravel(),
+            height=0.7,
+            color=[COLOURS[int(sign)][0] for sign in signs.ravel()],
+        )
+        ax.set_xlim(-0.5, n_components - 0.5)
+        ax.set_ylim(len(order) - 0.5, -0.5)
+        self._explain(ax, np.unique(signs[shown > 0]))
         label_ticks(ax, "x", self.effects.labels)
         label_ticks(ax, "y", self.effects.column_names, order=order)
         columns = "column of X"
         if len(order) < n_columns:
             columns = f"column of X ({len(order)} of {n_columns})"
-        ax.set(xlabel="component", ylabel=columns, title="What moves the components")
-        ax.figure.colorbar(self.im_, ax=ax, label="effect (component's sd)")
-        self.order_ = order
+        ax.set(
+            xlabel=f"component\n(longest bar: {top:.2g} of its standard deviation)",
+            ylabel=columns,
+        )
+        put_title(ax, "Columns of X that move each component", over_legend=True)
+        self.order_, self.im_ = order, None
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
+    def _shade_groups(self, ax: Any, main: NDArray[np.intp]) -> None:
+        """Shade the cells of columns that move a component most, and part the groups."""
+        for component in np.unique(main):
+            rows = np.flatnonzero(main == component)
+            ax.barh(rows, 1.0, left=component - 0.5, height=1.0, color="0.92", zorder=0)
+        ends = 1 + np.flatnonzero(np.diff(main))
+        ax.hlines(
+            ends - 0.5, -0.5, len(self.effects.components) - 0.5, color="0.7", lw=0.6
+        )
+
+    def _explain(self, ax: Any, signs: NDArray[np.float64]) -> None:
+        """A legend of the directions that there are."""
+        from matplotlib.patches import Patch
+
+        handles = [
+            Patch(color=colour, label=label)
+            for sign, (colour, label) in COLOURS.items()
+            if sign in signs
+        ]
+        legend_above(ax, handles=handles)
+
     def _plot_maps(self, shape: tuple[int, ...], ax: Any) -> Self:
         n_components = len(self.effects.components)
-        maps = self.effects.effects.T.reshape(n_components, *shape).sum(axis=1)
-        largest = maps.max(axis=(1, 2), keepdims=True)
+        effects = self.effects.effects
+        maps, sizes = (
+            values.T.reshape(n_components, *shape).sum(axis=1)
+            for values in (effects * self.effects.directions, effects)
+        )
+        largest = sizes.max(axis=(1, 2), keepdims=True)
         maps = maps / np.where(largest > 0, largest, 1.0)
-        across = min(n_components, 6)
+        across = min(n_components, 6 if ax is None else math.ceil(n_components**0.5))
         down = -(-n_components // across)
         tiles = np.full((down * across, *maps.shape[1:]), np.nan)
         tiles[:n_components] = maps
@@ -552,23 +624,25 @@ class InputEffectDisplay:
         )
         self.im_ = ax.imshow(
             mosaic(tiles.reshape(down, across, height, width), gap),
-            cmap=STRENGTH,
-            vmin=0,
+            cmap=falls_to_rises(),
+            vmin=-1,
             vmax=1,
             interpolation="nearest",
         )
-        for m, component in enumerate(self.effects.labels):
+        for m, name in enumerate(short_names(self.effects.labels, MAP_NAME)):
             ax.text(
                 (m % across) * (width + gap) + (width - 1) / 2,
                 (m // across) * (height + gap) - 0.5,
-                str(component),
+                name,
                 ha="center",
                 va="bottom",
+                fontsize="small",
             )
         ax.set_ylim(down * (height + gap) - gap - 0.5, -gap - 0.5)
         ax.set_axis_off()
-        ax.set_title("Pixels that move each component")
-        ax.figure.colorbar(self.im_, ax=ax, label="share of largest")
-        self.order_, self.signs_ = None, None
+        put_title(ax, "Does the component rise or fall as a pixel gets brighter?")
+        bar = ax.figure.colorbar(self.im_, ax=ax, ticks=(-1, 0, 1), shrink=0.8)
+        bar.ax.set_yticklabels(("falls", "no effect", "rises"))
+        self.order_, self.bars_ = None, None
         self.ax_, self.figure_ = ax, ax.figure
         return self

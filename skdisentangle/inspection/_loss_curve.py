@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, Self
 
+from ..fitting.training import BASIS_CHANGED
 from ._fitted import fitted_parts
-from ._plots import BLUE, ORANGE, new_axes
+from ._plots import BLUE, GREY, ORANGE, legend_above, new_axes, put_title
 
 __all__ = ["LossCurveDisplay"]
 
+#: Colours of the stages, from the first on.
+SHADES = (GREY, BLUE, ORANGE)
+
 
 class LossCurveDisplay:
-    """Loss in each epoch of a fit, and the score on rows held back, if there were any.
+    """Loss in each epoch, the stages of the fit, and the score on rows held back, if any.
+
+    A fit begins without penalties, goes on with penalties, and settles. Dotted lines mark
+    where the basis of the components was changed to one in which the heads are sparser.
 
     It is recommended to use :meth:`from_estimator`. All parameters are stored as
     attributes.
@@ -23,6 +31,8 @@ class LossCurveDisplay:
         Mean loss over tasks, without the penalty, after each epoch.
     scores : sequence of float, default=None
         Score on the rows held back; drawn against an axis of its own.
+    stages : sequence of tuple (int, str), default=()
+        What began, or was done, and the number of epochs before it.
 
     Attributes
     ----------
@@ -32,6 +42,8 @@ class LossCurveDisplay:
         The losses.
     score_ax_, score_line_ : matplotlib Axes and Line2D, or None
         The scores.
+    stages_ : list of matplotlib Patch
+        The shades of the stages.
 
     Examples
     --------
@@ -41,10 +53,15 @@ class LossCurveDisplay:
     """
 
     def __init__(
-        self, losses: Sequence[float], scores: Sequence[float] | None = None
+        self,
+        losses: Sequence[float],
+        scores: Sequence[float] | None = None,
+        *,
+        stages: Sequence[tuple[int, str]] = (),
     ) -> None:
         self.losses = losses
         self.scores = scores
+        self.stages = stages
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
@@ -69,7 +86,9 @@ class LossCurveDisplay:
             If there is no disentangler in the estimator.
         """
         dis, _ = fitted_parts(estimator)
-        return cls(dis.loss_curve_, dis.validation_scores_).plot(ax=ax)
+        return cls(dis.loss_curve_, dis.validation_scores_, stages=dis._stages).plot(
+            ax=ax
+        )
 
     def plot(self, ax: Any = None) -> Self:
         """Draw.
@@ -95,6 +114,7 @@ class LossCurveDisplay:
         marker = "o" if len(self.losses) < 10 else ""
         (self.line_,) = ax.plot(epochs, self.losses, color=BLUE, marker=marker)
         ax.set(xlabel="epoch", ylabel="loss, mean over tasks")
+        put_title(ax, "Loss in each epoch of the fit", over_legend=bool(self.stages))
         if all(loss > 0 for loss in self.losses):
             ax.set_yscale("log")
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -110,5 +130,26 @@ class LossCurveDisplay:
                 marker=marker,
             )
             self.score_ax_.set_ylabel("score on rows held back (dashed)", color=ORANGE)
+        self.stages_ = self._mark_stages(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _mark_stages(self, ax: Any) -> list[Any]:
+        """Shade each stage, and mark changes of the basis."""
+        begun = [stage for stage in self.stages if stage[1] != BASIS_CHANGED]
+        ends = [epoch for epoch, _ in begun[1:]] + [len(self.losses)]
+        spans = [
+            ax.axvspan(
+                *(epoch + 0.5, end + 0.5), color=shade, alpha=0.15, lw=0, label=name
+            )
+            for (epoch, name), end, shade in zip(
+                begun, ends, cycle(SHADES), strict=False
+            )
+        ]
+        changes = [epoch for epoch, name in self.stages if name == BASIS_CHANGED]
+        for number, epoch in enumerate(changes):
+            label = BASIS_CHANGED if number == 0 else None
+            ax.axvline(epoch + 0.5, color=GREY, linestyle=":", label=label)
+        if self.stages:
+            legend_above(ax)
+        return spans

@@ -13,25 +13,43 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from sklearn.utils.validation import _num_samples
 
 from .._notebook import task_table
 from .._replacing import replacing
 from .._version import __version__
 from ._data import data_concerns
-from ._description import describe
+from ._description import description
 from ._fitted import fitted_parts
 from ._identifiability import identifiability_report
+from ._input_effects import InputEffectDisplay
+from ._loss_curve import LossCurveDisplay
+from ._task_components import TaskComponentDisplay
 
 __all__ = ["write_report"]
 
 STYLE = """\
-body {font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 72em;
+body {font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1em; max-width: 76em;
   color: #222; background: #fff}
 h1, h2 {line-height: 1.2} h2 {margin-top: 2em}
-.wide {overflow-x: auto}
-table {border-collapse: collapse; font-size: 0.9em}
-th, td {text-align: left; vertical-align: top; padding: 0.3em 0.8em; border-bottom: 1px solid #ccc}
-img {max-width: 100%}"""
+p, ul {max-width: 46em}
+.table {overflow-x: auto} .wide {overflow: auto; max-height: 36em}
+.pairs {border-collapse: collapse; font-size: 0.9em}
+.pairs th, .pairs td {text-align: left; vertical-align: top; padding: 0.3em 0.8em;
+  border-bottom: 1px solid #ccc; overflow-wrap: anywhere}
+.pictures {display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-start}
+.pictures div {overflow-x: auto; max-width: 100%}
+.pictures img {max-width: 100%}
+body .skd-tasks td {overflow-wrap: break-word}"""
+
+#: Share of its width that a picture keeps on a narrow screen.
+LEAST_WIDTH = 0.6
+
+#: Tasks, columns and rows that are named for each component, at the most.
+N_NAMED = 4
+
+#: Dots per inch of a picture, and those that a browser reckons with.
+DPI, CSS_DPI = 150, 96
 
 
 def write_report(
@@ -39,9 +57,10 @@ def write_report(
 ) -> Path:
     """Write one page of HTML that says what a fit is, and what it found.
 
-    The page holds all that it shows, and loads nothing: what each component means, whether
-    components can be factors, a picture, the tasks with their scores, concerns about the data,
-    settings and versions.
+    The page holds all that it shows, and loads nothing: what each component means, with
+    pictures or texts of its lowest and highest rows where X is images or texts; whether
+    components can be factors; pictures of the fit; the tasks with their scores; concerns
+    about the data; settings and versions.
 
     Parameters
     ----------
@@ -50,7 +69,8 @@ def write_report(
     path : str or path-like
         File to write, such as ``"fit.html"``.
     X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
-        Rows as the estimator takes them, best some that were not in the fit. At least two.
+        Rows as the estimator takes them, or images or texts, best some that were not in the
+        fit. At least two.
     Y_tasks : array-like or data frame, default=None
         Labels of these rows, for scores and concerns. None leaves those out.
 
@@ -62,7 +82,8 @@ def write_report(
     Raises
     ------
     ImportError
-        If pandas is not installed. Without matplotlib there is no picture.
+        If rows are image files, and Pillow is not installed. Without matplotlib the page has
+        no pictures of the fit.
     OSError
         If the file cannot be written.
     TypeError, ValueError
@@ -70,29 +91,39 @@ def write_report(
     """
     path = Path(path)
     dis, before = fitted_parts(estimator)
-    table = describe(estimator, X)
+    _, table = description(estimator, X, N_NAMED)
     report = identifiability_report(estimator, X)
     inner = X if before is None else before.transform(X)
+    number, n_tasks = len(dis.active_components_), len(dis.tasks_)
+    title = f"Fit of {_some(n_tasks, 'task')}: {_some(number, 'component')}"
     parts = [
-        f"<h1>{escape(type(dis).__name__)}</h1>",
-        f"<p>{len(dis.active_components_)} components for {len(dis.tasks_)} tasks, described "
-        f"on {np.shape(X)[0] if hasattr(X, 'shape') else len(X):,} rows.</p>",
+        f"<h1>{title}</h1>",
+        f"<p>{escape(type(dis).__name__)} of skdisentangle {__version__}, described on "
+        f"{_num_samples(X):,} rows.</p>",
         "<h2>What each component means</h2>",
-        f'<div class="wide">{_frame(table)}</div>',
+        "<p>A plus before a task says that the task rises with the component, a minus that it "
+        "falls; the number is the size of the coefficient, as a share of that task's largest. A "
+        "plus before a column says that the component rises with the column; the number is how "
+        "far the column moves it, in standard deviations. The rows are those where the "
+        "component is lowest and highest.",
+        "</p>"
+        if hasattr(dis, "component_names_")
+        else " Suggested names are guesses.</p>",
+        f'<div class="table">{table}</div>',
         "<h2>Can the components be factors?</h2>",
         f"<p>{escape(report.verdict)}</p>",
-        _picture(estimator, X),
+        _pictures(estimator, X),
         "<h2>Tasks</h2>",
         _scores(dis, inner, Y_tasks),
         task_table(dis),
         _concerns(X, Y_tasks),
         "<h2>Settings and versions</h2>",
-        f'<div class="wide">{_settings(dis)}</div>',
+        _settings(dis),
     ]
     html = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(type(dis).__name__)}</title><style>{STYLE}</style></head>"
+        f"<title>{title}</title><style>{STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
     with replacing(path) as file:
@@ -100,31 +131,33 @@ def write_report(
     return path
 
 
-def _frame(table: Any) -> str:
-    if isinstance(table, list):
-        raise ImportError("A report needs pandas. Install it with pip install pandas.")
-    html: str = table.reset_index().to_html(
-        index=False, border=0, float_format="{:.2f}".format
-    )
-    return html
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _picture(estimator: Any, X: Any) -> str:
-    from ._summary import SummaryDisplay
-
+def _pictures(estimator: Any, X: Any) -> str:
+    """Pictures of the fit, if matplotlib is there."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
         return ""
-    figure = SummaryDisplay.from_estimator(estimator, X).figure_
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    plt.close(figure)
-    data = base64.b64encode(out.getvalue()).decode("ascii")
-    return (
-        "<h2>Tasks and columns, by component</h2>"
-        f'<img alt="Tasks and columns, by component" src="data:image/png;base64,{data}">'
-    )
+    shown = []
+    for display in (
+        TaskComponentDisplay.from_estimator(estimator),
+        InputEffectDisplay.from_estimator(estimator, X),
+        LossCurveDisplay.from_estimator(estimator),
+    ):
+        figure, out = display.figure_, io.BytesIO()
+        figure.savefig(out, format="png", dpi=DPI)
+        plt.close(figure)
+        width = CSS_DPI * figure.get_figwidth()
+        data = base64.b64encode(out.getvalue()).decode("ascii")
+        shown.append(
+            f'<div><img alt="{escape(display.ax_.get_title())}" '
+            f'width="{width:.0f}" style="min-width: {LEAST_WIDTH * width:.0f}px" '
+            f'src="data:image/png;base64,{data}"></div>'
+        )
+    return f'<h2>Pictures of the fit</h2><div class="pictures">{"".join(shown)}</div>'
 
 
 def _scores(dis: Any, X: Any, Y_tasks: Any) -> str:
@@ -137,7 +170,7 @@ def _scores(dis: Any, X: Any, Y_tasks: Any) -> str:
         shown = "none" if np.isnan(score) else f"{score:.3f}"
         kind = {"regression": "R2", "count": "D2"}.get(task.type, "accuracy")
         rows.append((str(task.name), f"{shown} ({kind})"))
-    return f'<div class="wide">{_pairs("task", "score on these rows", rows)}</div>'
+    return _pairs("task", "score on these rows", rows)
 
 
 def _concerns(X: Any, Y_tasks: Any) -> str:
@@ -170,6 +203,6 @@ def _pairs(first: str, second: str, rows: list[tuple[str, str]]) -> str:
         f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows
     )
     return (
-        f"<table><thead><tr><th>{first}</th><th>{second}</th></tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        f'<div class="wide"><table class="pairs"><thead><tr><th>{first}</th><th>{second}</th>'
+        f"</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -17,11 +17,16 @@ __all__ = [
     "ORANGE",
     "STRENGTH",
     "axes_of_size",
+    "falls_to_rises",
     "ink",
     "label_ticks",
+    "legend_above",
     "mosaic",
     "new_axes",
+    "one_line",
+    "put_title",
     "pyplot",
+    "room_for",
     "short_names",
     "strengths_from",
     "write_signs",
@@ -37,8 +42,8 @@ STRENGTH = "Blues"
 #: Height of a line of tick labels, and width of a digit, in inches.
 LINE, DIGIT = 0.17, 0.09
 
-#: Longest name of a task or column that is written out.
-MAX_NAME = 32
+#: Longest name of a task or column that is written out, and of one that is never turned.
+MAX_NAME, SHORT = 32, 4
 
 
 def pyplot(display: object) -> Any:
@@ -70,10 +75,51 @@ def strengths_from(lightest: float) -> Any:
     return ListedColormap(colormaps[STRENGTH](np.linspace(lightest, 1, 256)))
 
 
+def falls_to_rises() -> Any:
+    """Colours from what falls, orange, over white to what rises, blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("falls_to_rises", (ORANGE, "white", BLUE))
+
+
+def room_for(names: Sequence[object]) -> float:
+    """Inches that names take up beside or, turned, below the axes, beyond a short one."""
+    longest = max(map(len, short_names(names)), default=0)
+    return 0.06 * max(0, longest - SHORT)
+
+
+def put_title(ax: Any, text: str, *, over_legend: bool = False) -> None:
+    """Set a title that is broken into lines where the figure is narrow."""
+    ax.set_title(text, wrap=True, pad=24 if over_legend else None)
+
+
+def legend_above(ax: Any, **options: Any) -> None:
+    """A legend in one line, between the axes and the title."""
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize="small",
+        handlelength=1.2,
+        columnspacing=1.2,
+        **options,
+    )
+
+
 def axes_of_size(ax: Any) -> tuple[float, float]:
     """Width and height of axes in inches, as far as known before they are drawn."""
     box, (width, height) = ax.get_position(), ax.figure.get_size_inches()
     return box.width * width, box.height * height
+
+
+def one_line(text: object, length: int) -> str:
+    """A text on one line; the middle of a long one is left out."""
+    line = " ".join(str(text).split())
+    if len(line) <= length:
+        return line
+    tail = length // 3
+    return f"{line[: length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
 
 
 def short_names(names: Sequence[object], length: int = MAX_NAME) -> list[str]:
@@ -82,13 +128,7 @@ def short_names(names: Sequence[object], length: int = MAX_NAME) -> list[str]:
     Those that are the same then get their number in front. Dollar signs are not to
     begin a formula.
     """
-    short = []
-    for name in names:
-        text = " ".join(str(name).split())
-        if len(text) > length:
-            tail = length // 3
-            text = f"{text[: length - tail - 1].rstrip()}…{text[-tail:].lstrip()}"
-        short.append(text.replace("$", r"\$"))
+    short = [one_line(name, length).replace("$", r"\$") for name in names]
     times = Counter(short)
     return [
         f"{number}: {text}" if times[text] > 1 else text
@@ -104,7 +144,10 @@ def label_ticks(
     order: ArrayLike | None = None,
     positions: ArrayLike | None = None,
 ) -> int:
-    """Label rows (``"y"``) or columns (``"x"``); every so many if there is no room.
+    """Label rows (``"y"``) or columns (``"x"``).
+
+    Labels of columns are turned if they are too long to stand side by side. If there is no
+    room for all labels, every so many is there.
 
     Parameters
     ----------
@@ -126,13 +169,17 @@ def label_ticks(
     if order is not None:
         labels = [labels[i] for i in np.asarray(order)]
     width, height = axes_of_size(ax)
-    room, need = height, LINE
+    room, need, look = height, LINE, {}
     if which == "x":
-        room, need = width, DIGIT * (1 + max(map(len, labels), default=1))
+        longest = max(map(len, labels), default=1)
+        room, need = width, DIGIT * (1 + longest)
+        if len(labels) * need > room and longest > SHORT:
+            need = 1.6 * LINE
+            look = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     step = max(1, math.ceil(len(labels) * need / room))
     at = np.arange(len(labels)) if positions is None else np.asarray(positions)
     axis = ax.yaxis if which == "y" else ax.xaxis
-    axis.set_ticks(at[::step], labels[::step])
+    axis.set_ticks(at[::step], labels[::step], **look)
     return step
 
 

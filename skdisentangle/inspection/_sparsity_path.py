@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..fitting.path import TOLERANCE, sparsity_path
-from ._plots import BLUE, GREEN, GREY, ORANGE, pyplot
+from ._plots import BLUE, GREEN, GREY, ORANGE, put_title, pyplot
 
 __all__ = ["SparsityPathDisplay"]
 
@@ -195,5 +195,6 @@ class SparsityPathDisplay:
             axis.yaxis.get_major_locator().set_params(integer=True)
         axes[0].legend(loc="upper left", frameon=False)
         axes[2].set_xlabel("sparsity")
+        put_title(axes[0], "Loss and size of the model at each strength")
         self.axes_, self.figure_ = axes, axes[0].figure
         return self

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from ._input_effects import InputEffectDisplay, input_effects
-from ._plots import pyplot
+from ._plots import pyplot, room_for
 from ._task_components import TaskComponentDisplay
 
 __all__ = ["SummaryDisplay"]
@@ -93,7 +93,7 @@ class SummaryDisplay:
             2,
             figsize=(
                 min(10.0 + 0.6 * len(effects.components), 22.0),
-                min(max(3.4, 1.4 + 0.24 * n_rows), 9.0),
+                min(max(3.4, 1.4 + 0.24 * n_rows), 9.0) + room_for(effects.labels),
             ),
             layout="constrained",
         )

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._fitted import component_labels, fitted_parts, learned_tasks, task_sizes
-from ._plots import label_ticks, new_axes, strengths_from, write_signs
+from ._plots import (
+    axes_of_size,
+    label_ticks,
+    new_axes,
+    put_title,
+    room_for,
+    strengths_from,
+    write_signs,
+)
 
 __all__ = ["TaskComponentDisplay"]
 
@@ -187,7 +195,7 @@ class TaskComponentDisplay:
             self,
             ax,
             width=min(4.4 + 0.32 * n_components, 14.0),
-            height=min(max(3.0, 1.4 + 0.22 * n_tasks), 9.0),
+            height=min(max(3.0, 1.4 + 0.22 * n_tasks), 9.0) + room_for(components),
         )
         sizes = np.abs(sizes)
         largest = sizes.max(axis=1, keepdims=True)
@@ -204,7 +212,9 @@ class TaskComponentDisplay:
         )
         ends = 1 + np.flatnonzero(np.diff(shares > 0, axis=0).any(axis=1))
         self.lines_ = ax.hlines(
-            ends - 0.5, -0.5, n_components - 0.5, color="0.7", linewidth=0.6
+            *(ends - 0.5, -0.5, n_components - 0.5),
+            color="0.7",
+            linewidth=min(0.6, 4 * axes_of_size(ax)[1] / n_tasks),
         )
         self.signs_ = write_signs(ax, shares, signs)
         label_ticks(ax, "x", components)
@@ -212,12 +222,8 @@ class TaskComponentDisplay:
         ax.set(
             xlabel="component",
             ylabel="task" if step == 1 else f"task (1 of {step} is named)",
-            title=f"{_some(n_tasks, 'task')} on {_some(n_components, 'component')}",
         )
+        put_title(ax, "Which task uses which component")
         ax.figure.colorbar(self.im_, ax=ax, label="share of task's largest")
         self.order_, self.ax_, self.figure_ = order, ax, ax.figure
         return self
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_scalar
 
-from ._fitted import active_codes, fitted_parts
-from ._plots import label_ticks, mosaic, new_axes
+from ._fitted import active_codes, component_labels, fitted_parts
+from ._plots import falls_to_rises, label_ticks, mosaic, new_axes, put_title, room_for
 
 __all__ = ["TraversalDisplay"]
 
 #: Quantiles of the component at which a traversal begins and ends.
 LOW, HIGH = 0.02, 0.98
+
+#: Share of the rows that count as low, and as high, where their means are compared.
+END = 0.1
 
 #: Share of the rows, and number at the least, that count as near a value of a component.
 NEAR, MIN_NEAR = 0.02, 10
@@ -54,8 +57,26 @@ def rows_along(
     return np.array(chosen)
 
 
+def change_along(
+    along: NDArray[np.float64], images: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Mean of the images where a component is highest, less that where it is lowest."""
+    n_end = max(1, round(END * len(along)))
+    order = np.argsort(along, kind="stable")
+    low, high = (
+        images[rows].mean(axis=0, dtype=np.float64)
+        for rows in (order[:n_end], order[-n_end:])
+    )
+    change: NDArray[np.float64] = high - low
+    return change if change.ndim == 2 else change.mean(axis=2)
+
+
 class TraversalDisplay:
     """What changes in images from low to high along each component.
+
+    On the right of each row is what changes: the mean of the tenth of all images where the
+    component is highest, minus the mean of the tenth where it is lowest. What is blue gets
+    brighter, what is orange gets darker.
 
     There is no decoder: the images are rows of the data. A row of the picture is a
     component, its columns go from its low to its high quantiles. Of the images whose
@@ -74,6 +95,8 @@ class TraversalDisplay:
         Names of the rows. None numbers them.
     rows : ndarray of int, of shape (n_components, n_steps), default=None
         Which rows of the data these are.
+    changes : array-like of shape (n_components, H, W), default=None
+        What changes, drawn at the right, if it is given.
 
     Attributes
     ----------
@@ -81,6 +104,8 @@ class TraversalDisplay:
     figure_ : matplotlib Figure
     im_ : matplotlib AxesImage
         All images, in one.
+    changes_ : matplotlib AxesImage or None
+        What changes, in one.
     """
 
     def __init__(
@@ -89,10 +114,12 @@ class TraversalDisplay:
         *,
         components: Sequence[Any] | None = None,
         rows: NDArray[np.intp] | None = None,
+        changes: ArrayLike | None = None,
     ) -> None:
         self.images = images
         self.components = components
         self.rows = rows
+        self.changes = changes
 
     @classmethod
     def from_estimator(
@@ -168,7 +195,7 @@ default=None
             codes,
             images,
             columns=[active.index(component) for component in wanted],
-            names=wanted,
+            names=[component_labels(dis)[active.index(each)] for each in wanted],
             n_steps=n_steps,
             reference=reference,
             ax=ax,
@@ -235,7 +262,10 @@ default=None
         chosen = list(range(values.shape[1])) if columns is None else list(columns)
         rows = np.array([rows_along(values, c, n_steps, reference) for c in chosen])
         display = cls(
-            pictures[rows], components=chosen if names is None else names, rows=rows
+            pictures[rows],
+            components=chosen if names is None else names,
+            rows=rows,
+            changes=[change_along(values[:, c], pictures) for c in chosen],
         )
         return display.plot(ax=ax)
 
@@ -272,12 +302,13 @@ default=None
         if names is None:
             names = range(n_components)
         gap = max(1, height // 16)
-        across = min(0.8 * n_steps, 12.0)
+        n_drawn = n_steps + (self.changes is not None)
+        across = min(0.8 * n_drawn, 12.0)
         ax = new_axes(
             self,
             ax,
-            width=across + 0.9,
-            height=min(across * n_components * height / (n_steps * width), 11.0) + 0.9,
+            width=across + 0.9 + room_for(names),
+            height=min(across * n_components * height / (n_drawn * width), 11.0) + 0.9,
         )
         low, high = np.nanmin(tiles), np.nanmax(tiles)
         whole = mosaic((tiles - low) / (high - low or 1.0), gap)
@@ -286,18 +317,49 @@ default=None
         self.im_ = ax.imshow(
             whole, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
         )
+        along = "quantile of the component, from low to high"
+        labels = [f"{q:.0%}" for q in np.linspace(LOW, HIGH, n_steps)]
+        self.changes_ = None
+        if self.changes is not None:
+            self.changes_ = self._draw_changes(
+                ax, np.asarray(self.changes), n_steps * (width + gap), gap
+            )
+            labels.append("change")
+            along += "\nchange: high minus low (blue is brighter, orange is darker)"
         middles = [
             np.arange(count) * (size + gap) + (size - 1) / 2
-            for count, size in ((n_components, height), (n_steps, width))
+            for count, size in ((n_components, height), (n_drawn, width))
         ]
-        quantiles = [f"{q:.0%}" for q in np.linspace(LOW, HIGH, n_steps)]
         label_ticks(ax, "y", names, positions=middles[0])
-        label_ticks(ax, "x", quantiles, positions=middles[1])
+        label_ticks(ax, "x", labels, positions=middles[1])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set(xlabel="quantile of the component, from low to high", ylabel="component")
+        ax.set(
+            xlabel=along,
+            ylabel="component",
+        )
+        put_title(ax, "What changes along each component")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _draw_changes(
+        self, ax: Any, changes: NDArray[np.float64], left: int, gap: int
+    ) -> Any:
+        """Draw what changes, each picture relative to its largest change."""
+        largest = np.abs(changes).max(axis=(1, 2), keepdims=True)
+        shares = changes / np.where(largest > 0, largest, 1.0)
+        whole = mosaic(shares[:, np.newaxis], gap)
+        height, width = whole.shape
+        image = ax.imshow(
+            whole,
+            cmap=falls_to_rises(),
+            vmin=-1,
+            vmax=1,
+            interpolation="nearest",
+            extent=(left - 0.5, left + width - 0.5, height - 0.5, -0.5),
+        )
+        ax.set_xlim(-0.5, left + width - 0.5)
+        return image
 
 
 def _as_images(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._fitted import fitted_parts, task_sizes
-from ._plots import BLUE, axes_of_size, label_ticks, new_axes
+from ._fitted import component_labels, fitted_parts, task_sizes
+from ._plots import BLUE, axes_of_size, label_ticks, new_axes, put_title, room_for
 
 __all__ = ["UsageDisplay"]
 
@@ -27,6 +28,8 @@ class UsageDisplay:
     usage : array-like of shape (n_components,)
     n_tasks : array-like of int, of shape (n_components,)
         Tasks that use the component.
+    components : sequence, default=None
+        Names of the components. None numbers them.
 
     Attributes
     ----------
@@ -43,9 +46,16 @@ class UsageDisplay:
     >>> display.plot()  # doctest: +SKIP
     """
 
-    def __init__(self, usage: ArrayLike, n_tasks: ArrayLike) -> None:
+    def __init__(
+        self,
+        usage: ArrayLike,
+        n_tasks: ArrayLike,
+        *,
+        components: Sequence[Any] | None = None,
+    ) -> None:
         self.usage = usage
         self.n_tasks = n_tasks
+        self.components = components
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
@@ -71,7 +81,13 @@ class UsageDisplay:
         """
         dis, _ = fitted_parts(estimator)
         sizes, _ = task_sizes(dis)
-        return cls(dis.usage_, (sizes > 0).sum(axis=0)).plot(ax=ax)
+        names: list[Any] = list(range(len(dis.usage_)))
+        for component, label in zip(
+            dis.active_components_, component_labels(dis), strict=True
+        ):
+            names[component] = label
+        n_tasks = (sizes > 0).sum(axis=0)
+        return cls(dis.usage_, n_tasks, components=names).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw.
@@ -91,7 +107,8 @@ class UsageDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If the two arrays are not one-dimensional and of the same length.
+            If the two arrays are not one-dimensional and of the same length, or names do
+            not go with them.
         """
         usage, n_tasks = np.asarray(self.usage, dtype=float), np.asarray(self.n_tasks)
         if usage.ndim != 1 or usage.shape != n_tasks.shape:
@@ -100,7 +117,15 @@ class UsageDisplay:
                 f"{usage.shape} and {n_tasks.shape}."
             )
         n = len(usage)
-        ax = new_axes(self, ax, width=min(max(4.8, 1.4 + 0.32 * n), 12.0), height=3.6)
+        names = range(n) if self.components is None else self.components
+        if len(names) != n:
+            raise ValueError(f"components must hold {n} names; got {len(names)}.")
+        ax = new_axes(
+            self,
+            ax,
+            width=min(max(4.8, 1.4 + 0.32 * n), 12.0),
+            height=3.6 + room_for(names),
+        )
         self.bars_ = ax.bar(range(n), usage, color=BLUE)
         self.counts_ = []
         width, _ = axes_of_size(ax)
@@ -112,14 +137,16 @@ class UsageDisplay:
             ]
         ax.set_ylim(0, 1.12 * (usage.max(initial=0.0) or 1.0))
         ax.set_xlim(-0.6, max(n, 3) - 0.4)
-        label_ticks(ax, "x", range(n))
+        label_ticks(ax, "x", names)
         ax.spines[["top", "right"]].set_visible(False)
         ax.set(
             xlabel="component (number on the bar: tasks that use it)"
             if self.counts_
             else "component",
-            ylabel="usage",
-            title=f"components in use: {int((n_tasks > 0).sum())}",
+            ylabel="share of use",
+        )
+        put_title(
+            ax, f"How much each component is used ({int((n_tasks > 0).sum())} in use)"
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self

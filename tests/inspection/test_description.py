@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import pickle
+import re
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skdisentangle import SparseSharedDisentangler
+from skdisentangle.backbones import FineTuned, ImageEmbedder
 from skdisentangle.inspection import (
     FactorCodeDisplay,
+    IdentifiabilityDisplay,
     TaskComponentDisplay,
+    UsageDisplay,
     describe,
     identifiability_report,
 )
@@ -102,6 +110,7 @@ def test_without_pandas_there_are_records(monkeypatch):
     records = dis.describe(X)
     assert [record.pop("component") for record in records] == list(table.index)
     assert [list(record.values()) for record in records] == table.to_numpy().tolist()
+    assert records._repr_html_() == table._repr_html_()
 
 
 def test_mixtures_are_told_with_their_partners():
@@ -126,10 +135,113 @@ def test_images_are_told_by_their_numbers():
     dis = SparseSharedDisentangler(encoder="conv", max_iter=5, random_state=0)
     with pytest.warns(ConvergenceWarning):
         dis.fit(images, np.column_stack([factors, factors[:, 0]]))
-    row = dis.describe(images).iloc[0]
+    table = dis.describe(images)
+    row = table.iloc[0]
     assert row["columns"] == "pixels: see InputEffectDisplay"
     lowest = np.argsort(dis.transform(images)[:, 0])[:3]
     assert row["lowest rows"] == ", ".join(map(str, lowest))
+    found = pictures(table)
+    # Of all that are shown the darkest pixel is black, the brightest white.
+    shown = images[sorted(found)]
+    scaled = 255 * (shown - shown.min()) / np.ptp(shown)
+    for image, expected in zip(shown_in_order(found), scaled, strict=True):
+        assert np.abs(image - expected).max() <= 0.5
+
+
+def pictures(table):
+    """Pixels of the pictures in a table's HTML, by the numbers of their rows."""
+    image = pytest.importorskip("PIL.Image")
+    found = re.findall(
+        r'alt="row (\d+)" src="data:image/png;base64,([^"]+)"', table._repr_html_()
+    )
+    assert found
+    return {
+        int(row): np.asarray(image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+        for row, data in found
+    }
+
+
+def shown_in_order(found):
+    return [found[row] for row in sorted(found)]
+
+
+def test_pictures_are_those_of_the_rows():
+    """In grey and colour, of images, of rows of pixels, and of large images, made small."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(60, 8, 8, 3), dtype=np.uint8)
+    images[::2, :4] //= 4
+    dark = np.arange(60) % 2 == 0
+    dis = SparseSharedDisentangler(encoder="conv", random_state=0)
+    dis.fit(images, np.column_stack([dark, ~dark]))
+    for row, pixels in pictures(dis.describe(images)).items():
+        np.testing.assert_array_equal(pixels, images[row])
+    flat = np.moveaxis(images, 3, 1).reshape(60, -1)
+    for row, pixels in pictures(dis.describe(flat)).items():
+        np.testing.assert_array_equal(pixels, images[row])
+
+    large = images.repeat(20, axis=1).repeat(20, axis=2)  # 160 pixels
+    shrink = FunctionTransformer(lambda X: X[:, ::20, ::20].reshape(60, -1))
+    plain = SparseSharedDisentangler(encoder="linear", random_state=0)
+    pipe = make_pipeline(shrink, plain).fit(large, np.column_stack([dark, ~dark]))
+    for row, pixels in pictures(describe(pipe, large)).items():
+        assert max(pixels.shape) <= 64
+        whole = pixels.mean(axis=(0, 1)) - large[row].mean(axis=(0, 1))
+        assert np.abs(whole).max() < 4
+
+
+def test_image_files_are_shown(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(40, 8, 8, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(40)]
+    for path, pixels in zip(paths, images, strict=True):
+        image.fromarray(pixels).save(path)
+    bright = images.mean(axis=(1, 2))
+    embedder = ImageEmbedder(torch.nn.Conv2d(3, 4, 3), image_size=None)
+    dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+    pipe = make_pipeline(embedder, dis).fit(paths, bright[:, :2])
+    for row, pixels in pictures(describe(pipe, paths)).items():
+        np.testing.assert_array_equal(pixels, images[row])
+    tuned = SparseSharedDisentangler(
+        encoder=FineTuned(embedder, n_epochs=0), random_state=0
+    ).fit(images, bright[:, :2])
+    for row, pixels in pictures(tuned.describe(images)).items():
+        np.testing.assert_array_equal(pixels, images[row])
+
+
+def test_texts_are_shown_by_their_beginnings():
+    rng = np.random.default_rng(0)
+    is_red, is_large = rng.integers(0, 2, size=(2, 100)).astype(bool)
+    texts = [
+        f"<b>number\n{i}</b> {'red' if red else ''} {'large' if large else ''} "
+        + "and so on " * 20
+        for i, (red, large) in enumerate(zip(is_red, is_large, strict=True))
+    ]
+    dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+    pipe = make_pipeline(CountVectorizer(vocabulary=["red", "large"]), dis)
+    pipe.fit(texts, np.column_stack([is_red, is_large, is_red]))
+    for X in (texts, np.array(texts, dtype=object), pd.Series(texts, index=range(100))):
+        table = describe(pipe, X)
+        html = table._repr_html_()
+        rows = table["highest rows"].iloc[0].split(", ")
+        assert len(rows) == 3
+        for row in map(int, rows):
+            beginning = f"{row}: &lt;b&gt;number {row}&lt;/b&gt; "
+            assert html.count(beginning) == 1
+        assert "and so…" in html or "and so on…" in html
+        assert "and so on " * 8 not in html
+    names = {name.removeprefix("low ") for name in table["suggested name"]}
+    assert names == {"red", "large"}
+
+
+def test_the_table_is_a_data_frame(house):
+    dis, X = house
+    table = dis.describe(X)
+    assert "<td" in table._repr_html_()
+    assert type(table[["tasks"]]) is pd.DataFrame
+    again = pickle.loads(pickle.dumps(table))
+    assert again._repr_html_() == table._repr_html_()
+    assert "<table" in pd.DataFrame(table)._repr_html_()
 
 
 def test_wrong_input_is_named(house):
@@ -142,6 +254,83 @@ def test_wrong_input_is_named(house):
         dis.describe(X[:1])
     with pytest.raises(TypeError, match="fitted SparseSharedDisentangler"):
         describe(StandardScaler(), X)
+
+
+class TestSuggestedNames:
+    @pytest.fixture
+    def mixed(self):
+        """Four factors that no column shows alone, and tasks of all kinds."""
+        rng = np.random.default_rng(0)
+        factors = rng.normal(size=(800, 4))
+        X = factors @ rng.normal(size=(4, 8))
+        Y_tasks = pd.DataFrame(
+            {
+                "sold": (factors[:, 0] > 0).astype(int),
+                "kind": np.where(factors[:, 1] > 0, "round", "square"),
+                "price": factors[:, 2],
+                "class": np.digitize(factors[:, 3], [-0.5, 0.5]).astype(str),
+            }
+        )
+        names = [f"c{j}" for j in range(8)]
+        X = pd.DataFrame(X, columns=names)
+        dis = SparseSharedDisentangler(4, encoder="linear", random_state=0)
+        return dis.fit(X, Y_tasks), X
+
+    @staticmethod
+    def flipped(dis):
+        """The same model, each component with the other sign."""
+        other = copy.deepcopy(dis)
+        other.encoder_.components.sign *= -1
+        other.coef_ = -other.coef_
+        return other
+
+    def test_a_column_that_stands_out_comes_first(self, house):
+        dis, X = house
+        names = dis.suggest_component_names(X)
+        assert {name.removeprefix("low ") for name in names} == {"area", "age"}
+        codes = dis.transform(X)
+        for number, name in enumerate(names):
+            rises = np.corrcoef(codes[:, number], X[name.split()[-1]])[0, 1] > 0
+            assert name.startswith("low ") == (not rises)
+        others = self.flipped(dis).suggest_component_names(X)
+        for name, other in zip(names, others, strict=True):
+            assert {name, other} == {name.split()[-1], f"low {name.split()[-1]}"}
+
+    def test_else_a_task_names_a_component_by_its_high_end(self, mixed):
+        dis, X = mixed
+        names = dis.suggest_component_names(X)
+        flipped = self.flipped(dis).suggest_component_names(X)
+        assert names == dis.suggest_component_names(X)
+        pairs = set(zip(names, flipped, strict=True))
+        ends = {frozenset(pair) for pair in pairs if not {"class", "sold"} & set(pair)}
+        assert frozenset(["price", "low price"]) in ends
+        assert frozenset(["kind=round", "kind=square"]) in ends
+        assert ("class", "class") in pairs
+        assert ("sold", "not sold") in pairs or ("not sold", "sold") in pairs
+        codes, predicted = dis.transform(X), dis.predict(X)
+        for number, name in enumerate(names):
+            if name.startswith("kind="):
+                high = predicted["kind"][codes[:, number] > 1]
+                assert set(high) == {name.removeprefix("kind=")}
+
+    def test_they_differ_and_are_short(self):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(300, 3))
+        long = "the answer to a question that is far too long to be a name, number"
+        Y_tasks = pd.DataFrame(X, columns=[f"{long} {j} of three" for j in range(3)])
+        dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+        names = dis.fit(X, Y_tasks).suggest_component_names(X)
+        assert len(set(names)) == 3
+        assert max(map(len, names)) <= 32
+        assert all(name.startswith(("the answer", "low the")) for name in names)
+        dis.set_component_names(names)
+
+    def test_the_table_has_them_until_names_are_set(self, house):
+        dis, X = house
+        names = dis.suggest_component_names(X)
+        assert dis.describe(X)["suggested name"].tolist() == names
+        named = copy.deepcopy(dis).set_component_names(names)
+        assert "suggested name" not in named.describe(X)
 
 
 class TestNames:
@@ -177,6 +366,12 @@ class TestNames:
         texts = {label.get_text() for label in codes.ax_.get_xticklabels()}
         texts |= {label.get_text() for label in codes.ax_.get_yticklabels()}
         assert set(names) <= texts
+        for display in (
+            UsageDisplay.from_estimator(dis),
+            IdentifiabilityDisplay.from_estimator(dis),
+        ):
+            shown = [label.get_text() for label in display.ax_.get_xticklabels()]
+            assert shown == names
 
     def test_files_keep_them(self, named, tmp_path):
         pytest.importorskip("safetensors")
@@ -230,10 +425,10 @@ def test_the_picture_has_tasks_beside_columns(house):
     named = [label.get_text() for label in columns.get_yticklabels()]
     assert sorted(named) == ["age", "area"]
     effects = display.columns.effects
-    for place, name in enumerate(named):
-        shown = np.asarray(columns.images[0].get_array())[place]
-        expected = effects.effects[effects.column_names.index(name)]
-        np.testing.assert_allclose(shown, expected)
+    lengths = np.array([bar.get_width() for bar in display.columns.bars_])
+    rows = [effects.column_names.index(name) for name in named]
+    expected = effects.effects[rows].ravel()
+    np.testing.assert_allclose(lengths / lengths.max(), expected / expected.max())
     renamed = copy.deepcopy(dis).set_component_names(["first", "second"]).plot(X)
     for ax in renamed.axes_:
         assert [t.get_text() for t in ax.get_xticklabels()] == ["first", "second"]

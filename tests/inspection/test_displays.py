@@ -20,6 +20,7 @@ from skdisentangle.datasets import make_sprites
 from skdisentangle.inspection import (
     FactorCodeDisplay,
     InputEffectDisplay,
+    InputEffects,
     LossCurveDisplay,
     TaskComponentDisplay,
     TraversalDisplay,
@@ -218,16 +219,18 @@ class TestUsage:
         counts = used.sum(axis=0)
         assert texts(display.counts_) == [str(c) for c in counts if c]
         n_active = len(dis.active_components_)
-        assert display.ax_.get_title() == f"components in use: {n_active}"
+        assert f"({n_active} in use)" in display.ax_.get_title()
 
     def test_nothing_active_and_many(self, idle):
         display = UsageDisplay.from_estimator(idle)
-        assert display.ax_.get_title() == "components in use: 0"
+        assert "(0 in use)" in display.ax_.get_title()
         display = UsageDisplay(np.full(200, 1 / 200), np.ones(200, dtype=int)).plot()
         assert display.counts_ == []
         assert no_overlap(display.figure_, display.ax_.get_xticklabels())
         with pytest.raises(ValueError, match="usage and n_tasks"):
             UsageDisplay([1.0], [1, 2]).plot()
+        with pytest.raises(ValueError, match="components must hold 1 names; got 2"):
+            UsageDisplay([1.0], [1], components=["a", "b"]).plot()
 
 
 class TestLossCurve:
@@ -240,6 +243,39 @@ class TestLossCurve:
             display.score_line_.get_ydata(), dis.validation_scores_
         )
         assert display.line_.get_xdata()[0] == 1
+
+    def test_stages_are_shaded(self, fitted):
+        dis, X, Y, _ = fitted
+        display = LossCurveDisplay.from_estimator(dis)
+        named = texts(display.ax_.get_legend().get_texts())
+        assert named[:3] == ["without penalties", "with penalties", "settling"]
+        edges = [
+            (round(box.x0, 1), round(box.x1, 1))
+            for box in (span.get_extents() for span in self.in_epochs(display))
+        ]
+        assert edges[0][0] == 0.5
+        assert edges[-1][1] == dis.n_iter_ + 0.5
+        assert all(before[1] == after[0] for before, after in pairwise(edges))
+        # Forty epochs: penalties set in after a sixth, and the last third settles.
+        assert [start for start, _ in edges] == [0.5, 7.5, 27.5]
+        dense = quick(sparsity=0, sharing=0).fit(X, Y)
+        legend = LossCurveDisplay.from_estimator(dense).ax_.get_legend()
+        assert texts(legend.get_texts()) == ["without penalties"]
+
+    @staticmethod
+    def in_epochs(display):
+        """Paths of the spans, across in epochs."""
+        return [
+            span.get_path().transformed(span.get_patch_transform())
+            for span in display.stages_
+        ]
+
+    def test_a_change_of_the_basis_is_a_line(self):
+        stages = [(0, "without penalties"), (2, "basis changed"), (2, "settling")]
+        display = LossCurveDisplay([0.4, 0.3, 0.2], stages=stages).plot()
+        (line,) = [line for line in display.ax_.lines if line is not display.line_]
+        assert list(line.get_xdata()) == [2.5, 2.5]
+        assert len(display.stages_) == 2
 
     def test_no_scores_and_zero_loss(self, fitted):
         display = LossCurveDisplay.from_estimator(fitted[0])
@@ -305,9 +341,16 @@ class TestTraversal:
         assert drawn.shape == (2 * 5 - 1, 7 * 6 - 1)
         assert np.all(np.diff(drawn[0, ::6]) > 0)
         assert drawn.mask[4].all()  # between the rows
+        # What gets brighter along one component, and not along the other.
+        changes = np.asarray(display.changes)
+        assert changes[0].min() > 0.8
+        assert np.abs(changes[1]).max() < 0.3
+        left, right, *_ = display.changes_.get_extent()
+        assert left >= drawn.shape[1]
+        assert display.ax_.get_xlim()[1] == right
         assert texts(display.ax_.get_yticklabels()) == ["grey", "b"]
         labels = texts(display.ax_.get_xticklabels())
-        assert (labels[0], labels[-1]) == ("2%", "98%")
+        assert (labels[0], labels[-2], labels[-1]) == ("2%", "98%", "change")
         color = np.stack([images] * 3, axis=-1)
         display = TraversalDisplay.from_codes(codes, color, columns=[1], n_steps=3)
         assert display.im_.get_array().shape == (4, 3 * 6 - 1, 3)
@@ -343,6 +386,62 @@ class TestTraversal:
             TraversalDisplay.from_estimator(idle, X)
         with pytest.raises(ValueError, match="images must have shape"):
             TraversalDisplay(np.zeros((2, 2))).plot()
+
+
+class TestLongNames:
+    """Names of components are turned where they have no room, and never overlap."""
+
+    NAMES = tuple(f"a component that has a long name {number}" for number in range(12))
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda names: TaskComponentDisplay(
+                np.eye(len(names)), components=names, task_names=names
+            ),
+            lambda names: UsageDisplay(
+                np.ones(len(names)), range(len(names)), components=names
+            ),
+            lambda names: FactorCodeDisplay(
+                np.eye(len(names)), code_names=names, factor_names=names
+            ),
+            lambda names: InputEffectDisplay(
+                InputEffects(
+                    np.eye(len(names)),
+                    np.eye(len(names)),
+                    list(names),
+                    list(range(len(names))),
+                    "permutation",
+                    component_names=list(names),
+                )
+            ),
+        ],
+        ids=["tasks", "usage", "factors", "columns"],
+    )
+    @pytest.mark.parametrize("number", [1, 12])
+    def test_all_are_there_and_within_the_figure(self, make, number):
+        display = make(self.NAMES[:number]).plot()
+        display.figure_.canvas.draw()
+        labels = display.ax_.get_xticklabels()
+        assert len(labels) == number
+        assert number == 1 or labels[0].get_rotation() > 0
+        whole = display.figure_.bbox
+        renderer = display.figure_.canvas.get_renderer()
+        ticks = display.ax_.get_yticklabels()
+        bottom, top = sorted(display.ax_.get_ylim())
+        for text in (
+            *labels,
+            *[tick for tick in ticks if bottom <= tick.get_position()[1] <= top],
+            display.ax_.xaxis.label,
+            display.ax_.yaxis.label,
+            display.ax_.title,
+        ):
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1
+            assert box.y0 >= -1
+            assert box.x1 <= whole.x1 + 1
+            assert box.y1 <= whole.y1 + 1
+        assert display.ax_.get_position().height > 0.3
 
 
 def test_without_matplotlib(fitted, monkeypatch):

@@ -158,8 +158,12 @@ def test_images():
     display = InputEffectDisplay(effects).plot()
     drawn = display.im_.get_array()
     expected = effects.effects[:, 0].reshape(2, 8, 8).sum(axis=0)
-    np.testing.assert_allclose(drawn[:8, :8], expected / expected.max())
     assert expected[:4].sum() > 2 * expected[4:].sum()
+    signed = (effects.effects * effects.directions)[:, 0].reshape(2, 8, 8).sum(axis=0)
+    np.testing.assert_allclose(drawn[:8, :8], signed / expected.max())
+    # The component follows the brightness of the upper half, up or down.
+    rises = np.corrcoef(dis.transform(X)[:, 0], bright)[0, 1] > 0
+    assert (drawn[:4, :8].mean() > 0.1) if rises else (drawn[:4, :8].mean() < -0.1)
     assert display.ax_.texts[0].get_text() == str(dis.active_components_[0])
     plt.close("all")
 
@@ -174,12 +178,17 @@ def test_display():
     effects = InputEffects(values, directions, names, [2, 5], "permutation")
     display = InputEffectDisplay(effects, max_columns=3).plot()
     assert display.order_.tolist() == [1, 3, 0]
-    np.testing.assert_array_equal(display.im_.get_array(), values[[1, 3, 0]])
+    bars = np.array([(bar.get_x(), bar.get_width()) for bar in display.bars_])
+    left, length = bars.reshape(3, 2, 2).transpose(2, 0, 1)
+    np.testing.assert_allclose(length / length.max(), values[[1, 3, 0]] / 0.9)
+    # From its component to the right, to the left, or to both sides if that is not clear.
+    ways = (left + length / 2 - np.arange(2)) / np.where(length > 0, length / 2, 1)
+    np.testing.assert_allclose(ways, [[0, 0], [1, 0], [1, -1]], atol=1e-9)
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert labels == ["age", "city", r"height \$"]
     assert display.ax_.get_ylabel() == "column of X (3 of 4)"
-    signs = [[text and text.get_text() for text in row] for row in display.signs_]
-    assert signs == [[None, None], ["+", None], ["+", "−"]]  # noqa: RUF001
+    said = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert said == ["rises with it", "falls with it", "depends on the row"]
     with pytest.raises(ValueError, match="max_columns == 0"):
         InputEffectDisplay(effects, max_columns=0).plot()
     nothing = InputEffects(np.zeros((4, 0)), np.zeros((4, 0)), names, [], "gradient")

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.pipeline import make_pipeline
 
 from skdisentangle import SparseSharedDisentangler
-from skdisentangle.inspection import data_concerns
+from skdisentangle.inspection import data_concerns, write_report
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,21 @@ def test_only_rows_that_both_have_are_compared(table):
     assert not any("say the same" in concern for concern in found)  # too few to tell
 
 
+def test_images_and_texts_have_no_columns():
+    rng = np.random.default_rng(0)
+    Y_tasks = rng.normal(size=(50, 2))
+    images = [rng.normal(size=(4, 4 + i % 2)) for i in range(50)]  # of two sizes
+    for X in (
+        ["a text"] * 50,
+        images,
+        np.zeros((50, 4, 4)),
+        pd.Series(["a text"] * 50),
+    ):
+        assert data_concerns(X, Y_tasks) == []
+    with pytest.raises(ValueError, match="for each of the 50 rows of X; got 49"):
+        data_concerns(images, Y_tasks[1:])
+
+
 def test_rows_and_labels_must_go_together(table):
     X, Y_tasks = table
     with pytest.raises(ValueError, match="for each of the 299 rows of X; got 300"):
@@ -147,6 +164,44 @@ class TestReport:
         assert "<img" not in html
         assert "Concerns" not in html
         assert "(R2)" not in html
+
+    def test_texts_are_in_it(self, tmp_path):
+        words = ["red", "large", "old"]
+        has = np.random.default_rng(0).integers(0, 2, size=(100, 3)).astype(bool)
+        texts = [
+            " ".join(np.array(words)[row]) + f", number {i}"
+            for i, row in enumerate(has)
+        ]
+        dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+        pipe = make_pipeline(CountVectorizer(vocabulary=words), dis).fit(texts, has)
+        html = write_report(pipe, tmp_path / "fit.html", texts, has).read_text()
+        lowest = np.argsort(pipe.transform(texts)[:, 0])[0]
+        assert f"{lowest}: {texts[lowest]}" in html
+        assert "<td>task0</td><td>1.000 (accuracy)</td>" in html
+
+    def test_images_are_in_it(self, tmp_path):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, size=(60, 8, 8), dtype=np.uint8)
+        images[::2] //= 2
+        labels = np.arange(60) % 2
+        dis = SparseSharedDisentangler(encoder="conv", random_state=0)
+        dis.fit(images, np.column_stack([labels, 1 - labels]))
+        path = dis.report(tmp_path / "fit.html", images)
+        html = path.read_text()
+        n_rows = 8 * len(dis.active_components_)
+        assert (
+            len(re.findall(r'<img alt="row \d+" src="data:image/png', html)) == n_rows
+        )
+
+    def test_without_pandas(self, tmp_path, monkeypatch):
+        X = np.random.default_rng(0).normal(size=(100, 3))
+        Y_tasks = X @ np.array([[1.0, 0, 1], [0, 1, 1], [0, 0, 0]])
+        dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+        dis.fit(X, Y_tasks)
+        expected = dis.report(tmp_path / "with.html", X, Y_tasks).read_text()
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        found = dis.report(tmp_path / "without.html", X, Y_tasks).read_text()
+        assert found == expected
 
     def test_what_was_there_stays_if_it_fails(self, fitted, table, tmp_path):
         path = tmp_path / "fit.html"

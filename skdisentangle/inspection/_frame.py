@@ -1,0 +1,29 @@
+"""The table of components as a data frame. Importing this needs pandas."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import pandas as pd
+
+__all__ = ["Description"]
+
+
+class Description(pd.DataFrame):  # type: ignore[misc]
+    """A data frame that a notebook shows with pictures or texts of the rows.
+
+    What is selected from it is a plain data frame.
+    """
+
+    _metadata: ClassVar[list[str]] = ["_html"]
+    _html: str
+
+    @classmethod
+    def of(cls, records: list[dict[str, Any]], html: str) -> Self:
+        """The data frame of some records, and the HTML that stands for it."""
+        frame = cls(pd.DataFrame(records).set_index("component"))
+        frame._html = html
+        return frame
+
+    def _repr_html_(self) -> str:
+        return self._html
