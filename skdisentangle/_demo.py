@@ -1,4 +1,4 @@
-"""The main job on data that ships with scikit-learn: attributes of digits as tasks."""
+"""Fit a disentangler to the digits of scikit-learn, with their attributes as tasks."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ def run_demo(picture: Path, out: TextIO, *, verbose: bool = True) -> dict[str, f
     Parameters
     ----------
     picture : Path
-        Where to write the picture of tasks by components. Without matplotlib none is
+        File for the picture of tasks by components. Without matplotlib no picture is
         written, and the output says how to install it.
     out : text stream
         Where to print.
     verbose : bool, default=True
-        Whether to print a line an epoch.
+        Whether to show the progress of the fit.
 
     Returns
     -------
     dict
-        Accuracy on the ten digits of each kind of features, for rows not in the fit.
+        For each kind of features, the accuracy on the ten digits for rows not in the fit.
     """
 
     def say(text: str) -> None:
@@ -110,13 +110,13 @@ def run_demo(picture: Path, out: TextIO, *, verbose: bool = True) -> dict[str, f
     )
     say(
         f"{len(fit_rows)} images of handwritten digits (8x8 pixels), {len(fitted)} "
-        f"tasks; {HELD_OUT!r} is held out of the fit."
+        f"tasks. The task {HELD_OUT!r} is held out of the fit."
     )
     dis = SparseSharedDisentangler(random_state=0, verbose=verbose)
     dis.fit(pixels[fit_rows], Y[fit_rows])
     codes = dis.transform(pixels)
 
-    say(f"\n{'task':18s} {'accuracy':>8s}  components that it uses")
+    say(f"\n{'task':18s} {'accuracy':>8s}  components in use")
     accuracy = dis.score_tasks(pixels[test_rows], Y[test_rows])
     for task, name, score in zip(dis.tasks_, fitted, accuracy, strict=True):
         used = np.flatnonzero(dis.coef_[task.outputs].any(axis=0))
@@ -132,10 +132,13 @@ def run_demo(picture: Path, out: TextIO, *, verbose: bool = True) -> dict[str, f
         f"LDA ({lda.transform(pixels[:1]).shape[1]})": lda.transform(pixels),
         f"raw pixels ({pixels.shape[1]})": pixels,
     }
-    say("\nThe same LogisticRegression on each kind of features (number of columns).")
-    say("ten digits: all labels, on rows that are not in the fit.")
     say(
-        f"{HELD_OUT!r}: the task held out, from n labels a class; mean accuracy over "
+        "\nAccuracy of a LogisticRegression on each kind of features (number of columns),"
+    )
+    say("on rows that are not in the fit.")
+    say("ten digits: from all labels.")
+    say(
+        f"n=2 and more: the held-out task {HELD_OUT!r} from n labels per class, mean over "
         f"{N_DRAWS} draws."
     )
     heads = "".join(f"{f'n={n}':>8s}" for n in LABELS_PER_CLASS)

@@ -1,7 +1,7 @@
-"""Image files, Pillow images and arrays as pixels: (height, width, 3) of uint8.
+"""Read image files, Pillow images and arrays as pixels: (height, width, 3) of uint8.
 
-All that reads images goes through here, so that an image is the same everywhere. What
-becomes of which kind of file is said in :func:`skdisentangle.datasets.read_images`.
+Everything that reads images uses this module, so an image is the same everywhere.
+:func:`skdisentangle.datasets.read_images` documents the conversions.
 """
 
 from __future__ import annotations

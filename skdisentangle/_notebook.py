@@ -1,4 +1,4 @@
-"""HTML of a fitted estimator in a notebook: its tasks, below what scikit-learn shows."""
+"""Show the tasks of a fitted estimator in a notebook, below scikit-learn's HTML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ border-bottom: 1px solid rgba(128, 128, 128, 0.4)}
 def task_table(estimator: Any) -> str:
     """Table of the tasks of a fitted estimator, as HTML.
 
-    A task a row: its name, type and classes, and the components that it uses, the
+    One row per task: its name, type and classes, and the components that it uses, the
     largest coefficient first.
 
     Parameters

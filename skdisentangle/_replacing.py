@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files so that nobody ever finds an incomplete one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["is_temporary", "remove_temporary", "replacing"]
 
 @contextmanager
 def replacing(path: Path, *, follow_links: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file that becomes `path` if all goes well, and vanishes if not.
+    """Open a temporary file that becomes `path` if all goes well, and is removed if not.
 
-    It is on the disk before it gets its name, so that `path` is whole even after a
-    failure of power. Several processes may do this at once: the last one wins. What a
-    process that was killed leaves behind, :func:`remove_temporary` removes. Only a regular
-    file is replaced: not a folder, nor what a superuser could replace, ``/dev/null``. The
-    new one has its permissions. Of a link it is the file behind it that is replaced, or
-    the link itself, and nothing behind it, if links are not followed.
+    It is on disk before it gets its name, so `path` is complete even after a power failure.
+    Several processes may do this at once: the last one wins. :func:`remove_temporary` removes
+    the files of killed processes. Only a regular file is replaced: no folder, and not
+    ``/dev/null``, which a superuser could replace. The new file gets the permissions of the
+    old one. For a link, the file behind it is replaced, or the link itself if links are not
+    followed.
     """
     path = path.resolve() if follow_links and path.is_symlink() else path
     is_there = path.exists() and not path.is_symlink()

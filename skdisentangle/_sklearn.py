@@ -63,24 +63,26 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class ComponentCoef:
     """The attribute ``coef_`` where it is over components, not over columns of X.
 
-    scikit-learn's selectors of columns, ``RFE`` and ``SelectFromModel``, would take it for
-    one over columns, and choose wrong ones without a word: they are refused.
+    scikit-learn's selectors of columns, ``RFE`` and ``SelectFromModel``, would treat it as
+    one over columns and silently select wrong ones, so they get an error.
     """
 
     def __get__(self, estimator: Any, owner: type) -> NDArray[np.float64]:
         if estimator is None:
-            raise AttributeError(f"coef_ is there after the fit of a {owner.__name__}.")
+            raise AttributeError(
+                f"coef_ exists only after the fit of a {owner.__name__}."
+            )
         if "coef_" not in vars(estimator):
             raise AttributeError(
-                f"This {owner.__name__} is not fitted, and has no coef_."
+                f"This {owner.__name__} is not fitted and has no coef_."
             )
         # There is nothing else by which an estimator knows who asks.
         if sys._getframe(1).f_globals.get("__name__") == SELECTION:
             raise TypeError(
                 f"The coef_ of {owner.__name__} is over components, not over columns of X, "
-                "so that no columns can be selected by it. Give importance_getter= a "
-                "function that takes the estimator to a number for each column, such as "
-                "one of skdisentangle.inspection.input_effects, or see "
+                "so it cannot select columns. Set importance_getter to a function of the "
+                "estimator that returns one number per column, such as one based on "
+                "skdisentangle.inspection.input_effects, or use "
                 "sklearn.feature_selection.SequentialFeatureSelector."
             )
         coef: NDArray[np.float64] = vars(estimator)["coef_"]

@@ -79,11 +79,10 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def threads(n_threads: int | None = None) -> Iterator[None]:
-    """Let torch compute as if nothing had been set, then put all back.
+    """Let torch compute with its default settings, then restore those of the user.
 
-    That is with gradients, outside of inference mode, and with float32 and the CPU where
-    no dtype and device are named; so that the user's settings for models of their own
-    change no bit of ours.
+    Gradients are on, inference mode is off, and the default dtype and device are float32 and
+    the CPU. The user's settings for other models then do not change our results.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Warnings that name the user's line."""
+"""Warnings that point to the user's line of code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSIDE = tuple(
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of the line that called into this package, however deep in it we are."""
+    """Warn with the line that called into this package, however deep the call is."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         level, frame = level + 1, frame.f_back

@@ -1,4 +1,4 @@
-"""The estimator: validates, calls the pieces, holds what was fitted."""
+"""The estimator: validates input, calls the solvers, holds the fitted attributes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ __all__ = ["SparseSharedDisentangler"]
 
 
 def _has_classes(estimator: SparseSharedDisentangler) -> bool:
-    """Whether ``predict_proba`` is there: some task must have classes."""
+    """Whether ``predict_proba`` exists: some task must have classes."""
     task_set = getattr(estimator, "_task_set", None)
     if task_set is None or any(TYPES[t.type].has_classes for t in task_set.tasks):
         return True
@@ -76,7 +76,7 @@ def _has_classes(estimator: SparseSharedDisentangler) -> bool:
 
 
 def _class_types(estimator: SparseSharedDisentangler) -> list[TaskType]:
-    """Types of the tasks, if all have classes: as fitted, or as ``task_types`` says."""
+    """Types of the tasks if all have classes, as fitted or as in ``task_types``."""
     task_set = getattr(estimator, "_task_set", None)
     if task_set is not None:
         names = [task.type for task in task_set.tasks]
@@ -90,21 +90,21 @@ def _class_types(estimator: SparseSharedDisentangler) -> list[TaskType]:
 
 
 def _check_rows_of_labels(labels: Labels, n_rows: int) -> None:
-    """Raise ValueError unless there is a row of labels for each of X."""
+    """Raise ValueError unless X and the labels have the same number of rows."""
     if labels.n_rows != n_rows:
         raise ValueError(
-            f"Y_tasks must have a row for each of the {n_rows} rows of X; got "
+            f"Y_tasks must have one row for each of the {n_rows} rows of X; got "
             f"{labels.n_rows}."
         )
 
 
 def _has_strengths(estimator: SparseSharedDisentangler) -> bool:
-    """Whether ``partial_fit`` is there: it holds no rows back to choose strengths on."""
+    """Whether ``partial_fit`` exists: it cannot choose strengths."""
     for name in ("sparsity", "sharing"):
         if getattr(estimator, name, "auto") == "auto":
             raise AttributeError(
-                f"partial_fit cannot choose {name}, as it holds no rows back; give "
-                f"SparseSharedDisentangler a number, such as the {name}_ of a fit."
+                f"partial_fit cannot choose {name}, because it holds back no rows. Set "
+                f"{name} to a number, such as the {name}_ of an earlier fit."
             )
     return True
 
@@ -117,202 +117,275 @@ class SparseSharedDisentangler(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Disentangled features from many supervised tasks.
+    """Learn disentangled features from many supervised tasks.
 
-    An encoder is fitted together with linear heads, one for each task. The heads are
-    sparse (a task uses few components) and share components (the tasks together use few
-    of them), which aligns the components with the factors of variation behind the
-    tasks [1]_, [2]_. With codes ``z = encoder(x)``, standardised over the training
-    rows, the fit alternates between the heads (inner problem) and the encoder (outer
-    problem)::
+    Give rows of data and the labels of several tasks. The estimator fits an encoder and one
+    linear head per task. Two penalties align the components with the factors behind the
+    tasks [1]_, [2]_: ``sparsity`` keeps each head to few components, and ``sharing`` keeps
+    all heads together to few components. The package uses these terms:
 
-        inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
-                    + mean_t mean_(k in t) spread_k
-                        * sum_m (few_t * sparsity + sharing * share_m) |coef_km|
-        outer:  min_encoder            mean_t weight_t loss_t
+    task
+        One column of labels to predict. Its type is one of those of ``task_types``.
+    factor
+        A property of the data that you do not observe directly and that tasks depend on.
+    component
+        One feature that the encoder computes, which should recover one factor. Components
+        are the columns of `transform`.
+    head
+        The linear model that predicts one task from the components. It has one output, or
+        one output per class for a multiclass task.
+    support
+        The set of components with a nonzero coefficient in a head.
+    usage
+        A component's share of the magnitude of all heads.
+    active component
+        A component in use: at least one head has a nonzero coefficient on it.
 
-    with ``loss_t`` half the squared error of the standardised target, or the
-    cross-entropy; ``spread_k`` the standard deviation of the target or class;
-    ``few_t = max(1, sqrt(2000 / n_t))`` for a task with ``n_t`` labels;
-    ``share_m = log(max(u) / u_m)`` the linearised entropy of the usage ``u``; and
-    ``weight_t`` the inverse of the residual variance for a regression task, else one.
+    The parameters come in four groups: basic, tasks, training and expert. A table in the
+    notes below says when to change which.
 
     Parameters
     ----------
     n_components : int or "auto", default=20
-        Largest number of components; give rather too many than too few. A component is
-        in use, or active, if some task has a nonzero coefficient on it. Only those in use
-        are kept, so that `transform` gives as many features as factors were found.
-        Without penalties (both strengths 0) all are kept. ``"auto"`` begins with one
-        component for each output of the heads, at the most 64. A number above 64 that is
-        also above the number of outputs, or of rows, is cut to it: neither could tell more
-        components apart. An encoder of your own keeps the width it has.
-    sparsity : float or "auto", default=0.03
-        Strength of the penalty that keeps each task to few components. Its meaning
-        does not depend on the number of tasks or outputs, on the scale of X or of a
-        target, nor on the frequency of a class: at 1 a component that is the target
-        itself, but for scale, is just left out. That is with 2,000 labels of a task or
-        more; with fewer the penalty grows as the random errors of coefficients do, with
-        one over the root of their number. ``"auto"`` chooses it on a share
-        ``validation_fraction`` of the rows, held back: of a few strengths the one that
-        leaves the fewest nonzero coefficients at no loss of prediction. The fit is
-        then on all rows, with an int as ``random_state`` the same as with the number
-        ``sparsity_``; it takes two to four times as long. With ``warm_start`` it is chosen
-        in the first fit.
-    sharing : float or "auto", default=0.1
-        Strength of the penalty that keeps the tasks to few components together.
-        ``"auto"`` chooses it like ``sparsity``; both together take about five times as
-        long as one fit.
-    solver : {"alternating", "bilevel"}, default="alternating"
-        ``"alternating"`` solves both problems on the same rows. ``"bilevel"`` follows the
-        meta-learning of [1]_: at each step heads are fitted on one half of the batch, and
-        the encoder follows their loss on the other half. It mostly finds the same factors,
-        and finds those of binary tasks and of noisy labels more purely. As rows are split
-        at random, a row of weight 2 is not quite two rows.
+        Largest number of components. Give too many rather than too few: only active
+        components are kept, so `transform` returns as many columns as factors were found.
+        If both strengths are 0, all components are kept. ``"auto"`` starts with one
+        component per output of the heads, at most 64. A number above 64 is lowered to the
+        number of outputs or of rows, but not below 64, as neither can tell more components
+        apart. An encoder of your own keeps its width.
     encoder : {"mlp", "linear", "conv"}, FineTuned, torch.nn.Module or callable, \
             default="mlp"
-        ``"conv"`` takes images, of shape (n_samples, height, width, channels) or as
-        flattened rows of ``input_shape``: convolutions of
-        stride 2 down to 4 pixels (the first of stride 4 from 32 pixels on), normalised
-        by image, then hidden layers.
-        :class:`~skdisentangle.backbones.FineTuned` is a pretrained backbone for images or
-        texts, with what follows it. A module, copied
-        with its weights, or a callable that returns one when called with
-        ``n_features`` (and ``n_components``, if it has an argument of that name), maps
-        (n, n_features) to (n, n_components).
+        The network that computes the components.
+
+        - ``"mlp"``: hidden layers of ``hidden_layer_sizes`` with ReLU. A last linear layer
+          takes both their output and the row itself, and training starts from a linear map.
+          Use it for tables and for embeddings.
+        - ``"linear"``: a linear map of the row, which is the easiest to read. Use it if
+          ``"mlp"`` does not predict new rows better.
+        - ``"conv"``: convolutions, then hidden layers. It takes images of shape (n_samples,
+          height, width, channels), or flattened rows of ``input_shape``. The convolutions
+          have stride 2 (the first has stride 4 from 32 pixels on), normalise each image, and
+          end at 4 pixels.
+        - :class:`~skdisentangle.backbones.FineTuned`: a pretrained backbone for images or
+          texts, followed by one of the above.
+        - A torch module, which is copied with its weights. It must map (n, n_features) to
+          (n, n_components).
+        - A callable that returns such a module. It is called with ``n_features``, and with
+          ``n_components`` if it has an argument of that name.
+    sparsity : float or "auto", default=0.03
+        Strength of the penalty that keeps each head to few components. Its meaning does
+        not depend on the number of tasks or outputs, the scale of X or of a target, or the
+        frequency of a class. At 1 the penalty just drops a component that equals the
+        target up to scale. For a task with fewer than 2,000 labels the penalty grows by
+        ``sqrt(2000 / n_labels)``, because its coefficients have larger random errors.
+
+        ``"auto"`` holds back a share ``validation_fraction`` of the rows and tries a few
+        strengths. It takes the one with the fewest nonzero coefficients that does not
+        predict the held-out rows worse, then fits on all rows. This takes two to four times
+        as long. With an int as ``random_state``, the result is the same as with the number
+        ``sparsity_``. With ``warm_start``, only the first fit chooses.
+    sharing : float or "auto", default=0.1
+        Strength of the penalty that keeps all heads together to few components.
+        ``"auto"`` chooses it like ``sparsity``. Choosing both takes about five times as
+        long as one fit.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initialisation, the order of the rows and the choice of held-out rows.
+        The global random states of numpy and torch are not touched.
+    task_types : str, sequence or mapping, default=None
+        Type of all tasks, of each task, or of the named tasks:
+
+        - ``"regression"``: measurements.
+        - ``"count"``: how many, 0, 1, 2, ... It is never inferred.
+        - ``"binary"``: two classes.
+        - ``"ordinal"``: classes in an order, such as ratings, given as numbers or ordered
+          categories. It is inferred from ordered categories.
+        - ``"multiclass"``: classes without an order.
+        - None infers the type. Strings, booleans and categories are classes. Numbers are
+          classes if they have two whole values, or up to ten that look like codes, such as
+          0 to 3, with many rows each. A warning names the tasks of numbers with more than
+          two classes.
+
+        scikit-learn treats the estimator as a classifier, and stratifies its folds, if this
+        parameter or the fit shows that all tasks have classes.
+    task_weight : array-like of shape (n_tasks,) or mapping, default=None
+        Weight of each task, or of the named tasks, in the mean loss. A task of weight zero
+        gets a head but does not influence the encoder.
+    class_weight : {"balanced"} or None, default=None
+        Whether all classes of a task weigh the same, however frequent they are.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. ``"auto"`` aims at about 3,000 steps (400 if each step
+        takes all rows), and takes at least 10 epochs.
+    batch_size : int or "auto", default="auto"
+        Rows per step. ``"auto"`` takes all rows if there are at most 256, else 128.
+    learning_rate_init : float, default=0.005
+        Learning rate at the start. It falls to zero along half a cosine.
+    tol : float, default=1e-4
+        Smallest change of the loss, or of the validation score, that counts as an
+        improvement.
+    n_iter_no_change : int, default=10
+        End a stage of the fit after this many epochs without improvement. The first stage
+        (a sixth of the fit) has no penalties, the second refines the supports, and in the
+        last (a third) everything settles. The end of the last stage ends the fit.
+    early_stopping : bool, default=False
+        Whether to hold back rows and watch the score on them. A stage of the fit then ends
+        when this score no longer improves, and the next stage starts from the best state.
+        The fit returns the best state since the penalties set in. Its heads are solved
+        exactly on the rows that were not held back, unless that lowers the score.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold back for ``early_stopping``, and to choose ``"auto"``
+        strengths.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the last fit. It keeps the encoder, tasks and input
+        scales of that fit, even if you have changed ``encoder`` or its options.
+    device : str or torch.device, default="auto"
+        Where torch computes. ``"auto"`` uses a CUDA device if there is one.
+    n_threads : int, default=1
+        Number of torch threads while this estimator fits or transforms. -1 uses all
+        processors. Small batches gain little from more than one.
+    verbose : int, default=0
+        1 shows one line that is updated: current stage, loss, active components, time
+        left, and at the end why the fit ended. 2 prints one line per epoch.
     hidden_layer_sizes : sequence of int, default=(128, 128)
-        Widths of the hidden layers of ``"mlp"``, and of those after the convolutions
-        of ``"conv"``.
+        Widths of the hidden layers of ``"mlp"``, and of those after the convolutions of
+        ``"conv"``.
     input_shape : tuple (C, H, W), default=None
-        Shape of a row that is a flattened image: channels, height, width. For
+        Channels, height and width of a row that is a flattened image. For
         ``encoder="conv"``, None takes it from images of shape (n_samples, H, W, C).
     scale_inputs : bool, default=True
-        Whether to standardise X (by column, or by channel where ``input_shape`` is
-        given) on its way into the encoder. Leave it out for a module with
-        preprocessing of its own.
+        Whether to standardise X before the encoder: by column, or by channel if
+        ``input_shape`` is given. Turn it off for a module that does its own preprocessing.
     input_noise : float, pair of floats or "auto", default="auto"
-        Standard deviation of Gaussian noise on the rows, as they go into the encoder while
-        it is fitted (standardised, unless ``scale_inputs`` says otherwise). It keeps the
-        encoder from learning rows by heart. The noise is new in each epoch. For a linear
-        encoder it is a ridge penalty of its square, a row. In a pair the second number is
-        the noise that is added to it for the hidden layers of ``"mlp"`` alone; 1 leaves
-        them little but what is smooth. ``"auto"`` chooses both from the data:
+        Standard deviation of Gaussian noise that is added to the rows during training, new
+        in each epoch. It keeps the encoder from overfitting. Rows are standardised first,
+        unless ``scale_inputs=False``. For a linear encoder, the noise acts as a ridge
+        penalty whose strength per row is its square. The second number of a pair is noise
+        added on top for the hidden layers of ``"mlp"`` only. At 1 these learn little but
+        smooth functions.
+        ``"auto"`` chooses both numbers from the data:
 
-        - the first is that of the ridge penalty which generalized cross-validation
-          chooses, at the most 0.5. Below 0.15 it is 0, or 0.15 if all tasks have classes;
-        - the second is 1. With less than 100 rows nothing more is done;
-        - a quarter of the rows is held back. Short fits on the others say what predicts the
-          labels there better: 0.3 or 0 in place of 1; if so, less of the first, too; and
-          twice the first, up to 4. A change must gain twice its standard error.
+        - The first comes from the ridge penalty that generalized cross-validation chooses,
+          at most 0.5. Below 0.15 it becomes 0, or 0.15 if all tasks have classes.
+        - The second is 1. With fewer than 100 rows, the choice ends here.
+        - Short fits then compare alternatives on a quarter of the rows, held back: 0.3 or 0
+          instead of 1; if one is better, also a smaller first number; and twice the first
+          number, up to 4. A change must improve the loss by twice its standard error.
 
-        With ``scale_inputs=False``, where columns may be of any scale, ``"auto"`` is none;
-        in ``partial_fit``, which does not know how many rows will come, too, unless a fit
-        has chosen.
-    task_types : str, sequence or mapping, default=None
-        Type of all tasks, of each task, or of the tasks named: ``"regression"``,
-        ``"count"`` (how many: 0, 1, 2, ...; never inferred), ``"binary"``, ``"ordinal"``
-        (classes that stand in an order, such as ratings: numbers, or ordered categories,
-        of which it is inferred), ``"multiclass"`` or None. None infers it: strings,
-        booleans and categories are classes; numbers are classes if they have two whole
-        values, or up to ten that look like codes, such as 0 to 3, with many rows each. A
-        warning names those of more than two values. scikit-learn takes an estimator for a
-        classifier, whose folds are stratified, if this says that all tasks have classes, or
-        the fit has shown it.
-    task_weight : array-like of shape (n_tasks,) or mapping, default=None
-        Weight of each task in the mean over tasks, or of those named. A task of weight
-        zero gets a head, but has no say in the encoder.
-    class_weight : {"balanced"} or None, default=None
-        Whether the classes of a task weigh the same, however frequent they are.
-    max_iter : int or "auto", default="auto"
-        Largest number of epochs. ``"auto"`` takes as many as make about 3,000 steps (400
-        where each step takes all rows), and at least 10.
-    batch_size : int or "auto", default="auto"
-        Rows a step. ``"auto"`` takes all of up to 256 rows, else 128.
-    learning_rate_init : float, default=0.005
-        Learning rate at the start; it falls along a half cosine to zero.
-    tol : float, default=1e-4
-        A loss, or validation score, that is not better by this is no improvement.
-    n_iter_no_change : int, default=10
-        Epochs without improvement that end a stage of the fit early (its first sixth is
-        free of penalties, then the supports are refined, in the last third all settles),
-        and in the last stage the fit.
-    early_stopping : bool, default=False
-        Whether to hold rows back and to watch the score on them. A stage of the fit (see
-        ``n_iter_no_change``) then ends when the score no longer improves, and the next one
-        begins from the best state. At the end you get the best state since the penalties
-        set in. Its heads are solved exactly on the rows that were not held back, unless
-        that makes the score worse.
-    validation_fraction : float, default=0.1
-        Share of the rows to hold back for ``early_stopping``, and while ``"auto"``
-        strengths are chosen.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the last fit, with its encoder, tasks and input scales,
-        whatever ``encoder`` and its options say by then.
+        ``"auto"`` adds no noise with ``scale_inputs=False``, where columns may have any
+        scale. It adds none in ``partial_fit`` either, where the number of rows is unknown,
+        unless an earlier fit has chosen it.
+    solver : {"alternating", "bilevel"}, default="alternating"
+        ``"alternating"`` fits heads and encoder on the same rows. ``"bilevel"`` follows the
+        meta-learning of [1]_: each step fits heads on one half of the batch, and updates the
+        encoder by their loss on the other half. It mostly finds the same factors, and
+        recovers those of binary tasks and of noisy labels more purely. It splits rows at
+        random, so a row of weight 2 does not exactly equal two rows.
     cross_fit : int, default=None
-        Number of folds, at least 2, if the features that ``fit_transform`` gives, and so
-        those that the next step of a pipeline is trained on, are to be out of fold: each
-        row's from an encoder that has not seen its labels, see :meth:`fit_transform`. For
-        a next step whose target is among the tasks. Takes one more fit a fold. ``fit`` and
-        ``transform`` are not touched by it.
-    device : str or torch.device, default="auto"
-        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
-    n_threads : int, default=1
-        Number of threads that torch uses while this estimator fits or transforms. -1
-        takes all processors. Small batches gain little from more than one.
-    random_state : int, RandomState instance or None, default=None
-        Seeds the initialisation, the order of rows and the choice of the rows held
-        back. The global random states of numpy and torch are not touched.
-    verbose : int, default=0
-        1 prints one line that is rewritten: what is being done, loss, active components,
-        time left, and at the end why the fit ended. 2 prints a line for each epoch.
+        Number of folds, at least 2, for out-of-fold features in ``fit_transform``: each row
+        is encoded by a fit that has not seen its labels, see :meth:`fit_transform`. This
+        takes one more fit per fold. It does not change ``fit`` or ``transform``.
 
     Attributes
     ----------
     encoder_ : skdisentangle.encoders.scalers.Encoder
         The fitted torch module, from raw rows to components.
     embedder_ : ImageEmbedder or TextEmbedder
-        What reads X, with the trained backbone. Only with an encoder that is a
-        :class:`~skdisentangle.backbones.FineTuned`; ``encoder_`` then takes its features.
+        Reads X with the trained backbone; ``encoder_`` then takes its features. Only if the
+        encoder is a :class:`~skdisentangle.backbones.FineTuned`.
     input_shape_ : tuple (C, H, W) or None
         Shape of a row that is an image: ``input_shape``, or as found in X.
     coef_ : ndarray of shape (n_outputs, n_active)
-        Heads, in the units of the labels, with a column for each column of `transform`;
-        zeros are exact. Predictions are ``transform(X) @ coef_.T + intercept_``, which
-        are logits for classes, logarithms of the expected number for counts, and what is
-        compared with the thresholds of the task for ordinal tasks.
+        Coefficients of the heads, in the units of the labels, with one column per column of
+        `transform`. Zeros are exact. ``transform(X) @ coef_.T + intercept_`` gives the
+        prediction of a regression task, the logits of classes, the logarithm of the
+        expected count, and for an ordinal task the score to compare with its thresholds.
     intercept_ : ndarray of shape (n_outputs,)
+        Intercepts of the heads.
     tasks_ : list of skdisentangle.tasks.Task
         Name, type, classes, thresholds and outputs (rows of ``coef_``) of each task.
     classes_ : ndarray, or list of (ndarray or None)
-        Classes of the task, in the order of ``predict_proba``: sorted, or as ordered
-        categories stand. Of several tasks a list, None for a task without classes. Only
-        where some task has classes.
+        Classes of the task, in the order of ``predict_proba``: sorted, or in the order of
+        ordered categories. For several tasks a list, with None for a task without classes.
+        Only if some task has classes.
     input_noise_, nonlinear_noise_ : float
-        The noise of the fit: on the rows, and what is added to it for the hidden layers.
+        The noise used by the fit: on the rows, and added on top for the hidden layers.
     sparsity_, sharing_ : float
-        The strengths of the fit.
+        The strengths used by the fit.
     component_names_ : ndarray of shape (n_active,)
-        Only after :meth:`set_component_names`.
+        Names of the components. Only after :meth:`set_component_names`.
     usage_ : ndarray of shape (n_active,)
-        Share of the heads' magnitude on each component; sums to one. Components are
-        ordered by it, the most used one first.
+        Usage of each component. It sums to one, and components are sorted by it, the most
+        used one first.
     active_components_ : ndarray of int
-        Columns of `transform` that some task uses. After `fit` that is each of them.
-        :meth:`partial_fit` keeps its columns, so that some may be out of use.
+        Columns of `transform` that are active components: all of them after :meth:`fit`.
+        :meth:`partial_fit` keeps its columns, so some of them may go out of use.
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float
-        Mean loss over tasks in each epoch, without the penalty, on every fourth batch.
+        Mean loss over tasks in each epoch, without penalties, on every fourth batch.
     validation_scores_ : list of float or None
-        Score on the rows held back, after each epoch; None without early stopping.
+        Score on the held-out rows after each epoch. None without early stopping.
     n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Only if X has names, all strings.
+        Names of the columns of X. Only if all are strings.
 
     See Also
     --------
     sklearn.cross_decomposition.PLSRegression : Linear, dense supervised components.
     sklearn.linear_model.MultiTaskLasso : Joint feature selection among the columns.
+
+    Notes
+    -----
+    Which parameter to change when:
+
+    ======================== =========================================================
+    Parameter                Change it if
+    ======================== =========================================================
+    **Basic**
+    ``n_components``         all components are in use after a fit: raise it
+    ``encoder``              X is images or texts, or a linear map may be enough
+    ``sparsity``             heads use too many components: raise it; scores are low or
+                             no component is in use: lower it
+    ``sharing``              more components are in use than you expect: raise it
+    ``random_state``         each run should give the same result: set an int
+    **Tasks**
+    ``task_types``           a type is inferred wrongly, or labels are counts
+    ``task_weight``          some tasks matter more than others
+    ``class_weight``         rare classes matter as much as frequent ones
+    **Training**
+    ``max_iter``             a warning says that the loss was still improving: raise it
+    ``batch_size``           memory is short: lower it; a GPU is idle: raise it
+    ``learning_rate_init``   the loss diverges: lower it
+    ``tol``                  the fit ends too early: lower it
+    ``n_iter_no_change``     the fit ends too early: raise it
+    ``early_stopping``       scores are worse on new rows than on those of the fit
+    ``validation_fraction``  scores on the held-out rows vary too much: raise it
+    ``warm_start``           you want to continue a fit
+    ``device``               torch should use another device
+    ``n_threads``            layers are wide or rows are images: raise it
+    ``verbose``              you want to watch the fit
+    **Expert**
+    ``hidden_layer_sizes``   scores are low although rows are many: widen the layers
+    ``input_shape``          rows are flattened images
+    ``scale_inputs``         your module does its own preprocessing: turn it off
+    ``input_noise``          the choice takes too long: give numbers
+    ``solver``               tasks are binary or labels are noisy: try ``"bilevel"``
+    ``cross_fit``            the target of a later pipeline step is among the tasks
+    ======================== =========================================================
+
+    With codes ``z = encoder(x)``, standardised over the training rows, the fit alternates
+    between the heads (inner problem) and the encoder (outer problem)::
+
+        inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
+                    + mean_t mean_(k in t) spread_k
+                        * sum_m (few_t * sparsity + sharing * share_m) |coef_km|
+        outer:  min_encoder            mean_t weight_t loss_t
+
+    - ``loss_t`` is half the squared error of the standardised target, or the cross-entropy;
+    - ``spread_k`` is the standard deviation of the target or class;
+    - ``few_t = max(1, sqrt(2000 / n_t))`` for a task with ``n_t`` labels;
+    - ``share_m = log(max(u) / u_m)`` is the linearised entropy of the usage ``u``;
+    - ``weight_t`` is the inverse of the residual variance for a regression task, else one.
 
     References
     ----------
@@ -350,24 +423,15 @@ class SparseSharedDisentangler(
             Interval(Integral, 1, None, closed="left"),
             StrOptions({"auto"}),
         ],
-        "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
-        "solver": [StrOptions({"alternating", "bilevel"})],
         "encoder": [
             StrOptions({"linear", "mlp", "conv"}),
             FineTuned,
             torch.nn.Module,
             callable,
         ],
-        "hidden_layer_sizes": ["array-like"],
-        "input_shape": ["array-like", None],
-        "scale_inputs": ["boolean"],
-        "input_noise": [
-            Interval(Real, 0, None, closed="left"),
-            tuple,
-            list,
-            StrOptions({"auto"}),
-        ],
+        "sparsity": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "sharing": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "random_state": ["random_state"],
         "task_types": [str, "array-like", Mapping, None],
         "task_weight": ["array-like", Mapping, None],
         "class_weight": [StrOptions({"balanced"}), None],
@@ -382,11 +446,20 @@ class SparseSharedDisentangler(
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "warm_start": ["boolean"],
-        "cross_fit": [Interval(Integral, 2, None, closed="left"), None],
         "device": [str, torch.device],
         "n_threads": [Integral],
-        "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "hidden_layer_sizes": ["array-like"],
+        "input_shape": ["array-like", None],
+        "scale_inputs": ["boolean"],
+        "input_noise": [
+            Interval(Real, 0, None, closed="left"),
+            tuple,
+            list,
+            StrOptions({"auto"}),
+        ],
+        "solver": [StrOptions({"alternating", "bilevel"})],
+        "cross_fit": [Interval(Integral, 2, None, closed="left"), None],
     }
 
     # Fitted attributes, all set at once by `_set_fitted`.
@@ -405,6 +478,7 @@ class SparseSharedDisentangler(
     n_iter_: int
     loss_curve_: list[float]
     validation_scores_: list[float] | None
+    _stages: list[tuple[int, str]]
     _task_set: TaskSet
     _moments: InputMoments
     _n_rows: int
@@ -412,27 +486,23 @@ class SparseSharedDisentangler(
     _pull: NDArray[np.float64] | None
     _unexplained: float | None
 
-    #: Whether an interrupt is raised, and no model kept: where fits are part of a whole.
+    #: Whether an interrupt is raised instead of keeping the model so far.
     _ends_when_interrupted: bool = False
 
-    #: Whether this is one fit of many, of which what holds for all has been said.
+    #: Whether this is one fit of many, so that warnings for all of them are not repeated.
     _is_part: bool = False
 
     def __init__(
         self,
         n_components: int | Literal["auto"] = 20,
         *,
-        sparsity: float | Literal["auto"] = 0.03,
-        sharing: float | Literal["auto"] = 0.1,
-        solver: Literal["alternating", "bilevel"] = "alternating",
         encoder: str
         | FineTuned
         | torch.nn.Module
         | Callable[..., torch.nn.Module] = "mlp",
-        hidden_layer_sizes: Sequence[int] = (128, 128),
-        input_shape: tuple[int, int, int] | None = None,
-        scale_inputs: bool = True,
-        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
+        sparsity: float | Literal["auto"] = 0.03,
+        sharing: float | Literal["auto"] = 0.1,
+        random_state: int | np.random.RandomState | None = None,
         task_types: str | Sequence[str | None] | Mapping[Any, str] | None = None,
         task_weight: ArrayLike | Mapping[Any, float] | None = None,
         class_weight: Literal["balanced"] | None = None,
@@ -444,21 +514,21 @@ class SparseSharedDisentangler(
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
-        cross_fit: int | None = None,
         device: str | torch.device = "auto",
         n_threads: int = 1,
-        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        input_shape: tuple[int, int, int] | None = None,
+        scale_inputs: bool = True,
+        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
+        solver: Literal["alternating", "bilevel"] = "alternating",
+        cross_fit: int | None = None,
     ) -> None:
         self.n_components = n_components
+        self.encoder = encoder
         self.sparsity = sparsity
         self.sharing = sharing
-        self.solver = solver
-        self.encoder = encoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.input_shape = input_shape
-        self.scale_inputs = scale_inputs
-        self.input_noise = input_noise
+        self.random_state = random_state
         self.task_types = task_types
         self.task_weight = task_weight
         self.class_weight = class_weight
@@ -470,17 +540,21 @@ class SparseSharedDisentangler(
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
-        self.cross_fit = cross_fit
         self.device = device
         self.n_threads = n_threads
-        self.random_state = random_state
         self.verbose = verbose
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.input_shape = input_shape
+        self.scale_inputs = scale_inputs
+        self.input_noise = input_noise
+        self.solver = solver
+        self.cross_fit = cross_fit
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        # Also where it is no classifier, as predict_proba is there, with a column a class.
+        # Set for non-classifiers, too: predict_proba exists, with one column per class.
         tags.classifier_tags = ClassifierTags()
         if types := _class_types(self):
             tags.estimator_type = "classifier"
@@ -524,19 +598,19 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Images of shape (n_samples, height, width[, channels]) for ``encoder="conv"``. What
-            its embedder takes, such as paths of image files or texts, for an encoder that is
-            a :class:`~skdisentangle.backbones.FineTuned`.
-            Sparse for the encoders ``"linear"`` and ``"mlp"`` only. May be larger than
-            memory: a memory map, an array of h5py or zarr, or another with ``shape``,
-            ``dtype`` and rows by slices. More than 2**24 values are read in pieces,
-            and shuffled in blocks of neighbouring rows; see ``docs/scale.md``.
+            Rows to learn from. Sparse only for the encoders ``"linear"`` and ``"mlp"``.
+            For ``encoder="conv"``, images of shape (n_samples, height, width[, channels]).
+            For a :class:`~skdisentangle.backbones.FineTuned`, whatever its embedder reads,
+            such as texts or paths of image files.
+            X may be larger than memory: a memory map, an array of h5py or zarr, or any
+            object with ``shape``, ``dtype`` and rows by slices. More than 2**24 values
+            are read in pieces and shuffled in blocks of neighbouring rows.
         y : array-like or data frame of shape (n_samples,) or (n_samples, n_tasks)
             Task labels, unless ``Y_tasks`` is given. NaN, None and NA mean "not
             labelled".
         Y_tasks : array-like or data frame, default=None
-            Task labels, for use in a pipeline whose last step has a target ``y`` of its
-            own. If given, ``y`` is not looked at.
+            Task labels, for a pipeline whose last step has its own target ``y``. If given,
+            ``y`` is ignored.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
 
@@ -549,7 +623,7 @@ class SparseSharedDisentangler(
         ------
         ValueError
             If X, labels, weights or parameters are not as described, or the fit diverges.
-            The estimator is then what it was before.
+            The estimator then stays as it was before.
 
         Warns
         -----
@@ -557,7 +631,7 @@ class SparseSharedDisentangler(
             If ``max_iter`` ended a fit that was still improving.
         UserWarning
             If tasks cannot be learned and are left out, if numbers are taken for classes
-            (see ``task_types``), if there is a single task, or no component is active.
+            (see ``task_types``), if there is only one task, or if no component is active.
         """
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
             before, ranks = Fitted.of(self) if self._goes_on() else None, joined()
@@ -589,20 +663,20 @@ class SparseSharedDisentangler(
                     before=before,
                     monitor=monitor,
                 )
-            self.__dict__.pop("component_names_", None)  # those of other components
+            self.__dict__.pop("component_names_", None)  # they name the old components
             self._set_fitted(fitted)
             is_first = ranks.rank == 0 and before is None and not self._is_part
             if is_first and len(fitted.task_set.learned) == 1:
                 warn(
                     "With a single task nothing is disentangled: its components may be any "
-                    "mixtures of the factors. Give the labels of more tasks, in columns of "
-                    "Y_tasks; skdisentangle.datasets.tasks_from_classes makes many of one "
-                    "multiclass label."
+                    "mixture of the factors. Give labels of more tasks as columns of "
+                    "Y_tasks. skdisentangle.datasets.tasks_from_classes makes several tasks "
+                    "from one multiclass label."
                 )
             return self
 
     def _goes_on(self) -> bool:
-        """Whether ``fit`` goes on from the last one."""
+        """Whether ``fit`` continues from the last fit."""
         return self.warm_start and hasattr(self, "encoder_")
 
     def _set_fitted(self, fitted: Fitted) -> None:
@@ -613,10 +687,10 @@ class SparseSharedDisentangler(
             self.__dict__.pop("component_names_", None)
 
     def _strengths(self, problem: Problem, sample_weight: Any) -> tuple[float, float]:
-        """Sparsity and sharing, as given or as chosen on rows held back."""
+        """Sparsity and sharing, as given or as chosen on held-out rows."""
         given = {"sparsity": self.sparsity, "sharing": self.sharing}
         if self._goes_on():
-            # Chosen once: what goes on from a fit goes on at its strengths.
+            # Chosen once: a fit that continues another one keeps its strengths.
             for name, value in given.items():
                 given[name] = getattr(self, f"{name}_") if value == "auto" else value
         if "auto" not in given.values():
@@ -637,19 +711,19 @@ class SparseSharedDisentangler(
         Y_tasks: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> NDArray[np.floating]:
-        """Fit, and give the components of the training rows.
+        """Fit, and return the components of the training rows.
 
-        With ``cross_fit`` these are out of fold: rows are dealt into so many folds at
-        random, and each fold's components come from an encoder fitted on the others and
-        are matched one to one, by correlation, with those of the encoder of all rows. A
-        component without counterpart in a fold is zero there, which is its mean; what a
-        fold has in excess is left out. Rows of weight zero, which no fit looks at, get
-        the components of ``transform``.
+        With ``cross_fit`` the components are out of fold. Rows are split into that many
+        folds at random, and an encoder fitted on the other folds computes the components of
+        each fold. These are matched one to one, by correlation, with the components of the
+        encoder of all rows. A component without a match in a fold is zero there, which is
+        its mean. Extra components of a fold are dropped. Rows of weight zero, which no fit
+        uses, get the components of ``transform``.
 
         .. note::
             With ``cross_fit``, ``fit(X, y).transform(X)`` does not equal
-            ``fit_transform(X, y)``. What the next step is to be trained on is the
-            latter; other rows go through ``transform``.
+            ``fit_transform(X, y)``. Train the next step on ``fit_transform``, and pass new
+            rows through ``transform``.
 
         Parameters
         ----------
@@ -664,14 +738,14 @@ class SparseSharedDisentangler(
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if no component is in use, if there are fewer rows than
-            folds, or if a fold leaves no task that can be learned. The estimator is then
-            what it was before.
+            As in :meth:`fit`. Also if no component is in use, if there are fewer rows than
+            folds, or if no task can be learned without a fold. The estimator then stays as
+            it was before.
 
         Warns
         -----
         ConvergenceWarning, UserWarning
-            As in :meth:`fit`, also of the encoders of the folds.
+            As in :meth:`fit`, also for the encoders of the folds.
         """
         unfitted = clone(self)
         with all_or_nothing(self):
@@ -679,7 +753,7 @@ class SparseSharedDisentangler(
             if self.cross_fit is None:
                 features: NDArray[np.floating] = self.transform(X)
                 return features
-            if not hasattr(self, "embedder_"):  # folds need what it reads
+            if not hasattr(self, "embedder_"):  # the folds read raw X with their own
                 X = self._validate_rows(X, reset=False)
             labels = y if Y_tasks is None else Y_tasks
             weight = row_weights(sample_weight, X)
@@ -697,53 +771,53 @@ class SparseSharedDisentangler(
         sample_weight: ArrayLike | None = None,
         classes: Any = None,
     ) -> Self:
-        """Go on fitting, with one pass over these rows.
+        """Continue to fit, with one pass over these rows.
+
+        The first 500 steps (batches) have no penalties, so no coefficient is zero. After
+        1,000 steps the components are chosen. Until then `transform` returns all
+        ``n_components`` columns. From then on it returns the components in use at that time:
+        their number, order and signs stay, and steps get smaller. After :meth:`fit` or
+        :meth:`load`, components are already chosen, so the first call takes small steps.
 
         Parameters
         ----------
         X, y, Y_tasks, sample_weight
-            As in :meth:`fit`. All calls must have the same tasks, and at least two rows;
-            best some thousand, as the components are standardised over those of a step.
+            As in :meth:`fit`. All calls must have the same tasks and at least two rows.
+            Give several thousand rows per call, because each step standardises the
+            components over its rows.
         classes : array-like, or list of (array-like or None), default=None
-            All classes of the task, or of each task (None for a regression task).
-            Looked at in the first call; without it, the classes are those of the first
-            call's labels. The type, mean and scale of regression targets always come
-            from the first call.
+            All classes of the task, or of each task (None for a regression task). Only the
+            first call reads it. Without it, the classes are those among the labels of the
+            first call. The type of each task, and the mean and scale of regression
+            targets, always come from the first call.
 
         Returns
         -------
         self : SparseSharedDisentangler
-            The fitted estimator. The heads are as they are after the pass, not solved to
-            the optimum as they are by :meth:`fit`. The first 500 steps (batches) are
-            free of penalties, so that no coefficient is zero until then. Components are
-            chosen after 1,000 steps. Until then `transform` gives all ``n_components``
-            columns. From then on it gives those in use at that time, and their number,
-            order and signs stay, while steps get smaller. After :meth:`fit`, and after
-            :meth:`load`, components have been chosen: the first call goes on with small
-            steps.
+            The fitted estimator. Its heads are those of the last step. Unlike :meth:`fit`,
+            this method does not solve them to the optimum.
 
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if a label is none of its task's classes.
+            As in :meth:`fit`. Also if a label is not among the classes of its task.
         AttributeError
             If ``sparsity`` or ``sharing`` is ``"auto"``.
         RuntimeError
-            Inside of :func:`skdisentangle.distributed.process_group`.
+            Inside :func:`skdisentangle.distributed.process_group`.
         """
         check_no_group("partial_fit")
         with all_or_nothing(self), threads(thread_count(self.n_threads)):
             first = not hasattr(self, "encoder_")
             if first and self._to_train(reset=True) is not None:
                 raise ValueError(
-                    "partial_fit cannot train a backbone; call fit first, or set n_epochs=0."
+                    "partial_fit cannot train a backbone. Call fit first, or set n_epochs=0."
                 )
             problem = self._read(X, y, Y_tasks, sample_weight, reset=first)
             if problem.n_rows < 2:
                 raise ValueError(
                     "partial_fit needs at least 2 rows of weight above zero; got "
-                    f"{problem.n_rows}. Of a single one nothing can be told; give some "
-                    "thousand at a time."
+                    f"{problem.n_rows}. Give several thousand rows per call."
                 )
             fitted, state = fit_more(
                 problem,
@@ -761,31 +835,31 @@ class SparseSharedDisentangler(
 
     @follows_input
     def transform(self, X: Any) -> Any:
-        """Components of rows.
+        """Compute the components of rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`.
-            Or a Dask array or data frame, which is transformed lazily, block by block.
-            May be larger than memory, as in :meth:`fit`; it is read in pieces.
+            Rows, images or texts, as in :meth:`fit`. X may be larger than memory; it is
+            read in pieces. A Dask array or data frame is transformed lazily, block by
+            block.
 
         Returns
         -------
         ndarray of shape (n_samples, n_active)
-            A column for each component that is in use, the most used one first (but see
-            :meth:`partial_fit`). Standardised over the training rows; float32 for float32
-            rows, images of whole numbers and what an embedder reads, else float64. A Dask
-            array for a Dask array, in its chunks, and a Dask data frame for a Dask data
-            frame, with its index. With scikit-learn's array API
-            dispatch, an array of the library and on the device of X.
+            One column per component in use, the most used one first (but see
+            :meth:`partial_fit`), standardised over the training rows. The dtype is float32
+            for float32 rows, for images of whole numbers and for rows that an embedder
+            reads, else float64. A Dask array gives a Dask array in the same chunks, and a
+            Dask data frame gives one with the same index. With scikit-learn's array API
+            dispatch, the result is an array of the same library and on the same device as
+            X.
 
         Raises
         ------
         ValueError
-            If X is not as described, or so far from the rows of the fit that a component
-            is not finite; or if no component is in use, so that there is no column to
-            give.
+            If X is not as described, or so far from the training rows that a component is
+            not finite. Also if no component is in use, so that there are no columns.
         """
         if is_dask(X):
             check_is_fitted(self)
@@ -793,9 +867,9 @@ class SparseSharedDisentangler(
         codes = self._codes(X)
         if codes.shape[1] == 0:
             raise ValueError(
-                "transform has no features to give: no component is in use, as no task "
-                "gains from one at these strengths. Lower sparsity or sharing and fit "
-                "again, if the tasks can be learned from X at all."
+                "transform has no features to return: no component is in use, because "
+                "no task gains from one at these strengths. Lower sparsity or sharing and fit "
+                "again. If that does not help, X may not predict the tasks."
             )
         return codes
 
@@ -806,15 +880,15 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`.
+            Rows, images or texts, as in :meth:`fit`.
 
         Returns
         -------
         ndarray or data frame of shape (n_samples,) or (n_samples, n_tasks)
-            Of the kind of the labels in ``fit``; a data frame or series of pandas with the
-            index of X, if that is a data frame of pandas. Of a count task the expected
-            number, of classes the most probable one. A task that was left out is
-            predicted by its only value, or is missing.
+            Predictions in the same container as the labels in ``fit``. A pandas data frame
+            or series has the index of X, if X is a pandas data frame. The prediction is the
+            expected number for a count task, and the most probable class for a task with
+            classes. A task that was left out is predicted by its only value, or is missing.
         """
         scores = self._scores(X)
         columns = []
@@ -828,7 +902,7 @@ class SparseSharedDisentangler(
 
     @property
     def classes_(self) -> Any:
-        """Classes of the task, or of each task, None for a regression task."""
+        """Classes of the task, or of each task, with None for a task without classes."""
         check_is_fitted(self)
         _has_classes(self)
         return self._one_or_all([task.classes for task in self.tasks_])
@@ -841,13 +915,13 @@ class SparseSharedDisentangler(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`.
+            Rows, images or texts, as in :meth:`fit`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes), or list
-            For several tasks a list with one array a task, None for regression tasks
-            and for tasks that were left out.
+            For several tasks a list with one array per task. It holds None for tasks
+            without classes and for tasks that were left out.
         """
         scores = self._scores(X)
         out: list[NDArray[Any] | None] = []
@@ -859,7 +933,7 @@ class SparseSharedDisentangler(
         return self._one_or_all(out if alike else TaskProbabilities(out))
 
     def _one_or_all(self, values: list[Any]) -> Any:
-        """The value of the task, where labels are of one dimension, or the list."""
+        """The single value if labels have one dimension, else the list."""
         single = self._task_set.container in ("1d", "pandas-series", "polars-series")
         return values[0] if single else values
 
@@ -872,7 +946,7 @@ class SparseSharedDisentangler(
         Y_tasks: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Mean over tasks of R2, D2 or accuracy; missing labels are left out.
+        """Compute the mean over tasks of R2, D2 or accuracy, on labelled rows.
 
         Parameters
         ----------
@@ -882,22 +956,22 @@ class SparseSharedDisentangler(
         Returns
         -------
         float
-            Less by a last bit if no component is in use, so that a search does not choose
-            such a model, whose ``transform`` has nothing to give, by a tie.
+            The mean score. It is lowered by its last bit if no component is in use. A search
+            then never prefers such a model, whose ``transform`` fails, in a tie.
 
         Raises
         ------
         ValueError
-            If no task that was learned has labels to be scored.
+            If no learned task has labels that can be scored.
         """
         scores = self.score_tasks(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
         if np.isnan(scores).all():
             raise ValueError(
-                "Y_tasks must have labels of a task that was learned, of more than one "
-                "value if that is a regression; no task has a score."
+                "Y_tasks must have labels of a task that was learned, with more than one "
+                "value for a regression task; no task has a score."
             )
         mean = float(np.nanmean(scores))
-        # A search is not to choose, of models of the same score, one without features.
+        # Of models with the same score, a search must not choose one without features.
         alive = len(self.active_components_) > 0
         return mean if alive else math.nextafter(mean, -math.inf)
 
@@ -910,10 +984,11 @@ class SparseSharedDisentangler(
         Y_tasks: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> NDArray[np.float64]:
-        """Score of each task: R2 of a regression, D2 of a count, accuracy of classes.
+        """Compute the score of each task.
 
-        D2 is the share of the Poisson deviance that is explained, as
-        ``sklearn.metrics.d2_tweedie_score(power=1)`` has it.
+        The score is R2 for a regression task, accuracy for a task with classes, and D2 for a
+        count task: the explained share of the Poisson deviance, as in
+        ``sklearn.metrics.d2_tweedie_score(power=1)``.
 
         Parameters
         ----------
@@ -923,7 +998,7 @@ class SparseSharedDisentangler(
         Returns
         -------
         ndarray of shape (n_tasks,)
-            NaN for a task that was left out, or has no label here.
+            Scores. NaN for a task that was left out or has no label here.
         """
         check_is_fitted(self)
         problem = self._read(X, y, Y_tasks, sample_weight, reset=False)
@@ -939,19 +1014,19 @@ class SparseSharedDisentangler(
         sample_weight: ArrayLike | None = None,
         task_type: str | None = None,
     ) -> SparseTaskHead:
-        """Fit a head for a new task, from few labels; nothing here is changed.
+        """Fit a head for a new task from few labels. The estimator stays as it is.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Or images or texts, as in :meth:`fit`.
-            Better not rows of the fit, whose features know their labels.
+            Rows, images or texts, as in :meth:`fit`. Give rows that the fit has not seen:
+            the encoder has been trained on the labels of the others.
         y : array-like or series of shape (n_samples,)
             Labels of the task. A row with NaN, None or NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows.
         task_type : {"regression", "count", "binary", "ordinal", "multiclass"}, default=None
-            None infers it, see ``task_types``.
+            Type of the task. None infers it, see ``task_types``.
 
         Returns
         -------
@@ -969,24 +1044,27 @@ class SparseSharedDisentangler(
         return head.fit(X, y, sample_weight=sample_weight)
 
     def describe(self, X: Any, *, n_named: int = 3) -> Any:
-        """Say what each component means: a table with a row for each component.
+        """Describe what each component means, in a table with one row per component.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to look at, or images or texts, as in :meth:`fit`. At least two.
+            Rows, images or texts to look at, as in :meth:`fit`. At least two.
         n_named : int, default=3
-            Tasks, columns and rows that are named for each component, at the most.
+            Largest number of tasks, columns and rows to name for each component.
 
         Returns
         -------
         pandas.DataFrame, or list of dict without pandas
-            Share of use, the tasks and columns that go with the component, whether it can be a
-            factor, and the rows where it is lowest and highest. See
-            :func:`skdisentangle.inspection.describe`.
+            For each component its usage, the tasks and columns that go with it, whether it
+            can be a factor, and the rows where it is lowest and highest. A notebook shows
+            these rows as small pictures if they are images, and as texts if they are texts.
+            See :func:`skdisentangle.inspection.describe`.
 
         Raises
         ------
+        ImportError
+            If X holds image files and Pillow is not installed.
         ValueError
             If X or ``n_named`` is not as described.
         """
@@ -995,19 +1073,19 @@ class SparseSharedDisentangler(
         return describe(self, X, n_named=n_named)
 
     def plot(self, X: Any, *, max_columns: int = 20) -> Any:
-        """Draw the fit: tasks beside columns, by component.
+        """Draw for each component the tasks and the columns of X that go with it.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to look at, or images or texts, as in :meth:`fit`. At least two.
+            Rows, images or texts to look at, as in :meth:`fit`. At least two.
         max_columns : int, default=20
-            Columns of X to draw, at the most; those of the largest effects.
+            Largest number of columns of X to draw: those with the largest effects.
 
         Returns
         -------
         skdisentangle.inspection.SummaryDisplay
-            With the figure in ``figure_``.
+            The display. Its figure is ``figure_``.
 
         Raises
         ------
@@ -1021,26 +1099,27 @@ class SparseSharedDisentangler(
         return SummaryDisplay.from_estimator(self, X, max_columns=max_columns)
 
     def report(self, path: str | os.PathLike[str], X: Any, Y_tasks: Any = None) -> Path:
-        """Write one page of HTML that says what the fit is, and what it found.
+        """Write one HTML page that describes the fit and its results.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, such as ``"fit.html"``. The page holds all that it shows.
+            File to write, such as ``"fit.html"``. It loads no other files.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to look at, as in :meth:`describe`.
         Y_tasks : array-like or data frame, default=None
-            Labels of these rows, for scores and concerns about the data.
+            Labels of these rows. If given, the page shows scores and concerns about the
+            data.
 
         Returns
         -------
         pathlib.Path
-            The file.
+            The file written.
 
         Raises
         ------
         ImportError
-            If pandas is not installed.
+            If X holds image files and Pillow is not installed.
         OSError
             If the file cannot be written.
         ValueError
@@ -1050,18 +1129,46 @@ class SparseSharedDisentangler(
 
         return write_report(self, path, X, Y_tasks)
 
-    def set_component_names(self, names: Any) -> Self:
-        """Give the components names of your own, as you understand them.
+    def suggest_component_names(self, X: Any) -> list[str]:
+        """Guess a name for each component, from its tasks and columns.
 
-        They stand in :meth:`get_feature_names_out`, so also in data frames that `transform`
-        gives, in pipelines and in extracted files, in :meth:`describe` and the displays, and in
-        files that `save` writes. A new fit forgets them.
+        The names are guesses. Check each one with :meth:`describe`, then give those that you
+        agree with to :meth:`set_component_names`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, images or texts to look at, as in :meth:`fit`. At least two.
+
+        Returns
+        -------
+        list of str
+            One name per component, of at most 32 characters. All names differ. A name says
+            what high values of the component mean, such as ``"low price"``. See
+            :func:`skdisentangle.inspection.suggest_component_names`.
+
+        Raises
+        ------
+        ValueError
+            If X is not as described.
+        """
+        from .inspection import suggest_component_names  # which needs this module
+
+        return suggest_component_names(self, X)
+
+    def set_component_names(self, names: Any) -> Self:
+        """Name the components yourself.
+
+        The names appear in :meth:`get_feature_names_out`, and so in data frames from
+        `transform`, in pipelines and in extracted files. They also appear in
+        :meth:`describe`, in the displays and in files that `save` writes. A new fit removes
+        them.
 
         Parameters
         ----------
         names : sequence of str, or mapping of int to str
-            A name for each component, or for some, by their numbers. The others keep the
-            name they have. All names must differ.
+            One name per component, or a mapping from some component numbers to names. The
+            other components keep their names. All names must differ.
 
         Returns
         -------
@@ -1071,8 +1178,8 @@ class SparseSharedDisentangler(
         Raises
         ------
         ValueError
-            If there is not a name for each component, a number is of none, or names are
-            empty, repeated, or no strings.
+            If a sequence does not have one name per component, a number is not that of a
+            component, or names are empty, repeated or not strings.
         """
         check_is_fitted(self)
         before = self.get_feature_names_out().tolist()
@@ -1080,18 +1187,18 @@ class SparseSharedDisentangler(
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Names of the columns that `transform` gives.
+        """Return the names of the columns of `transform`.
 
         Parameters
         ----------
         input_features : array-like of str or None, default=None
-            Not used, there for the API.
+            Not used, present for API consistency.
 
         Returns
         -------
         ndarray of str objects, of shape (n_components,)
-            The class name in lower case with a number, or what
-            :meth:`set_component_names` set.
+            The class name in lower case with a number, or the names set by
+            :meth:`set_component_names`.
         """
         check_is_fitted(self)
         own: NDArray[Any] | None = getattr(self, "component_names_", None)
@@ -1123,8 +1230,8 @@ class SparseSharedDisentangler(
             for name in ("sparsity", "sharing"):
                 if getattr(self, name, "auto") == "auto":
                     raise ValueError(
-                        f"{name} must be a number in a fit on several processes; choose "
-                        "it on one, from some of the rows."
+                        f"{name} must be a number in a fit on several processes. Choose "
+                        "it first in one process, on some of the rows."
                     )
             if self.solver != "alternating":
                 raise ValueError(
@@ -1148,7 +1255,7 @@ class SparseSharedDisentangler(
                 f"This {type(self).__name__} estimator requires y to be passed, but the "
                 "target y is None. Give the task labels as y or as Y_tasks."
             )
-        if self._reads_with_embedder(reset=reset):  # X has a long way to go
+        if self._reads_with_embedder(reset=reset):  # reading X may take long
             _check_rows_of_labels(Labels.read(in_memory(y)), _num_samples(X))
         X = self._validate_rows(X, reset=reset, ensure_min_samples=2 if reset else 1)
         labels = Labels.read(in_memory(y))
@@ -1226,14 +1333,14 @@ class SparseSharedDisentangler(
         return X if lazy else lazy_if_large(checked)
 
     def _to_train(self, *, reset: bool) -> FineTuned | None:
-        """The encoder, if a fit is to train its backbone."""
+        """The encoder, if the fit must train its backbone."""
         tuned = self.encoder
         if not self._reads_with_embedder(reset=reset):
             return None
         return tuned if isinstance(tuned, FineTuned) and tuned.n_epochs else None
 
     def _reads_with_embedder(self, *, reset: bool) -> bool:
-        """Whether X is images or texts: as ``encoder`` says, or as it was fitted."""
+        """Whether an embedder reads X, according to ``encoder`` or to the fit."""
         if reset:
             return isinstance(self.encoder, FineTuned)
         return hasattr(self, "embedder_")

@@ -1,25 +1,24 @@
 """Fit on several processes or machines, each of which holds some of the rows.
 
-Under ``torchrun``, every process runs the same script and gives :meth:`Ranks.fit` its own
-rows; all end with the same fitted estimator. The fit is that of one process on all rows,
-in the order of the ranks, but for rounding, however the rows are dealt out: batches are
-drawn from all of them, and each rank takes the part of a batch that it holds. Means and
-variances of the components, the sums that the heads are solved on, the residual variances
-and the gradient of the encoder are sums over rows, and are summed over ranks. Each rank
-then takes the same steps. Shards need not be of the same length.
+Under ``torchrun``, every process runs the same script and gives its own rows to
+:meth:`Ranks.fit`. All processes end with the same fitted estimator. Up to rounding, it is
+the fit of one process on all rows in the order of the ranks, however you distribute the
+rows. Ranks may have different numbers of rows.
 
-The gradients of the encoder are summed here, not by torch's ``DistributedDataParallel``:
-that object has to be gone before its process group ends, or the end may hang, and what
-holds it after an error is the error's own traceback. Besides, it averages over ranks where
-we need a sum over rows. The gradient through the statistics of a batch is of all ranks, too
-(``steps.through_standardisation``): what is missing otherwise is not
-rounding, the encoder goes elsewhere.
+Batches are drawn from all rows, and each rank processes the part of a batch that it holds.
+The statistics of the components, the sums for the heads, the residual variances and the
+gradient of the encoder are sums over rows, so they are summed over ranks. All ranks then
+take the same steps.
 
-A rank that is killed, raises an error or does not answer within the timeout ends the fit
-of all others with an error that says so.
-
-This module also holds what the fit needs for that; alone, it does nothing.
+If a rank is killed, raises an error or does not answer within the timeout, the fit of all
+other ranks ends with an error that says so.
 """
+
+# The gradients of the encoder are summed here, not by torch's DistributedDataParallel. That
+# object must be deleted before its process group ends, or the end may hang, but after an error
+# the traceback keeps it alive. It also averages over ranks, where we need a sum over rows. The
+# gradient through the statistics of a batch is summed over ranks, too
+# (``steps.through_standardisation``): without that the encoder converges to something else.
 
 from __future__ import annotations
 
@@ -53,11 +52,11 @@ Thing = TypeVar("Thing")
 
 
 class Ranks:
-    """The processes of a fit, and this one's place among them.
+    """The processes of a fit, and the number of this process.
 
-    Made by :func:`process_group`. Only :meth:`fit` is a matter of all ranks; whatever
-    else is called between, `transform` for one, concerns this process alone.
-    `partial_fit` is refused.
+    :func:`process_group` returns it. Only :meth:`fit` involves all ranks. Any other call
+    inside the group, such as `transform`, concerns this process alone. `partial_fit` raises
+    an error.
 
     Attributes
     ----------
@@ -88,35 +87,34 @@ class Ranks:
     ) -> Any:
         """Fit an estimator on the rows of all ranks.
 
-        To be called by every rank, with the same parameters. What a fit leaves open
-        (seeds, without a ``random_state``; the weights of a module of the user's) is as
-        on rank 0.
+        Call it on every rank, with the same parameters. Rank 0 provides the seed if
+        ``random_state`` is None, and the weights of a module of your own.
 
         Parameters
         ----------
         estimator : SparseSharedDisentangler
-            With ``solver="alternating"``, strengths that are numbers, and an encoder
+            It must have ``solver="alternating"``, numbers as strengths, and an encoder
             without batch normalisation.
         X, y, Y_tasks, sample_weight
-            As in :meth:`~skdisentangle.SparseSharedDisentangler.fit`: the rows of this
-            rank, at least two. ``sample_weight`` may be left out on some ranks, where
-            it is 1.
+            The rows of this rank, at least two, as in
+            :meth:`~skdisentangle.SparseSharedDisentangler.fit`. On ranks without
+            ``sample_weight`` it is 1.
 
         Returns
         -------
         SparseSharedDisentangler
-            The estimator, fitted, the same on all ranks.
+            The fitted estimator, the same on all ranks.
 
         Raises
         ------
         ValueError
-            On all ranks, if the rows, labels or parameters of one are not as described,
-            or parameters, columns or tasks are not the same on all.
+            On all ranks, if the rows, labels or parameters of one rank are not as
+            described, or if parameters, columns or tasks differ between ranks.
         TypeError
             If it is another estimator.
         RuntimeError
             If another rank was killed, failed, or did not answer within the timeout. The
-            estimator is then what it was before, and these ranks cannot fit any more.
+            estimator then stays as it was before, and these ranks cannot fit any more.
         """
         if not getattr(estimator, "_fits_on_ranks", False):
             raise TypeError(
@@ -127,8 +125,8 @@ class Ranks:
             return estimator.fit(X, y, Y_tasks=Y_tasks, sample_weight=sample_weight)
         if not self._together:
             raise RuntimeError(
-                f"Rank {self.rank} is alone since a fit ended with an error; start all "
-                "processes anew."
+                f"Rank {self.rank} lost the other ranks when a fit ended with an error. "
+                "Restart all processes."
             )
         with ExitStack() as on_error:
             on_error.callback(self._leave)
@@ -265,8 +263,8 @@ class Ranks:
             raise RuntimeError(
                 f"Rank {self.rank} of {self.size} lost another one, which was killed, "
                 f"raised an error of its own, or did not answer within the timeout of "
-                f"{self._timeout:g} s. See what the others said; then start all "
-                "processes anew."
+                f"{self._timeout:g} s. Read the errors of the others, then restart all "
+                "processes."
             ) from error
 
     def _start(self) -> None:
@@ -291,7 +289,7 @@ _JOINED: ContextVar[Ranks] = ContextVar("joined", default=ALONE)
 
 
 def joined() -> Ranks:
-    """The ranks that the fit which is going on is a matter of."""
+    """The ranks that take part in the current fit."""
     return _JOINED.get()
 
 
@@ -303,8 +301,8 @@ def check_no_group(method: str) -> None:
     n_processes = _OPEN.get().size
     if n_processes > 1:
         raise RuntimeError(
-            f"{method} fits on the rows of one process, and must be called outside of "
-            f"process_group; it was called inside one of {n_processes} processes. Use "
+            f"{method} fits on the rows of one process, so it must be called outside "
+            f"process_group; got a call inside one of {n_processes} processes. Use "
             "ranks.fit, which fits on the rows of all."
         )
 
@@ -372,23 +370,23 @@ def process_group(
     Parameters
     ----------
     timeout : float, default=600.0
-        Seconds that a rank waits for the others at most, at the start and in each
-        exchange. More than the rank with the most rows needs to read and check them.
+        Longest time in seconds that a rank waits for the others, at the start and in each
+        exchange. Make it longer than the rank with the most rows needs to read them.
     backend : str, default=None
-        Backend of torch.distributed, such as ``"gloo"``. None takes gloo for tensors on
-        the CPU and NCCL for those on a GPU. Not looked at where the process group of
-        torch.distributed is there already.
+        Backend of torch.distributed, such as ``"gloo"``. None uses gloo for tensors on
+        the CPU and NCCL for those on a GPU. It is ignored if torch.distributed already has
+        a process group.
 
     Yields
     ------
     Ranks
-        Without ``torchrun``, and outside of any process group, those of this process
-        alone, so that the same script runs there, too.
+        The ranks. Without ``torchrun`` and outside any process group there is one rank, so
+        the same script runs in a single process, too.
 
     Raises
     ------
     ValueError
-        If the timeout is not above zero.
+        If the timeout is not above 0.
     RuntimeError
         If not all processes join within the timeout.
 

@@ -1,4 +1,4 @@
-"""Strengths chosen by cross-validation, and the whole path of models."""
+"""Choose strengths by cross-validation, or fit a path of models."""
 
 from __future__ import annotations
 
@@ -33,54 +33,59 @@ __all__ = ["SparseSharedDisentanglerCV", "sparsity_path"]
 
 
 class SparseSharedDisentanglerCV(SparseSharedDisentangler):
-    """SparseSharedDisentangler with its strengths chosen by cross-validation.
+    """SparseSharedDisentangler that chooses its strengths by cross-validation.
 
-    In each fold all pairs of strengths are fitted along one path, which takes about one
-    fit and a seventh for each pair. The strengths chosen are those that leave the fewest
-    nonzero coefficients (mean over folds) among those whose squared error on the rows
-    left out is at most a hundredth above the least. That is the rule of
-    ``sparsity="auto"``, which holds rows back once instead. Then the fit is on all rows.
+    In each fold it fits all pairs of strengths along one path. That takes about as long as
+    one fit, plus a seventh of a fit per pair. Among the pairs whose squared error on the
+    held-out rows is at most 1% above the lowest, it takes the pair with the fewest nonzero
+    coefficients (mean over folds). ``sparsity="auto"`` uses the same rule, but holds back
+    rows only once. The final fit is on all rows.
 
     Parameters
     ----------
     n_components : int or "auto", default=20
+        As in :class:`SparseSharedDisentangler`.
+    encoder : {"mlp", "linear", "conv"}, FineTuned, torch.nn.Module or callable, \
+            default="mlp"
         As in :class:`SparseSharedDisentangler`.
     sparsities : array-like, default=(0.01, 0.03, 0.1, 0.2)
         Values of ``sparsity`` to choose from, above zero.
     sharings : array-like, default=(0.1,)
         Values of ``sharing`` to choose from.
     cv : int, splitter, iterable or None, default=None
-        Number of folds, of shuffled rows; or a splitter or an iterable of pairs of row
-        numbers, as in scikit-learn. None stands for 5.
-    solver, encoder, hidden_layer_sizes, input_shape, scale_inputs, input_noise, \
-task_types, task_weight, class_weight, max_iter, batch_size, learning_rate_init, tol, \
-n_iter_no_change, early_stopping, validation_fraction, warm_start, cross_fit, device, \
-n_threads, random_state, verbose
-        As in :class:`SparseSharedDisentangler`. Folds are fitted one after the other. With
-        ``warm_start`` the strengths are chosen in the first fit.
+        Number of folds of shuffled rows, or a splitter or an iterable of pairs of row
+        numbers, as in scikit-learn. None means 5 folds. Folds are fitted one after the
+        other.
+    random_state, task_types, task_weight, class_weight, max_iter, batch_size, \
+learning_rate_init, tol, n_iter_no_change, early_stopping, validation_fraction, warm_start, \
+device, n_threads, verbose, hidden_layer_sizes, input_shape, scale_inputs, input_noise, \
+solver, cross_fit
+        As in :class:`SparseSharedDisentangler`. With ``warm_start``, only the first fit
+        chooses the strengths.
 
     Attributes
     ----------
     sparsity_, sharing_ : float
         The strengths chosen.
     cv_results_ : dict of ndarray, each of shape (n_candidates,)
-        ``param_sparsity``, ``param_sharing``; ``mean_test_loss`` and
-        ``error_test_loss``, the mean over rows (half the squared error of standardised
-        regression targets, half the Brier score of classes, mean over tasks) and the
-        standard error of its difference to the least; ``mean_n_nonzero`` and
-        ``mean_n_active``, nonzero coefficients and components in use, means over folds.
+        One entry per pair of strengths, ``param_sparsity`` and ``param_sharing``.
+        ``mean_test_loss`` is the mean loss over held-out rows and tasks: half the squared
+        error of standardised regression targets, half the Brier score of classes.
+        ``error_test_loss`` is the standard error of its difference from the lowest.
+        ``mean_n_nonzero`` and ``mean_n_active`` are the numbers of nonzero coefficients and
+        of active components, averaged over folds.
     best_index_ : int
-        The candidate chosen.
+        Index of the chosen pair.
     n_splits_ : int
-        Number of folds. Of them, those are left out in which no task can be learned,
-        or none has a label on the rows left out.
+        Number of folds, including those that are skipped because no task can be learned or
+        no held-out row has a label.
     encoder_, coef_, intercept_, tasks_, usage_, active_components_, n_iter_, \
 loss_curve_, validation_scores_, n_features_in_, feature_names_in_
-        As in :class:`SparseSharedDisentangler`, of the fit on all rows.
+        As in :class:`SparseSharedDisentangler`, from the fit on all rows.
 
     See Also
     --------
-    skdisentangle.model_selection.sparsity_path : The models of all strengths.
+    skdisentangle.model_selection.sparsity_path : Models at several strengths.
     sklearn.linear_model.LassoCV : For a single linear task.
 
     Examples
@@ -114,18 +119,14 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self,
         n_components: int | Literal["auto"] = 20,
         *,
-        sparsities: ArrayLike = SPARSITIES,
-        sharings: ArrayLike = (0.1,),
-        cv: Any = None,
-        solver: Literal["alternating", "bilevel"] = "alternating",
         encoder: str
         | FineTuned
         | torch.nn.Module
         | Callable[..., torch.nn.Module] = "mlp",
-        hidden_layer_sizes: Sequence[int] = (128, 128),
-        input_shape: tuple[int, int, int] | None = None,
-        scale_inputs: bool = True,
-        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
+        sparsities: ArrayLike = SPARSITIES,
+        sharings: ArrayLike = (0.1,),
+        cv: Any = None,
+        random_state: int | np.random.RandomState | None = None,
         task_types: str | Sequence[str | None] | Mapping[Any, str] | None = None,
         task_weight: ArrayLike | Mapping[Any, float] | None = None,
         class_weight: Literal["balanced"] | None = None,
@@ -137,22 +138,22 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         warm_start: bool = False,
-        cross_fit: int | None = None,
         device: str | torch.device = "auto",
         n_threads: int = 1,
-        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        input_shape: tuple[int, int, int] | None = None,
+        scale_inputs: bool = True,
+        input_noise: float | tuple[float, float] | Literal["auto"] = "auto",
+        solver: Literal["alternating", "bilevel"] = "alternating",
+        cross_fit: int | None = None,
     ) -> None:
         self.n_components = n_components
+        self.encoder = encoder
         self.sparsities = sparsities
         self.sharings = sharings
         self.cv = cv
-        self.solver = solver
-        self.encoder = encoder
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.input_shape = input_shape
-        self.scale_inputs = scale_inputs
-        self.input_noise = input_noise
+        self.random_state = random_state
         self.task_types = task_types
         self.task_weight = task_weight
         self.class_weight = class_weight
@@ -164,11 +165,15 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
-        self.cross_fit = cross_fit
         self.device = device
         self.n_threads = n_threads
-        self.random_state = random_state
         self.verbose = verbose
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.input_shape = input_shape
+        self.scale_inputs = scale_inputs
+        self.input_noise = input_noise
+        self.solver = solver
+        self.cross_fit = cross_fit
 
     def _strengths(self, problem: Problem, sample_weight: Any) -> tuple[float, float]:
         """Choose sparsity and sharing by cross-validation."""
@@ -206,11 +211,11 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
                 )
         if not losses:
             raise ValueError(
-                f"cv={self.cv!r} leaves no fold with a task that can be learned from its "
-                "rows and has a label on the others. Use fewer folds, or give sparsity "
-                "and sharing as numbers to SparseSharedDisentangler."
+                f"cv={self.cv!r} leaves no fold with a task that can be learned and has a "
+                "label on the held-out rows. Use fewer folds, or give sparsity and sharing "
+                "as numbers to SparseSharedDisentangler."
             )
-        # Rows of a fold weigh one on average; a fold counts by the weight of its rows.
+        # Rows of a fold have mean weight one, and each fold counts by its total weight.
         share = np.concatenate(weights)
         pooled = np.hstack(losses) * (share / share.mean())
         loss, error = compare(pooled)
@@ -231,10 +236,10 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
     def _folds(
         self, X: Any, labels: Labels, kept: NDArray[np.bool_] | None, seed: int
     ) -> Iterable[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Rows to fit on and rows left out; splitters see the rows that have a weight.
+        """Rows to fit on and held-out rows. Splitters see only rows of nonzero weight.
 
-        Row numbers that the user gives are those of X as it was given, before rows of
-        weight zero were dropped.
+        Row numbers from the user refer to X as given, before rows of weight zero were
+        dropped.
         """
         if self.cv is None or isinstance(self.cv, Integral):
             n_splits = 5 if self.cv is None else int(self.cv)

@@ -1,4 +1,4 @@
-"""Blocks of columns that are to count alike: features, and the columns they were made of."""
+"""Scale blocks of columns, such as components and raw columns, to equal importance."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ __all__ = ["BlockScaler"]
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale all columns by one number, so that their variances have a given sum.
 
-    Known as block scaling where tables of different widths are analysed together: the
-    columns of a block keep their variances relative to each other, and a head with one
-    penalty for all coefficients relies on each block as much as on the others, whatever
-    their numbers of columns. A few components beside a thousand columns would else hardly
-    count where labels are few. To count columns of a block alike, put a
-    :class:`~sklearn.preprocessing.StandardScaler` before.
+    Use this block scaling when you put tables of different widths side by side, such as a
+    few components and a thousand columns. A model with one penalty for all coefficients
+    then relies on each block equally, whatever its number of columns. Without it, the few
+    components hardly count when labels are few. Within a block, columns keep their relative
+    variances. To make these equal, too, put a :class:`~sklearn.preprocessing.StandardScaler`
+    before it.
 
     Parameters
     ----------
     total_variance : float, default=10.0
-        Sum of the variances of the columns, after scaling, over the rows of the fit. What
-        matters to a head is the same for all blocks; the larger, the less a given penalty
-        holds the head back.
+        Sum of the variances of the scaled columns over the rows of the fit. Use the same
+        value for all blocks. The larger it is, the less a given penalty shrinks the model.
 
     Attributes
     ----------
     scale_ : float
-        What columns are multiplied by; 1 where no column varies.
+        Factor that multiplies all columns; 1 if no column varies.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str, shape (n_features,)
-        Names of the columns, if they were all strings.
+        Names of the columns, if all are strings.
 
     See Also
     --------
-    sklearn.pipeline.FeatureUnion : Puts blocks side by side.
+    sklearn.pipeline.FeatureUnion : Put blocks side by side.
 
     References
     ----------
@@ -59,7 +58,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> round(float(Z.var(axis=0).sum()), 6)
     10.0
 
-    Components of a disentangler beside the columns, in equal shares:
+    Put the components of a disentangler beside the columns, with equal importance:
 
     >>> from sklearn.pipeline import FeatureUnion, make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
@@ -81,24 +80,24 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @fit_context
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Sum the variances of the columns.
+        """Compute the scale from the variances of the columns.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         y : ignored
-            There for pipelines.
+            Not used, present for API consistency.
 
         Returns
         -------
         self : BlockScaler
-            Itself.
+            The fitted scaler.
 
         Raises
         ------
         ValueError
-            If X is not finite, or `total_variance` not a positive number.
+            If X is not finite, or `total_variance` is not a positive number.
         """
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
         rounding = 4 * np.finfo(X.dtype).eps * np.abs(X / 2).max(axis=0)
@@ -106,7 +105,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if varying.size == 0:
             self.scale_ = 1.0
             return self
-        # Of columns divided by the largest value, no square can overflow or vanish.
+        # Divide by the largest value first, so that no square overflows or underflows.
         largest = float(np.abs(varying).max())
         variances = (varying / largest).var(axis=0, dtype=np.float64)
         self.scale_ = float(np.sqrt(self.total_variance / variances.sum())) / largest
@@ -123,14 +122,14 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_out : ndarray of shape (n_samples, n_features)
-            Rows, in the precision that they came in.
+            Scaled rows, in the precision of X.
 
         Raises
         ------
         NotFittedError
-            Before a fit.
+            If the scaler is not fitted.
         ValueError
-            If X has another number of columns than at the fit, or is not finite.
+            If X does not have the columns of the fit, or is not finite.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
@@ -148,14 +147,14 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features)
-            Rows as they were.
+            Rows on their original scale.
 
         Raises
         ------
         NotFittedError
-            Before a fit.
+            If the scaler is not fitted.
         ValueError
-            If X has another number of columns than at the fit, or is not finite.
+            If X does not have the columns of the fit, or is not finite.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)

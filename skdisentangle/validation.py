@@ -1,4 +1,4 @@
-"""What the user says, checked and made plain: weights, sizes, devices."""
+"""Check and convert arguments of the user: weights, sizes, devices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def is_disentangler(estimator: Any) -> bool:
-    """Whether this is a disentangler, of which modules below its own must not import it."""
+    """Whether this is a disentangler. Modules below its own must not import the class."""
     return hasattr(estimator, "fit_task")
 
 
@@ -58,7 +58,7 @@ def layer_sizes(hidden_layer_sizes: Sequence[int]) -> list[int]:
 
 
 def noise_sizes(input_noise: Any) -> tuple[float, float]:
-    """Noise on the rows, and what is added to it for hidden layers."""
+    """Noise on the rows, and noise added on top for the hidden layers."""
     given = (input_noise, 0.0) if isinstance(input_noise, Real) else tuple(input_noise)
     if len(given) != 2 or not all(
         isinstance(size, Real) and 0 <= float(size) < math.inf for size in given

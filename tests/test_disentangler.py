@@ -280,7 +280,7 @@ class TestFit:
         y = np.full(300, np.nan)
         y[:10] = Y[:10, 0]
         dis = quick(early_stopping=True, validation_fraction=0.01)
-        with pytest.raises(ValueError, match="holds back rows without a label"):
+        with pytest.raises(ValueError, match="holds back only rows without a label"):
             dis.fit(X, y)
         assert not hasattr(dis, "coef_")
 
@@ -292,7 +292,7 @@ class TestFit:
         assert dis.loss_curve_[0] < first[0] / 2
         # From the exact heads, which have a ridge.
         assert dis.loss_curve_[0] < 2 * first[-1]
-        with pytest.raises(ValueError, match="cannot go on from a fit of 6 components"):
+        with pytest.raises(ValueError, match="cannot continue a fit of 6 components"):
             dis.set_params(n_components=5).fit(X, Y)
 
     def test_more_components_than_could_be_told_apart_are_cut(self):
@@ -400,7 +400,9 @@ class TestPartialFit:
         X, _, _ = problem
         y = np.array([0, 1] * 150)
         dis = quick().partial_fit(X, y)
-        with pytest.raises(ValueError, match="has the label 2, which is none of its 2"):
+        with pytest.raises(
+            ValueError, match="has the label 2, which is not among its 2"
+        ):
             dis.partial_fit(X, y + 1)
         dis = quick().partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y + 1)
         assert dis.predict_proba(X).shape == (300, 3)
@@ -429,7 +431,7 @@ class TestPartialFit:
         X, Y, _ = problem
         dis = quick(task_types="multiclass").partial_fit(X, Y[:, 1], classes=[0, 1])
         assert dis.coef_.shape == (2, 6)
-        with pytest.raises(ValueError, match="which task_types says is 'regression'"):
+        with pytest.raises(ValueError, match="task_types says that it is 'regression'"):
             quick(task_types="regression").partial_fit(X, Y[:, 1], classes=[0, 1])
 
     def test_wrong_number_of_classes(self, problem):
@@ -927,7 +929,7 @@ class TestBadInput:
             ({"task_types": ["binary"]}, X_OK, Y_OK, "each of the 2 tasks"),
             ({"task_types": "quantile"}, X_OK, Y_OK, "must be one of 'regression'"),
             ({}, X_OK[0], Y_OK, "Expected 2D array"),
-            ({}, X_OK, Y_OK[:5], "a row for each of the 20 rows of X; got 5"),
+            ({}, X_OK, Y_OK[:5], "one row for each of the 20 rows of X; got 5"),
             ({}, X_OK, np.zeros((20, 2, 2)), r"got shape \(20, 2, 2\)"),
             ({}, X_OK, None, "requires y to be passed"),
             ({}, np.full((20, 3), "a"), Y_OK, "could not convert string to float"),

@@ -271,7 +271,7 @@ class TestAuto:
         assert not hasattr(dis, "partial_fit")
         with pytest.raises(AttributeError, match="no attribute 'partial_fit'") as error:
             dis.partial_fit([[0.0], [1.0]], [0, 1])
-        assert "give SparseSharedDisentangler a number" in str(error.value.__cause__)
+        assert "to a number, such as the" in str(error.value.__cause__)
 
     def test_warnings_are_given_once_at_the_users_line(self, problem):
         X, Y, _ = problem

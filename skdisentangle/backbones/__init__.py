@@ -1,4 +1,4 @@
-"""Pretrained backbones: images or texts in, features out; frozen, or trained.
+"""Pretrained backbones for images and texts, frozen or fine-tuned.
 
 They need Pillow and, for texts, sentence-transformers: ``pip install
 'skdisentangle[backbones]'``.

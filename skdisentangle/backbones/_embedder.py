@@ -1,4 +1,4 @@
-"""What the embedders share: rows in batches, through a frozen model, with a cache."""
+"""Shared by the embedders: send rows through a frozen model in batches, with a cache."""
 
 from __future__ import annotations
 
@@ -263,13 +263,14 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     @fit_context
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check parameters, kind of X and files of the model; there is nothing to learn.
+        """Check the parameters, X and the files of the model. It learns nothing.
 
         Parameters
         ----------
         X : see `transform`
             Rows.
         y : ignored
+            Not used, present for API consistency.
 
         Returns
         -------
@@ -281,7 +282,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter, or X, is not as described.
         FileNotFoundError
-            If there is no such model, or no file of its weights.
+            If the model or the file of its weights does not exist.
         """
         self._rows(X)
         self._source()
@@ -291,7 +292,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         self._validate_params()
         rows = self._rows(X)
         if not len(rows):
-            raise ValueError("X has no rows; at least one is needed.")
+            raise ValueError("X must have at least one row; got none.")
         model = self._model()
         with threads(thread_count(self.n_threads)):
             out = self._embedded(rows, model)
@@ -346,8 +347,8 @@ class Embedder(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"The features of {self._name(numbers[first], rows[first])} must be "
                 f"finite; {np.count_nonzero(~finite[first])} of the "
-                f"{features.shape[1]} that the {self._model_name} gave are NaN or "
-                f"infinite. Leave this row out, or take another {self._model_name}."
+                f"{features.shape[1]} values from the {self._model_name} are NaN or "
+                f"infinite. Leave this row out, or use another {self._model_name}."
             )
         return features
 
@@ -381,17 +382,18 @@ class Embedder(TransformerMixin, BaseEstimator):
         return model
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the features: the name of the class in small letters, and a number.
+        """Return the names of the features: the class name in lower case and a number.
 
         Parameters
         ----------
         input_features : ignored
+            Not used, present for API consistency.
 
         Returns
         -------
         names : ndarray of str
-            One a feature. Before the first transform a blank row is sent through the
-            model, to count them.
+            One per feature. To count them before the first transform, a blank row goes
+            through the model.
         """
         self._validate_params()
         n_features = self._known().n_features

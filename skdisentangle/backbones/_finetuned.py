@@ -1,4 +1,4 @@
-"""A pretrained backbone as the encoder of a disentangler, which trains it."""
+"""A pretrained backbone that a disentangler trains as part of its encoder."""
 
 from __future__ import annotations
 
@@ -27,38 +27,41 @@ __all__ = [
 
 
 class FineTuned(BaseEstimator):
-    """A pretrained backbone for images or texts, trained as part of the encoder.
+    """Train a pretrained backbone for images or texts as part of the encoder.
 
     Give it to :class:`~skdisentangle.SparseSharedDisentangler` as ``encoder``. X is then what
     the embedder takes: images, paths of image files, or texts. ``fit`` takes three steps:
 
-    1. The backbone stays frozen. All of X goes through it once. An encoder and heads are
-       fitted on its features, without penalties, and the noise is chosen.
-    2. The backbone is trained on batches of X, together with that encoder and those heads.
-    3. All of X goes through the trained backbone once. The usual fit, with penalties, is made
-       on its features.
+    1. It sends X through the frozen backbone once. It fits an encoder and heads on these
+       features, without penalties, and chooses the input noise.
+    2. It trains the backbone on batches of X, together with that encoder and those heads.
+    3. It sends X through the trained backbone once. The usual fit, with penalties, uses these
+       features.
 
     Parameters
     ----------
     embedder : ImageEmbedder, TextEmbedder or str, default="mobilenet_v2"
-        Reads X, and knows the backbone. A string stands for ``ImageEmbedder(string)``. Batch
-        size, device, threads and cache of the embedder are used where the backbone is frozen.
+        Embedder that reads X and has the backbone. A string means ``ImageEmbedder(string)``.
+        Its batch size, device, threads and cache apply while the backbone is frozen.
     encoder : {"linear", "mlp"}, default="linear"
-        What follows the backbone, as in :class:`~skdisentangle.SparseSharedDisentangler`.
+        The encoder after the backbone, as in
+        :class:`~skdisentangle.SparseSharedDisentangler`.
     n_epochs : int, default=5
-        Passes over X that train the backbone. 0 leaves it frozen.
+        Passes over X that train the backbone. 0 keeps it frozen.
     learning_rate : float, default=1e-4
-        Largest learning rate of the backbone. The encoder that follows has ten times as much.
+        Largest learning rate of the backbone. That of the encoder after it is ten times
+        larger.
     warmup : float, default=0.1
         Share of the steps in which the learning rate rises from zero. It then falls to
         zero along a half cosine.
     weight_decay : float, default=0.01
-        Weight decay of the backbone, as AdamW has it [1]_.
+        Weight decay of the backbone, as in AdamW [1]_.
     augment : bool, default=True
-        Whether to mirror half of the images and to crop each one at random, new each time.
-        Turn it off where left and right, position or size matter. Texts stay as they are.
+        Whether to mirror images and crop them at random, differently in each epoch. Half of
+        the images are mirrored. Turn it off if left and right, position or size matter.
+        Texts are not changed.
     batch_size : int, default=64
-        Rows of a step.
+        Rows per step.
 
     See Also
     --------
@@ -66,13 +69,13 @@ class FineTuned(BaseEstimator):
 
     Notes
     -----
-    Layers that normalise by batch keep the statistics that they were pretrained with, and
-    dropout is off. So what becomes of a row does not depend on others. On a CUDA device the
-    backbone computes in mixed precision (bfloat16).
+    Batch normalisation keeps its pretrained statistics, and dropout is off. The features of a
+    row therefore do not depend on other rows. On a CUDA device the backbone computes in mixed
+    precision (bfloat16).
 
-    ``sparsity="auto"``, and :class:`~skdisentangle.SparseSharedDisentanglerCV`, choose strengths on
-    features of the frozen backbone. ``early_stopping`` is an error, as the backbone sees all rows.
-    Weights with ``requires_grad=False`` are not trained.
+    ``sparsity="auto"`` and :class:`~skdisentangle.SparseSharedDisentanglerCV` choose strengths
+    on features of the frozen backbone. ``early_stopping`` raises an error, because the backbone
+    sees all rows. Weights with ``requires_grad=False`` are not trained.
 
     References
     ----------

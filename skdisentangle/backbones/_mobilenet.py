@@ -53,10 +53,10 @@ class _Block(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 without its classifier: images to maps of 1,280 features.
+    """MobileNetV2 without its classifier, from images to maps of 1,280 features.
 
-    The network of [1]_. Parameters and buffers have the names that they have in
-    torchvision, so that its weights fit, but for those of the classifier.
+    This is the network of [1]_. Its parameters and buffers have the same names as in
+    torchvision, so you can load torchvision's weights, except those of the classifier.
 
     References
     ----------

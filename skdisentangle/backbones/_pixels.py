@@ -34,7 +34,7 @@ class ImageRows:
         has_length = hasattr(X, "__len__") or hasattr(X, "shape")
         several = has_length and not isinstance(X, str | bytes | PathLike)
         if issparse(X) or not several:
-            raise TypeError(f"{WANTED}; got {X!r}. A single image goes into a list.")
+            raise TypeError(f"{WANTED}; got {X!r}. Put a single image into a list.")
         if isinstance(X, torch.Tensor):
             X = X.numpy(force=True)
         elif hasattr(X, "columns") or (input_shape is not None and _is_list(X)):

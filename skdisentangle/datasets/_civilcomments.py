@@ -1,4 +1,4 @@
-"""CivilComments: toxicity of comments, and whom they speak of."""
+"""CivilComments: toxicity of comments, and the identities that they mention."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ FURTHER = (
 
 DESCR = """\
 CivilComments: 448,000 comments on news articles, with the shares of raters who found them
-toxic, in one of six further ways so, or speaking of an identity. A share of 0.5 or more is a
-1, and anything less a 0.
+toxic, toxic in one of six specific ways, or mentioning an identity. A share of 0.5 or more
+counts as 1, anything less as 0.
 
-Metric: accuracy on the worst of 16 groups, those comments that speak of one of 8 identities and
-are toxic or not (`groups`); a comment may be in several groups, or none. The four groups of
-any of the identities x toxicity (`coarse_groups`) are another metric that some use, and whose
-scores do not compare with those of the 16. WILDS asks for 5 seeds.
+Metric: accuracy on the worst of 16 groups (`groups`). A group holds the toxic or the other
+comments that mention one of 8 identities. A comment may be in several groups, or none. Some use
+the four groups of any identity x toxicity (`coarse_groups`) instead. Do not compare scores of
+the two. WILDS asks for 5 seeds.
 
 D. Borkan, L. Dixon, J. Sorensen, N. Thain and L. Vasserman, "Nuanced metrics for measuring
 unintended bias with real data for text classification", WWW 2019; P. W. Koh, S. Sagawa et al.,
@@ -71,8 +71,8 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
     Parameters
     ----------
     path : str or path-like
-        The folder that holds ``all_data_with_identities.csv``; or the one in which that
-        lies as ``civilcomments_v1.0``.
+        The folder that holds ``all_data_with_identities.csv``, or the folder that
+        contains it as ``civilcomments_v1.0``.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
         text : ndarray of str, shape (n_samples,)
             The comments, with quotes and line breaks as they were written.
         target : ndarray of int64, shape (n_samples,)
-            1 if toxic: a share of 0.5 or more of the raters says so.
+                1 if toxic: at least half of the raters say so.
         target_names : list of str
             Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 16)
@@ -91,7 +91,7 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
         task_names, task_types : list of str
             For each column of `Y_tasks`.
         group_tasks : list of str
-            Tasks that tell the groups: the identities, and "identity_any".
+            Tasks that identify the groups: the identities, and "identity_any".
         groups : ndarray of bool, shape (n_samples, 16)
             Which groups of identity x toxicity a comment is in: several, or none.
         group_names : list of str
@@ -103,7 +103,7 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
         split : ndarray of str, shape (n_samples,)
             "train", "val" or "test".
         DESCR : str
-            What it is, metric, licence and citation.
+            Description, metric, licence and citation.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def load_civilcomments(path: str | os.PathLike[str]) -> Bunch:
     Warns
     -----
     UserWarning
-        If there are not as many comments as in the official set.
+        If the number of comments differs from the official set.
 
     Examples
     --------

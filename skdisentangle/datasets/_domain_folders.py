@@ -1,4 +1,4 @@
-"""PACS, VLCS and OfficeHome: one folder a domain, and in it one folder a class."""
+"""PACS, VLCS and OfficeHome: one folder per domain, and in it one folder per class."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Layout(NamedTuple):
 
 
 COMMON = """
-There is no official split. The protocol is to leave one domain out: fit on the other three,
-of which a random fifth is held back to choose settings, score on the one left out, and average
-over the four (`sklearn.model_selection.LeaveOneGroupOut` with `groups=bunch.domain`).
+There is no official split. The protocol leaves one domain out: fit on the other three, hold
+back a random fifth of them to choose settings, and score on the domain left out. Average over
+the four domains (`sklearn.model_selection.LeaveOneGroupOut` with `groups=bunch.domain`).
 
 I. Gulrajani and D. Lopez-Paz, "In search of lost domain generalization", ICLR 2021, whose code
 (DomainBed) takes this layout, https://github.com/facebookresearch/DomainBed.
@@ -72,12 +72,12 @@ VLCS = Layout(
     "The archive is linked from domainbed/scripts/download.py of "
     "https://github.com/facebookresearch/DomainBed.",
     """\
-VLCS: 10,729 photos of 5 classes (bird, car, chair, dog, person) in 4 domains, the data sets
-that they are from: 1,415 of Caltech101, 2,656 of LabelMe, 3,282 of SUN09, 3,376 of VOC2007.
+VLCS: 10,729 photos of 5 classes (bird, car, chair, dog, person). The 4 domains are their
+sources: 1,415 of Caltech101, 2,656 of LabelMe, 3,282 of SUN09, 3,376 of VOC2007.
 
 C. Fang, Y. Xu and D. Rockmore, "Unbiased metric learning: on the utilization of multiple
-datasets and web images for softening bias", ICCV 2013. Licence: none is stated for the
-whole; those of the four data sets hold.
+datasets and web images for softening bias", ICCV 2013. Licence: none is stated for
+VLCS; those of the four data sets apply.
 """
     + COMMON,
 )
@@ -88,8 +88,8 @@ OFFICE_HOME = Layout(
     ("Art", "Clipart", "Product", "Real World"),
     65,
     15_588,
-    "The archive is linked from https://www.hemanthdv.org/officeHomeDataset.html. Mind the "
-    "space in 'Real World'.",
+    "The archive is linked from https://www.hemanthdv.org/officeHomeDataset.html. The name "
+    "'Real World' has a space.",
     """\
 OfficeHome: 15,588 images of 65 classes of things in offices and homes, in 4 domains: 2,427
 of art, 4,365 of clipart, 4,439 of product photos, 4,357 of the real world.
@@ -117,15 +117,15 @@ def load_pacs(
     ----------
     path : str or path-like
         The folder that holds ``art_painting``, ``cartoon``, ``photo`` and ``sketch``, each with
-        a folder a class; or the one in which that lies as ``PACS`` or, as in the archive,
-        ``kfold``.
+        one folder per class, or the folder that contains it as ``PACS`` or, as in the
+        archive, ``kfold``.
     n_tasks : int or None, default=None
-        Number of tasks on class subsets, see :func:`tasks_from_classes`. None is one for
-        each subset, but at most 60.
+        Number of tasks on class subsets, see :func:`tasks_from_classes`. None means one per
+        subset, but at most 60.
     n_classes : int, default=2
-        Classes of such a task.
+        Classes per such task.
     random_state : int, RandomState or None, default=None
-        For the draw of subsets.
+        Seed for the draw of subsets.
 
     Returns
     -------
@@ -133,9 +133,9 @@ def load_pacs(
         A dictionary with attributes:
 
         paths : ndarray of str, shape (n_samples,)
-            The image files; :func:`read_images` reads those that are wanted.
+            The image files. Read them with :func:`read_images`.
         target : ndarray of int64, shape (n_samples,)
-            The class, a number of `target_names`.
+            The class, as an index of `target_names`.
         target_names : list of str
             Their names.
         Y_tasks : ndarray of float64, shape (n_samples, 1 + n_tasks)
@@ -143,26 +143,26 @@ def load_pacs(
         task_names, task_types : list of str
             For each column of `Y_tasks`.
         group_tasks : list of str
-            Tasks that tell domains or groups: none.
+            Tasks that identify domains or groups: none.
         domain : ndarray of int64, shape (n_samples,)
-            The domain, a number of `domain_names`.
+            The domain, as an index of `domain_names`.
         domain_names : list of str
             Their names.
         DESCR : str
-            What it is, protocol, licence and citation.
+            Description, protocol, licence and citation.
 
     Raises
     ------
     OSError
-        If the folder is not of this layout, or a class has no image in a domain; says
-        what to get from where, and what was found.
+        If the folder does not have this layout, or a class has no image in a domain. The
+        message says what was found, and what to get from where.
     ValueError, TypeError
         If an argument is not as described.
 
     Warns
     -----
     UserWarning
-        If there are not as many images as in the official set.
+        If the number of images differs from the official set.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def load_vlcs(
     n_classes: int = 2,
     random_state: RandomState = None,
 ) -> Bunch:
-    """Load VLCS: 5 classes of photos out of 4 data sets.
+    """Load VLCS: 5 classes of photos from 4 data sets.
 
     Nothing is downloaded.
 
@@ -189,14 +189,14 @@ def load_vlcs(
     ----------
     path : str or path-like
         The folder that holds ``Caltech101``, ``LabelMe``, ``SUN09`` and ``VOC2007``, each with
-        a folder a class; or the one in which that lies as ``VLCS``.
+        one folder per class, or the folder that contains it as ``VLCS``.
     n_tasks, n_classes, random_state
         As in :func:`load_pacs`.
 
     Returns
     -------
     dataset : :class:`~sklearn.utils.Bunch`
-        As of :func:`load_pacs`.
+        As from :func:`load_pacs`.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def load_vlcs(
     Warns
     -----
     UserWarning
-        If there are not as many images as in the official set.
+        If the number of images differs from the official set.
     """
     return _load(VLCS, path, n_tasks, n_classes, random_state)
 
@@ -218,7 +218,7 @@ def load_office_home(
     n_classes: int = 2,
     random_state: RandomState = None,
 ) -> Bunch:
-    """Load OfficeHome: 65 classes of things in 4 styles.
+    """Load OfficeHome: 65 classes of objects in 4 styles.
 
     Nothing is downloaded.
 
@@ -226,7 +226,7 @@ def load_office_home(
     ----------
     path : str or path-like
         The folder that holds ``Art``, ``Clipart``, ``Product`` and ``Real World`` (with a
-        space), each with a folder a class; or the one in which that lies as
+        space), each with one folder per class, or the folder that contains it as
         ``OfficeHomeDataset_10072016`` or ``office_home``.
     n_tasks, n_classes, random_state
         As in :func:`load_pacs`.
@@ -234,7 +234,7 @@ def load_office_home(
     Returns
     -------
     dataset : :class:`~sklearn.utils.Bunch`
-        As of :func:`load_pacs`.
+        As from :func:`load_pacs`.
 
     Raises
     ------
@@ -244,7 +244,7 @@ def load_office_home(
     Warns
     -----
     UserWarning
-        If there are not as many images as in the official set.
+        If the number of images differs from the official set.
     """
     return _load(OFFICE_HOME, path, n_tasks, n_classes, random_state)
 
@@ -271,7 +271,7 @@ def _load(
                 raise FileNotFoundError(
                     f"{layout.title}: there is no image in "
                     f"{str(folder / domain_name / class_name)!r}; every class must have "
-                    "some in every domain. Unpack the archive again."
+                    "images in every domain. Unpack the archive again."
                 )
             paths += images
             target += [c] * len(images)
@@ -322,7 +322,7 @@ def _class_names(layout: Layout, folder: Path) -> list[str]:
             )
     if len(everything) != layout.n_classes:
         raise OSError(
-            f"{layout.title}: expected a folder for each of {layout.n_classes} classes in "
+            f"{layout.title}: expected one folder per class, {layout.n_classes} in all, in "
             f"the domains in {str(folder)!r}; got {len(everything)}: {listing(everything)}. "
             f"{layout.source}"
         )

@@ -1,4 +1,4 @@
-"""Official files of data sets: found or downloaded, checked, and read in blocks."""
+"""Find or download official files of data sets, check them, and read them in blocks."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def get_files(
             problem = _problem_of(path, remote, path)
             if problem:
                 raise OSError(
-                    f"{path} is not the official file: {problem}. Remove it, and it "
-                    f"will be downloaded from {remote.url}."
+                    f"{path} is not the official file: {problem}. Remove it to "
+                    f"download it from {remote.url}."
                 )
         elif not download_if_missing:
             raise OSError(_where_to_put(remotes, folder, "download_if_missing=False"))
@@ -206,8 +206,8 @@ def _where_to_put(remotes: Sequence[RemoteFile], folder: Path, reason: str) -> s
         for remote in missing
     ]
     text = (
-        f"Data not found, and not downloaded ({reason}). To go on without a download, "
-        "put these files there:"
+        f"Data not found, and not downloaded ({reason}). To use it without a download, put "
+        "these files there:"
     )
     return "\n".join([text, *lines, *(r.hint for r in missing if r.hint)])
 
@@ -221,12 +221,12 @@ def _problem_of(path: Path, remote: RemoteFile, final: Path) -> str:
         return _zip_problem(path, remote.arrays)
     known = re.match(r"[0-9a-f]{64}\b", record.read_text("utf-8", "replace"))
     if known is None:
-        return f"{record} should hold its SHA-256 checksum, and does not"
+        return f"{record} should hold its SHA-256 checksum, but does not"
     problem = find_problem(path, f"sha256:{known[0]}")
     if problem:
         problem += (
-            f", which is that of the first one that was here, as {record} says (none is "
-            "published; remove that, too, to take another)"
+            f", the checksum of the first file here according to {record} (no checksum is "
+            "published; remove that record, too, to use another file)"
         )
     return problem
 
@@ -237,7 +237,7 @@ def find_problem(path: Path, checksum: str) -> str:
     got = _digest(path, algorithm)
     if got == expected:
         return ""
-    return f"its {algorithm} checksum is {got}, and not {expected}"
+    return f"its {algorithm} checksum is {got}, not {expected}"
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -250,7 +250,7 @@ def _digest(path: Path, algorithm: str) -> str:
 def _zip_problem(path: Path, arrays: Mapping[str, tuple[int, ...]]) -> str:
     """Tell what is wrong with a .npz file by what it says of itself."""
     if not zipfile.is_zipfile(path):
-        return "it is not a whole zip archive"
+        return "it is not a complete zip archive"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -259,7 +259,7 @@ def _zip_problem(path: Path, arrays: Mapping[str, tuple[int, ...]]) -> str:
         for name, shape in arrays.items():
             found = npz_shape(path, name)
             if found != shape:
-                return f"its array {name!r} has shape {found}, and not {shape}"
+                return f"its array {name!r} has shape {found}, not {shape}"
     # what a damaged, an encrypted, and another kind of archive end in
     except (
         zipfile.BadZipFile,
@@ -310,8 +310,8 @@ def _download(remote: RemoteFile, path: Path, n_retries: int, delay: float) -> N
         return
     if problem and not path.exists():
         raise OSError(
-            f"What {remote.url} gave is not the official file: {problem}. It was "
-            f"removed. Try again later, or put the file at {path}."
+            f"{remote.url} returned something that is not the official file: {problem}. It "
+            f"was removed. Try again later, or put the file at {path}."
         )
 
 
@@ -359,8 +359,8 @@ def _npz_member(path: Path, name: str) -> Iterator[tuple[tuple[int, ...], IO[byt
             for info in archive.infolist():
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise ValueError(
-                        f"{path}: {info.filename!r} in it is a symbolic link, which is "
-                        "not followed."
+                        f"{path}: {info.filename!r} in it is a symbolic link, which is not "
+                        "followed."
                     )
             if f"{name}.npy" not in archive.namelist():
                 raise ValueError(

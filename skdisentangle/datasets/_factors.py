@@ -1,4 +1,4 @@
-"""Synthetic rows with known factors, mixed beyond recognition, and tasks on them."""
+"""Make synthetic rows with known, mixed factors, and tasks on these factors."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def make_multitask_factors(
     missing: float = 0.0,
     random_state: RandomState = None,
 ) -> Bunch:
-    """Rows made of a few hidden factors, and many tasks that each need some of them.
+    """Make rows from a few hidden factors, and many tasks that each depend on some of them.
 
-    Factors are normal with mean zero and variance one. The mixing to columns of ``X``
-    can be inverted, so that nothing about the factors is lost.
+    Factors are normal with mean zero and variance one. The mixing to the columns of ``X``
+    is invertible, so ``X`` contains all information about the factors.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ def make_multitask_factors(
     n_factors : int, default=6
         Number of factors.
     n_features : int, default=20
-        Number of columns of ``X``; at least ``n_factors``, and with polynomial mixing
-        at least twice as many and one more.
+        Number of columns of ``X``, at least ``n_factors``. With polynomial mixing, at least
+        ``2 * n_factors + 1``.
     n_tasks : int, default=60
         Number of tasks.
     correlation : float or array-like of shape (n_factors, n_factors), default=0.0
-        Correlation of every two factors, or the correlation matrix.
+        Correlation of each pair of factors, or the correlation matrix.
     mixing : {"linear", "mlp", "polynomial"}, default="mlp"
         ``"mlp"`` is a random network with leaky rectifiers (slope 0.2) and layers of
         full rank, ``"polynomial"`` a random linear map of the factors and all their
@@ -126,7 +126,7 @@ def make_multitask_factors(
     n_layers : int, default=2
         Linear layers of ``"mlp"``.
     support_size, task_types, n_classes, link, noise, flip_y, missing
-        As in :func:`tasks_from_factors`, which says how labels come from factors.
+        As in :func:`tasks_from_factors`, which describes how labels depend on factors.
     random_state : int, RandomState instance or None, default=None
         Seed of all draws.
 
@@ -144,7 +144,7 @@ def make_multitask_factors(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Images out of files, a few at a time."""
+"""Read image files, a few at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_images(
     *,
     size: int | tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Read image files as arrays: the rows that are wanted, and no others.
+    """Read image files into one array.
 
     Needs Pillow: ``pip install 'skdisentangle[images]'``.
 
@@ -29,9 +29,8 @@ def read_images(
     paths : iterable of str or path-like
         The files, such as ``bunch.paths[rows]``.
     size : int, (int, int) or None, default=None
-        Height and width to resize to, in pixels, by averaging and bilinear interpolation;
-        a single number for both, None leaves images as they are, which must then be of one
-        size.
+        Height and width in pixels to resize to, by averaging and bilinear interpolation. A
+        single number sets both. None does not resize; all images must then have one size.
 
     Returns
     -------
@@ -40,27 +39,27 @@ def read_images(
     Raises
     ------
     OSError
-        If a file is missing or cannot be read; says which.
+        If a file is missing or cannot be read. The message names it.
     ValueError, TypeError
-        If an argument is not as described, a file holds no image or a damaged one (says
-        which), or sizes differ and `size` is None.
+        If an argument is not as described, if a file holds no image or a damaged one (the
+        message names it), or if sizes differ and `size` is None.
     ImportError
-        Without Pillow.
+        If Pillow is not installed.
 
     Notes
     -----
-    All of this package reads image files in this way:
+    The whole package reads image files in this way:
 
-    - An image is turned as the orientation in its EXIF data says.
-    - Transparent pixels, whether by an alpha channel, a palette or a transparent color,
-      are laid on white, and half transparent ones mixed with it.
-    - Grey, palette, 1-bit, CMYK and other images become RGB as Pillow converts them.
-    - Grey images of more than 8 bits, whole numbers: 0 becomes 0, 65535 becomes 255, and
-      what is between goes linearly, rounded. Values outside are an error. (Of color
-      images with 16 bits a channel Pillow gives the upper 8.)
-    - Grey images of floating-point numbers must lie in [0, 1], and become 0 to 255.
-    - Of animations and files of several pages the first image is taken.
-    - A file that is cut off or damaged is an error, not an image with a grey part.
+    - It rotates an image by the orientation in its EXIF data.
+    - It puts transparent pixels on white, whether an alpha channel, a palette or a
+      transparent color makes them so. Half transparent pixels are mixed with white.
+    - It converts grey, palette, 1-bit, CMYK and other images to RGB, as Pillow does.
+    - It maps grey images of whole numbers with more than 8 bits linearly from [0, 65535] to
+      [0, 255], rounded. Other values raise an error. For color images with 16 bits per
+      channel, Pillow returns the upper 8.
+    - It maps grey images of floating-point numbers from [0, 1] to [0, 255].
+    - It takes the first image of animations and of files with several pages.
+    - It raises an error for a file that is cut off or damaged.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Folders and tables that official archives unpack to: found, checked, read."""
+"""Find, check and read the folders and tables that official archives unpack to."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def find_folder(
     else:
         state = f"{str(nearest)!r} holds {listing(os.listdir(nearest))}"
     raise FileNotFoundError(
-        f"{title}: path must be the folder that holds {listing(needed)}, or the one in "
-        f"which that lies as {' or '.join(map(repr, names))}. {state}. {source} Nothing "
-        "is downloaded."
+        f"{title}: path must be the folder that holds {listing(needed)}, or the folder that "
+        f"contains it as {' or '.join(map(repr, names))}. {state}. {source} Nothing is "
+        "downloaded."
     )
 
 
@@ -136,7 +136,7 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, Any]:
                 if len(row) != len(header):
                     raise OSError(
                         f"{path} is cut off or damaged: the row that ends in line "
-                        f"{rows.line_num} has {len(row)} values, and the header "
+                        f"{rows.line_num} has {len(row)} values, but the header has "
                         f"{len(header)}. Unpack or download it again."
                     )
                 for name, place in places.items():
@@ -157,7 +157,7 @@ def read_columns(path: Path, columns: Mapping[str, str]) -> dict[str, Any]:
                 "Unpack or download it again."
             ) from error
     if not values[next(iter(columns))]:
-        raise OSError(f"{path} has a header, but no row. Unpack or download it again.")
+        raise OSError(f"{path} has a header but no rows. Unpack or download it again.")
     return {n: v if isinstance(v, list) else np.array(v) for n, v in values.items()}
 
 
@@ -200,8 +200,8 @@ def check_files(folder: Path, names: Sequence[str], table: Path) -> None:
             missing.append(name)
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} of the {len(names)} images that {table} names are not there; "
-            f"the first is {str(folder / missing[0])!r}. Unpack the archive again."
+            f"{len(missing)} of the {len(names)} images that {table} names are missing, "
+            f"first {str(folder / missing[0])!r}. Unpack the archive again."
         )
 
 
@@ -209,8 +209,8 @@ def warn_if_partial(title: str, found: int, official: int, stacklevel: int = 3) 
     """Warn if a set has not as many rows as the official one."""
     if found != official:
         warnings.warn(
-            f"{title}: there are {found:,} rows, and the official set has {official:,}. "
-            "Scores will not compare with those of others.",
+            f"{title}: there are {found:,} rows, but the official set has {official:,}. "
+            "Do not compare scores with those of others.",
             UserWarning,
             stacklevel=stacklevel,
         )

@@ -77,7 +77,7 @@ VARIANTS = {
 
 DESCR = """\
 MPI3D, variant {variant!r}: {n_rows:,} colour images of 64 x 64 pixels, an object at the end
-of a robot arm, all combinations of seven factors once, in lexicographic order.
+of a robot arm. Each combination of seven factors occurs once, in lexicographic order.
 
 Columns of `target`:
 
@@ -86,7 +86,7 @@ Columns of `target`:
 - object_size: 0 small, 1 large.
 - camera_height: 0 top, 1 center, 2 bottom.
 - background_color: 0 purple, 1 sea green, 2 salmon; unordered.
-- horizontal_axis, vertical_axis: position of each joint, 0, ..., 39. Neither comes back.
+- horizontal_axis, vertical_axis: position of each joint, 0, ..., 39; not periodic.
 
 Muhammad Waleed Gondal et al., "On the Transfer of Inductive Bias from Simulation to the
 Real World: a New Disentanglement Dataset", NeurIPS 2019,
@@ -107,12 +107,11 @@ def fetch_mpi3d(
 ) -> Any:
     """Load MPI3D: seven factors of an object on a robot arm (1,036,800 images).
 
-    The official file is looked for in `data_home`, and else downloaded (several GB). No
-    checksum of it is published. So the first file that is there is checked by what it
-    says of itself, the zip archive's own checksums (CRC-32) and the shape and type of its
-    array, and its SHA-256 is kept beside it, in a file that ends in ``.sha256``: a later
-    one that differs is refused. That the first is the official one, HTTPS has to vouch
-    for.
+    The official file is read from `data_home`, or downloaded if it is missing (several GB).
+    No checksum is published for it. The first file is therefore checked by the zip
+    archive's own checksums (CRC-32) and by the shape and type of its array. Its SHA-256 is
+    stored beside it, in a file that ends in ``.sha256``, and a later file that differs is
+    refused. Only HTTPS ensures that the first file is the official one.
 
     Parameters
     ----------
@@ -120,22 +119,22 @@ def fetch_mpi3d(
         ``"toy"`` and ``"realistic"`` are rendered, ``"real"`` are photographs;
         ``"complex"`` are photographs of everyday objects (460,800 images).
     n_samples : int or None, default=None
-        Number of rows to draw at random without replacement, sorted as in the whole;
+        Number of rows to draw at random without replacement, in their original order.
         None takes all rows.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws again in each call; the global random state
-        is never used.
+        Seed for the draw of `n_samples`. None draws differently in each call. The global
+        random state is never used.
     data_home : str, path-like or None, default=None
-        Folder of the data sets; None is scikit-learn's, see
-        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``mpi3d``.
+        Folder of the data sets. None means that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its subfolder ``mpi3d``.
     download_if_missing : bool, default=True
         Whether to download the official file.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     n_retries : int, default=3
-        How often to go on with a download when the network fails.
+        How often to resume a download if the network fails.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between two attempts.
 
     Returns
     -------
@@ -143,10 +142,11 @@ def fetch_mpi3d(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, 12288)
-            One image a row, channel by channel, row by row. Without `n_samples`, a read-only
-            view of the file on disk: nothing is read until it is used.
+            One image per row of the array, by channel, then by row of the image. Without
+            `n_samples`, a read-only view of the file on disk: pixels are read when you use
+            them.
         images : ndarray of uint8, shape (n_samples, 64, 64, 3)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, 7)
             The factors: class numbers, as the file has no values.
         target_classes : ndarray of int64, shape (n_samples, 7)
@@ -159,12 +159,12 @@ def fetch_mpi3d(
         categorical : tuple
             Columns of `target` that are classes without order: (0, 1, 4).
         periods : dict
-            Empty: no factor comes back.
+            Empty: no factor is periodic.
         DESCR : str
             What the factors mean.
 
     (data, target) : tuple if ``return_X_y=True``
-        Two of these.
+        Two of these attributes.
 
     Raises
     ------
@@ -172,16 +172,16 @@ def fetch_mpi3d(
         If the official file is missing and cannot be downloaded (the message says what to put
         where), or is not the official one.
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    At first use the official file is converted, in blocks, to arrays beside it, 12.7 GB on
-    disk; later calls map them into memory and read only the rows that are used. Once
-    that is done the official file may be deleted.
+    The first call converts the official file to arrays beside it, 12.7 GB on disk. Later
+    calls map the arrays into memory and read only the rows that you use. You may then
+    delete the official file.
 
-    Google Drive, where ``"complex"`` is, at times answers with a page instead of the file;
-    the error then says where to put the file that a browser downloads.
+    ``"complex"`` is on Google Drive, which sometimes returns a web page instead of the file.
+    The error then says where to put the file that you download in a browser.
 
     References
     ----------

@@ -34,13 +34,13 @@ ARCHIVE = RemoteFile(
 MAX_CHUNK_BYTES = 2**29
 
 DESCR = """\
-3D Shapes: 480,000 colour images of 64 x 64 pixels, an object in a corner of a room, all
-combinations of six factors once.
+3D Shapes: 480,000 colour images of 64 x 64 pixels, an object in a corner of a room. Each
+combination of six factors occurs once.
 
 Columns of `target`:
 
-- floor_hue, wall_hue, object_hue: 0, 0.1, ..., 0.9 of a turn of the colour wheel, which
-  comes back after 1.
+- floor_hue, wall_hue, object_hue: 0, 0.1, ..., 0.9 of a turn of the colour wheel; their
+  period is 1.
 - scale: 8 values from 0.75 to 1.25.
 - shape: 0 cube, 1 cylinder, 2 sphere, 3 capsule; unordered.
 - orientation: of the room, 15 values from -30 to 30 degrees.
@@ -62,28 +62,28 @@ def fetch_shapes3d(
 ) -> Any:
     """Load 3D Shapes: six factors of an object in a room (480,000 images).
 
-    The official file is looked for in `data_home`, and else downloaded (268 MB). To
-    convert it needs h5py: ``pip install 'skdisentangle[datasets]'``.
+    The official file is read from `data_home`, or downloaded if it is missing (268 MB). The
+    conversion needs h5py: ``pip install 'skdisentangle[datasets]'``.
 
     Parameters
     ----------
     n_samples : int or None, default=None
-        Number of rows to draw at random without replacement, sorted as in the whole;
+        Number of rows to draw at random without replacement, in their original order.
         None takes all rows.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws again in each call; the global random state
-        is never used.
+        Seed for the draw of `n_samples`. None draws differently in each call. The global
+        random state is never used.
     data_home : str, path-like or None, default=None
-        Folder of the data sets; None is scikit-learn's, see
-        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``shapes3d``.
+        Folder of the data sets. None means that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its subfolder ``shapes3d``.
     download_if_missing : bool, default=True
         Whether to download the official file.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     n_retries : int, default=3
-        How often to go on with a download when the network fails.
+        How often to resume a download if the network fails.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between two attempts.
 
     Returns
     -------
@@ -91,10 +91,11 @@ def fetch_shapes3d(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, 12288)
-            One image a row, channel by channel, row by row. Without `n_samples`, a read-only
-            view of the file on disk: nothing is read until it is used.
+            One image per row of the array, by channel, then by row of the image. Without
+            `n_samples`, a read-only view of the file on disk: pixels are read when you use
+            them.
         images : ndarray of uint8, shape (n_samples, 64, 64, 3)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, 6)
             The factors: the file's values.
         target_classes : ndarray of int64, shape (n_samples, 6)
@@ -107,12 +108,12 @@ def fetch_shapes3d(
             Columns of `target` that are classes without order: (4,).
         periods : dict
             The period of the three hues: ``{0: 1.0, 1: 1.0, 2: 1.0}``. The orientation, from -30
-            to 30 degrees, does not come back.
+            to 30 degrees, is not periodic.
         DESCR : str
             What the factors mean.
 
     (data, target) : tuple if ``return_X_y=True``
-        Two of these.
+        Two of these attributes.
 
     Raises
     ------
@@ -120,15 +121,15 @@ def fetch_shapes3d(
         If the official file is missing and cannot be downloaded (the message says what to put
         where), or is not the official one.
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
     ImportError
-        If the official file is to be converted and h5py is missing.
+        If the official file must be converted and h5py is not installed.
 
     Notes
     -----
-    At first use the official file is converted, in blocks, to arrays beside it, 5.9 GB on
-    disk; later calls map them into memory and read only the rows that are used. Once
-    that is done the official file may be deleted.
+    The first call converts the official file to arrays beside it, 5.9 GB on disk. Later
+    calls map the arrays into memory and read only the rows that you use. You may then
+    delete the official file.
 
     References
     ----------
@@ -194,7 +195,7 @@ def _read(path: Path, h5py: Any) -> Source:
             link = file.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink) or file[name].external:
                 raise OSError(
-                    f"{path}: {name!r} in it leads to another file; it is not followed."
+                    f"{path}: {name!r} in it refers to another file, which is not read."
                 )
         n_samples, height, width, n_channels = file["images"].shape
         target = file["labels"][:]

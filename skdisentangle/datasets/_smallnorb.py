@@ -69,8 +69,8 @@ MAGIC: dict[int, np.dtype[Any]] = {
 CAMERAS = {"left": slice(0, 1), "right": slice(1, 2), "both": slice(0, 2)}
 
 DESCR = """\
-SmallNORB: 24,300 training and 24,300 test images of 96 x 96 grey pixels for each of two
-cameras: 50 toys in all poses and lights. The halves show different toys.
+SmallNORB: photographs of 50 toys in all poses and lights, 24,300 training and 24,300 test
+images of 96 x 96 grey pixels for each of two cameras. The two halves show different toys.
 
 Columns of `target`:
 
@@ -79,8 +79,8 @@ Columns of `target`:
   number in two categories have nothing in common. 4, 6, 7, 8 and 9 are in the training
   half.
 - elevation: of the cameras, 0, ..., 8 for 30, 35, ..., 70 degrees from the horizontal.
-- azimuth: 0, ..., 17 for 0, 20, ..., 340 degrees (half of the file's 0, 2, ..., 34); comes
-  back after 18.
+- azimuth: 0, ..., 17 for 0, 20, ..., 340 degrees (half of the file's 0, 2, ..., 34); its
+  period is 18.
 - lighting: 0, ..., 5; unordered.
 
 F. J. Huang and Y. LeCun, "The small NORB dataset", v1.0, 2005, for research only,
@@ -102,32 +102,32 @@ def fetch_smallnorb(
 ) -> Any:
     """Load SmallNORB: five factors of photographed toys (48,600 images).
 
-    The six official files (.mat.gz) are looked for in `data_home`, and else downloaded (263
-    MB), whatever the subset.
+    The six official files (.mat.gz) are read from `data_home`, or downloaded if they are
+    missing (263 MB). All six are needed for any subset.
 
     Parameters
     ----------
     subset : {"all", "train", "test"}, default="all"
         ``"all"`` is the training rows, then the test rows.
     camera : {"left", "right", "both"}, default="left"
-        Which of the two cameras' images; ``"both"`` are two channels of an image.
+        Camera whose images to load. ``"both"`` gives images of two channels.
     n_samples : int or None, default=None
-        Number of rows to draw at random without replacement, sorted as in the whole;
+        Number of rows to draw at random without replacement, in their original order.
         None takes all rows of `subset`.
     random_state : int, RandomState or None, default=None
-        For the draw of `n_samples`. None draws again in each call; the global random state
-        is never used.
+        Seed for the draw of `n_samples`. None draws differently in each call. The global
+        random state is never used.
     data_home : str, path-like or None, default=None
-        Folder of the data sets; None is scikit-learn's, see
-        :func:`sklearn.datasets.get_data_home`. This set is in its folder ``smallnorb``.
+        Folder of the data sets. None means that of scikit-learn, see
+        :func:`sklearn.datasets.get_data_home`. This set is in its subfolder ``smallnorb``.
     download_if_missing : bool, default=True
         Whether to download the official files.
     return_X_y : bool, default=False
         Whether to return only ``(data, target)``.
     n_retries : int, default=3
-        How often to go on with a download when the network fails.
+        How often to resume a download if the network fails.
     delay : float, default=1.0
-        Seconds between two tries.
+        Seconds between two attempts.
 
     Returns
     -------
@@ -135,11 +135,11 @@ def fetch_smallnorb(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, 9216)
-            One image a row, row by row. Without `n_samples`, a read-only view of the file on
-            disk: nothing is read until it is used. With two
+            One image per row of the array, by row of the image. Without `n_samples`, a
+            read-only view of the file on disk: pixels are read when you use them. With two
             cameras 18,432 columns, the left one first.
         images : ndarray of uint8, shape (n_samples, 96, 96) or (n_samples, 96, 96, 2)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, 5)
             The factors: the file's values, the azimuth halved.
         target_classes : ndarray of int64, shape (n_samples, 5)
@@ -156,7 +156,7 @@ def fetch_smallnorb(
             What the factors mean.
 
     (data, target) : tuple if ``return_X_y=True``
-        Two of these.
+        Two of these attributes.
 
     Raises
     ------
@@ -164,13 +164,13 @@ def fetch_smallnorb(
         If an official file is missing and cannot be downloaded (the message says what to put
         where), or is not the official one.
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    At first use the official files are converted, in blocks, to arrays beside them, 0.9 GB on
-    disk; later calls map them into memory and read only the rows that are used. Once
-    that is done the official files may be deleted.
+    The first call converts the official files to arrays beside them, 0.9 GB on disk. Later
+    calls map the arrays into memory and read only the rows that you use. You may then
+    delete the official files.
 
     References
     ----------

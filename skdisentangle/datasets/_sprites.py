@@ -1,4 +1,4 @@
-"""Sprites drawn from their factors: one shape an image, exact to the sub-pixel."""
+"""Draw sprites from their factors: one shape per image, with sub-pixel precision."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ One sprite on a black background, drawn from its factors and anti-aliased.
 Columns of `target`:
 
 - shape: 0, 1, ... as in the argument `shapes`; unordered.
-- scale: relative to the largest sprite; area goes with its square.
-- orientation: angle in radians, counter-clockwise as seen; comes back after the shape's
-  own period, in `periods`.
+- scale: relative to the largest sprite; the area is proportional to its square.
+- orientation: angle in radians, counter-clockwise as seen; its period depends on the shape,
+  see `periods`.
 - x, y: position of the sprite's centroid, from 0 at the left (top) to 1 at the right
   (bottom), where the largest sprite just reaches the border.
 - hue (in colour only): 0 is red, 1/3 green, 2/3 blue, 1 red again.
@@ -47,9 +47,9 @@ def make_sprites(
     """Draw images of sprites whose factors are known exactly.
 
     Every factor is uniform: the shape over `shapes`, the scale over [0.5, 1], x, y and
-    hue over [0, 1], the orientation over one period of the shape. They are independent,
-    but that the period depends on the shape.
-    For factors of another distribution, or on a grid, see :func:`render_sprites`.
+    hue over [0, 1], the orientation over one period of the shape. The factors are
+    independent, except that this period depends on the shape.
+    For other distributions, or a grid, use :func:`render_sprites`.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def make_sprites(
             default=("square", "ellipse", "heart")
         The classes of the first factor.
     random_state : int, RandomState or None, default=None
-        For the factors. None draws again in each call.
+        Seed for the factors. None draws differently in each call.
     n_jobs : int or None, default=None
         Number of threads; None is 1, -1 all processors. The images do not depend on it.
 
@@ -75,7 +75,7 @@ def make_sprites(
     Raises
     ------
     ValueError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def render_sprites(
     shapes: Sequence[str] = ("square", "ellipse", "heart"),
     n_jobs: int | None = None,
 ) -> Bunch:
-    """Draw the sprites of given factors.
+    """Draw sprites with given factors.
 
     Parameters
     ----------
@@ -136,12 +136,13 @@ def render_sprites(
         A dictionary with attributes:
 
         data : ndarray of uint8, shape (n_samples, C * size * size)
-            One image a row, channel by channel (C is 1, or 3 in colour), row by row:
-            what ``SparseSharedDisentangler(encoder="conv", input_shape=...)`` takes.
+            One image per row of the array, by channel (C is 1, or 3 in colour), then by row
+            of the image, as ``SparseSharedDisentangler(encoder="conv", input_shape=...)``
+            takes it.
         images : ndarray, shape (n_samples, size, size) or (n_samples, size, size, 3)
-            The same memory, to look at.
+            The same memory, shaped as images.
         target : ndarray of float64, shape (n_samples, n_factors)
-            The factors, all continuous but for the shape, so that there are no
+            The factors. All except the shape are continuous, so there are no
             ``target_classes``.
         factor_names : list of str
             "shape", "scale", "orientation", "x", "y", and in colour "hue".
@@ -150,34 +151,34 @@ def render_sprites(
         categorical : tuple
             Columns of `target` that are classes without order: (0,).
         periods : dict
-            Column of `target` to the period of that angle. The orientation's, in column
-            2, has an entry a row, as it depends on the shape: pi/2 for a square, pi for
-            an ellipse, 2 pi for a heart, NaN for a disc. That of the hue is 1.
+            Maps columns of `target` to the period of that angle. The orientation, column 2,
+            has one period per row, because it depends on the shape: pi/2 for a square, pi
+            for an ellipse, 2 pi for a heart, NaN for a disc. The hue has period 1.
         DESCR : str
             What the factors mean.
 
     Raises
     ------
     ValueError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     A sprite of scale 1 reaches ``size / 4 - 0.5`` pixels from its centroid: to a corner
-    of the square, the tip of the heart or an end of the ellipse (a disc 0.8 of that, so
-    that areas are alike). The centroid lies ``size / 4 + x * size / 2`` pixels from the
-    left border, whatever the other factors are, and the same for y from the top, so that
-    no sprite is cut off.
+    of the square, the tip of the heart or an end of the ellipse. A disc reaches 0.8 of
+    that, so that areas are similar. The centroid lies ``size / 4 + x * size / 2`` pixels
+    from the left border, whatever the other factors are, and likewise for y from the top.
+    No sprite is cut off.
 
-    The value of a pixel is the share of it that the sprite covers, up to the
-    approximation that an edge crosses a pixel along its sides: a continuous function of
-    the factors, rounded to 256 levels. In images of 64 pixels the centroid is right to
-    0.05 pixels and the area to 1.5%; below 32 pixels, round shapes come out too large, at
-    16 pixels by 2%.
+    The value of a pixel is the share of it that the sprite covers, rounded to 256 levels.
+    It is a continuous function of the factors. The computation assumes that an edge crosses
+    a pixel parallel to its sides. In images of 64 pixels the centroid is exact to 0.05
+    pixels and the area to 1.5%. Below 32 pixels round shapes are too large, at 16 pixels by
+    2%.
 
     Examples
     --------
-    A traversal: a heart that turns around once, in eight steps.
+    Draw a traversal: a heart that turns around once, in eight steps.
 
     >>> import numpy as np
     >>> from skdisentangle.datasets import render_sprites

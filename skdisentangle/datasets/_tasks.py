@@ -1,4 +1,4 @@
-"""Many tasks from known factors, or from one label; factors as numbers to compare with."""
+"""Make many tasks from known factors or from one label, and expand factors to numbers."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def _check_kinds(
     both = sorted(categories & set(columns))
     if twice or both:
         raise ValueError(
-            "a factor is a category or an angle, not both, and named once; columns "
-            f"{twice + both} are named again in periods."
+            "periods must not name a column twice, nor one that is in categorical; got "
+            f"columns {twice + both}."
         )
     values = _numbers(factors, categories)
     angles = {
@@ -140,7 +140,7 @@ def _check_kinds(
 
 
 def _standardised(value: FloatArray) -> FloatArray:
-    """To mean zero and variance one; zeros if all is constant but for rounding."""
+    """Scale to mean zero and variance one; zeros if constant up to rounding."""
     centred = value - value.mean()
     if np.ptp(value) <= CONSTANT * np.abs(value).max():
         return np.zeros_like(centred)
@@ -159,11 +159,11 @@ def expand_factors(
     categorical: Sequence[int] = (),
     periods: Mapping[int, float | ArrayLike] | None = None,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Factors as columns of numbers in which near values mean near states.
+    """Expand factors to columns of numbers, in which near values mean near states.
 
-    A category becomes one indicator a class, an angle the cosine and the sine of its
-    phase; any other factor stays as it is. Codes can be compared with these columns by
-    correlation or regression, which on raw angles and class numbers means nothing.
+    A category becomes one indicator per class. An angle becomes the cosine and sine of its
+    phase. Any other factor stays as it is. You can compare codes with these columns by
+    correlation or regression, which makes no sense for raw angles and class numbers.
 
     Parameters
     ----------
@@ -172,21 +172,21 @@ def expand_factors(
     categorical : sequence of int, default=()
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None
-        Columns of angles, with the period in their own unit. An array gives the
-        period of each row, for sets in which symmetric objects come back to themselves
-        sooner than others; NaN where the angle is not defined.
+        Columns of angles, with their periods in the same unit. An array gives the period of
+        each row, for sets in which symmetric objects have shorter periods. NaN means that
+        the angle is not defined.
 
     Returns
     -------
     columns : ndarray of shape (n_samples, n_columns)
-        Cosine and sine are zero where an angle is not defined.
+        The columns. Cosine and sine are zero where an angle is not defined.
     groups : ndarray of shape (n_columns,)
-        The factor that a column is of.
+        Factor of each column.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Examples
     --------
@@ -359,27 +359,31 @@ def tasks_from_factors(
     missing: float = 0.0,
     random_state: RandomState = None,
 ) -> Bunch:
-    r"""Random sparse tasks on known factors: any ground truth becomes multi-task.
+    r"""Make random sparse tasks on known factors.
 
-    A task draws its support, a random set of factors, and its *value*
+    Each task draws its support, a random set of factors, and its *value*
 
     .. math:: v = \frac{1}{\sigma} \sum_{f \in \text{support}} w_f \, e_f, \qquad
               |w_f| \sim U(0.5, 1.5),
 
     with random signs and :math:`\sigma` such that the variance of :math:`v` is one. The
-    effect :math:`e_f` of a factor has mean zero and variance one over the rows (and is
-    zero if the factor is constant). It is
-    the factor itself; for a category, a normal score drawn for each class; for an
-    angle, the cosine of its phase minus a random one. So a category of three classes
-    and an angle each span two dimensions, of which every task sees another direction.
+    effect :math:`e_f` of a factor has mean zero and variance one over the rows, and is zero
+    if the factor is constant. The effect of a category is a normal score per class, that of
+    an angle is the cosine of its phase minus a random phase, and that of any other factor
+    is the factor itself. A category of three classes and an angle therefore each span two
+    dimensions, and every task sees a different direction of them.
 
-    A regression task is :math:`v` with noise. A binary task says whether :math:`v` with
-    noise is above a cut drawn from :math:`N(0, 0.3^2)`, or, with
-    ``link="logistic"``, is drawn with log-odds :math:`4 (v - \text{cut})`. A multiclass
-    or ordinal task cuts :math:`v` with noise (logistic, of scale 1/4, with
-    ``link="logistic"`` and ordinal tasks) into classes of equal size, or fewer where it
-    takes few values. A count task is Poisson with mean :math:`3 e^{0.7 v}`, with noise on
-    :math:`v`. A task on a rare category may have few labels of a class, or none.
+    The labels come from the value:
+
+    - regression: :math:`v` with noise;
+    - binary: whether :math:`v` with noise is above a cut drawn from :math:`N(0, 0.3^2)`, or,
+      with ``link="logistic"``, a draw with log-odds :math:`4 (v - \text{cut})`;
+    - multiclass and ordinal: :math:`v` with noise, cut into classes of equal size, or fewer
+      if it takes few values. For ordinal tasks with ``link="logistic"`` the noise is
+      logistic of scale 1/4;
+    - count: Poisson with mean :math:`3 e^{0.7 v}`, with noise on :math:`v`.
+
+    A task on a rare category may have few labels of a class, or none.
 
     Parameters
     ----------
@@ -388,29 +392,29 @@ def tasks_from_factors(
     n_tasks : int, default=60
         Number of tasks.
     support_size : int or tuple (least, greatest), default=(1, 3)
-        Number of factors of a task, drawn uniformly between the two bounds; a
-        greatest value above the number of factors is cut to it.
+        Number of factors per task, drawn uniformly between the two bounds. A greatest value
+        above the number of factors is lowered to it.
     task_types : str, sequence of str or mapping, default="mixed"
         One of ``"regression"``, ``"count"``, ``"binary"``, ``"ordinal"``,
         ``"multiclass"`` for all tasks; the type of each task; or the share of each type,
-        dealt out at random. ``"mixed"`` is half binary and half regression.
+        assigned at random. ``"mixed"`` means half binary and half regression.
     categorical : sequence of int, default=()
         Columns of unordered factors.
     periods : mapping of int to float or array-like of shape (n_samples,), default=None
-        Columns of angles; see :func:`expand_factors`. Where an angle is not defined
-        the cosine counts as zero.
+        Columns of angles; see :func:`expand_factors`. The cosine of an undefined angle
+        counts as zero.
     n_classes : int, default=4
         Classes of a multiclass or ordinal task.
     link : {"threshold", "logistic"}, default="threshold"
-        How binary and ordinal labels come from the value.
+        How binary and ordinal labels depend on the value.
     noise : float, default=0.1
-        Standard deviation of the normal noise on the value, which has variance one;
-        not used by logistic labels, which are noisy of themselves.
+        Standard deviation of the normal noise on the value, which has variance one.
+        Logistic labels do not use it, because they are random already.
     flip_y : float, default=0.0
-        Share of wrong labels of each task: binary ones flipped, others swapped with
-        one another.
+        Share of wrong labels per task. Binary labels are flipped, others are swapped among
+        each other.
     missing : float, default=0.0
-        Share of labels that are NaN, at random.
+        Share of labels to replace by NaN, at random.
     random_state : int, RandomState instance or None, default=None
         Seed of all draws.
 
@@ -427,7 +431,7 @@ def tasks_from_factors(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Examples
     --------
@@ -474,23 +478,23 @@ def tasks_from_classes(
     n_classes: int = 2,
     random_state: RandomState = None,
 ) -> Bunch:
-    """Tasks on random subsets of the classes of a single label.
+    """Make tasks on random subsets of the classes of a single label.
 
-    Each task is to tell a few classes apart; rows of other classes are not labelled for
-    it. So data with one label a row becomes multi-task, by the episodes of few-shot
-    learning, which Fumero et al. ("Leveraging sparse and shared feature activations for
-    disentangled representation learning", NeurIPS 2023) fit on. No subset is drawn
-    again before all have been.
+    Each task distinguishes a few classes. Rows of other classes are not labelled for it. So
+    you get many tasks from data with one label per row, like the episodes of few-shot
+    learning that Fumero et al. fit on ("Leveraging sparse and shared feature activations
+    for disentangled representation learning", NeurIPS 2023). A subset is drawn again only
+    after all subsets have been drawn.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels: whole numbers, strings, booleans or categories. Rows of missing label (NaN,
-        None, NA) are in no task.
+        Labels: whole numbers, strings, booleans or categories. Rows with a missing label
+        (NaN, None, NA) are in no task.
     n_tasks : int, default=60
         Number of tasks.
     n_classes : int, default=2
-        Classes of a task, from 2 to the number of those in `y`.
+        Classes per task, from 2 to the number of classes in `y`.
     random_state : int, RandomState instance or None, default=None
         Seed of the draws.
 
@@ -501,14 +505,14 @@ def tasks_from_classes(
 
         - **Y**: ndarray of shape (n_samples, n_tasks), the labels of `y`. Numbers are
           float64, with NaN where a row is not labelled; others are objects, with None.
-        - **classes**: ndarray of shape (n_tasks, n_classes), those of each task.
-        - **task_types**: list of str, for `task_types` of the estimator, which takes
-          numbers of more than 20 values for measurements.
+        - **classes**: ndarray of shape (n_tasks, n_classes), the classes of each task.
+        - **task_types**: list of str. Give it to the estimator as `task_types`, so that it
+          does not take class numbers for measurements.
 
     Raises
     ------
     ValueError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Waterbirds: birds pasted on backgrounds that mostly go with their kind."""
+"""Waterbirds: birds pasted on backgrounds that mostly match their kind."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ non-commercial research and education only.
 
 
 def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
-    """Load Waterbirds: a spurious background, and four tasks.
+    """Load Waterbirds: birds on a spurious background, with four tasks.
 
     Nothing is downloaded.
 
     Parameters
     ----------
     path : str or path-like
-        The folder that holds ``metadata.csv`` and the images; or the one in which that
-        lies as ``waterbird_complete95_forest2water2`` or ``waterbirds_v1.0``.
+        The folder that holds ``metadata.csv`` and the images, or the folder that
+        contains it as ``waterbird_complete95_forest2water2`` or ``waterbirds_v1.0``.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
         A dictionary with attributes:
 
         paths : ndarray of str, shape (n_samples,)
-            The image files; :func:`read_images` reads those that are wanted.
+            The image files. Read them with :func:`read_images`.
         target : ndarray of int64, shape (n_samples,)
             0 landbird, 1 waterbird.
         target_names : list of str
@@ -74,7 +74,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
         task_classes : list of list of str
             Names of the classes of each task.
         group_tasks : list of str
-            Tasks that tell the groups: "place", "fine place".
+            Tasks that identify the groups: "place", "fine place".
         groups : ndarray of int64, shape (n_samples,)
             2 * target + place.
         group_names : list of str
@@ -82,7 +82,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
         split : ndarray of str, shape (n_samples,)
             "train", "val" or "test".
         DESCR : str
-            What it is, metric, licence and citation.
+            Description, metric, licence and citation.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def load_waterbirds(path: str | os.PathLike[str]) -> Bunch:
     Warns
     -----
     UserWarning
-        If there are not as many images as in the official set.
+        If the number of images differs from the official set.
 
     Examples
     --------

@@ -187,14 +187,14 @@ def _from_user(
         signature.bind(n_features, **options)
     except TypeError as error:
         raise TypeError(
-            "encoder, a factory, must take n_features, and n_components if it likes: "
+            "encoder, a callable, must take n_features, and optionally n_components: "
             f"{error}."
         ) from error
     with seeded(seed):
         body = encoder(n_features, **options)
     if not isinstance(body, nn.Module):
         raise TypeError(
-            "encoder, a factory, must return a torch.nn.Module when called with "
+            "encoder, a callable, must return a torch.nn.Module when called with "
             f"n_features; got {type(body).__name__}."
         )
     return body
@@ -211,8 +211,8 @@ def _check_width(body: nn.Module, n_features: int, n_components: int) -> None:
             out = body(torch.zeros(2, n_features, dtype=dtype, device=device))
     except RuntimeError as error:
         raise ValueError(
-            f"encoder must take rows of shape (n, {n_features}); of (2, {n_features}) its "
-            f"module says: {error}"
+            f"encoder must take rows of shape (n, {n_features}); for (2, {n_features}) its "
+            f"module raised: {error}"
         ) from error
     shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     if shape != (2, n_components):
@@ -229,9 +229,9 @@ def check_can_join(body: nn.Module) -> None:
     for module in body.modules():
         if isinstance(module, kinds):
             raise ValueError(
-                "encoder must not normalise by batch in a fit on several processes, each "
-                f"of which sees a part of it; got a {type(module).__name__}. Use LayerNorm "
-                "or GroupNorm."
+                "encoder must not use batch normalisation in a fit on several processes, "
+                f"because each sees only a part of a batch; got a {type(module).__name__}. "
+                "Use LayerNorm or GroupNorm."
             )
 
 
@@ -302,8 +302,8 @@ def build_body(
         _check_width(body, n_features, n_components)
         if not any(weights.requires_grad for weights in body.parameters()):
             raise ValueError(
-                f"encoder must have weights to be trained; {type(body).__name__} has none "
-                "with requires_grad=True. Give features that stay as they are to "
+                f"encoder must have weights to train; {type(body).__name__} has none with "
+                "requires_grad=True. For fixed features, compute them first and use "
                 'encoder="linear".'
             )
         return body
@@ -311,8 +311,8 @@ def build_body(
     n_weights = sum(one * other for one, other in pairwise(widths))
     if n_weights > MAX_WEIGHTS:
         raise ValueError(
-            f"n_components={n_components} and hidden_layer_sizes ask for {n_weights:.1e} "
-            "weights, more than a memory holds."
+            f"n_components={n_components} and hidden_layer_sizes need {n_weights:.1e} "
+            "weights, more than memory can hold. Use fewer or narrower layers."
         )
     generator = torch.Generator().manual_seed(seed)
     if encoder == "linear":

@@ -1,4 +1,4 @@
-"""Features of data larger than memory, from files to files, by a saved model."""
+"""Compute the features of data larger than memory with a saved model."""
 
 from .extract import extract_features, verify_features
 

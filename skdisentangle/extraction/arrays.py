@@ -1,4 +1,4 @@
-"""Rows out of ``.npy`` files, in order and block by block."""
+"""Read rows from ``.npy`` files, in order and block by block."""
 
 from __future__ import annotations
 
@@ -114,6 +114,6 @@ def _map(file: Path) -> NDArray[Any]:
         mapped: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(
-            f"input: {str(file)!r} is no whole .npy file of numbers: {error}"
+            f"input: {str(file)!r} is not a complete .npy file of numbers: {error}"
         ) from error
     return mapped

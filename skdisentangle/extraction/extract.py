@@ -1,8 +1,8 @@
-"""Features of data larger than memory, from files to files, by a saved model.
+"""Compute the features of data larger than memory with a saved model.
 
 The output is a folder of shards and a manifest, ``_manifest.json``. A shard gets its name
-when it is whole and on the disk, and then its line in the manifest; so an extraction that
-is killed, at any instant, is resumed by the same call. The result is byte-identical.
+when it is whole and on disk, and then its line in the manifest. The same call therefore
+resumes an extraction that was killed at any moment. The result is byte-identical.
 """
 
 from __future__ import annotations
@@ -60,69 +60,66 @@ def extract_features(
     keep: Sequence[str] = (),
     verbose: bool = False,
 ) -> dict[str, Any]:
-    """Write the features of all rows of some files, or go on where it was cut short.
+    """Write the features of all rows of some files, or resume an earlier call.
 
-    Memory holds a few blocks of rows, whatever the size of the input. Called again, with
-    the same arguments, it first reads what has been done, input rows and shards, and
-    compares checksums; a shard that is damaged is made anew; then it goes on. What
-    comes out is bit for bit what one call would have written.
+    Memory holds a few blocks of rows, whatever the size of the input. If you call it again
+    with the same arguments, it first checks the input rows and shards of the earlier call by
+    their checksums, and writes damaged shards again. Then it continues. The result is
+    byte-identical to that of a single call.
 
     Parameters
     ----------
     model : str or path-like
-        File of a fitted estimator or pipeline with ``transform``, written by
-        ``joblib.dump``. Such a file can run any code when it is loaded: take it only
-        from a source that you trust. Or a file written by
-        :meth:`~skdisentangle.SparseSharedDisentangler.save`, which runs nothing. Which of
-        the two it is, its content says, whatever its name; only that a name that ends in
-        ``.safetensors`` is never loaded by joblib.
+        File of a fitted estimator or pipeline with ``transform``: either a file written by
+        :meth:`~skdisentangle.SparseSharedDisentangler.save`, which runs no code, or one
+        written by ``joblib.dump``. The latter can run any code when it is loaded: use it
+        only if you trust its source. The content of the file tells which of the two it is,
+        but a file with a name ending in ``.safetensors`` is never loaded by joblib.
     input : str or path-like
         A ``.npy``, ``.csv``, ``.parquet``, ``.arrow`` or ``.feather`` file, or a folder
-        of such files of one kind, which are read in the order of their names. Columns of
-        tables are found by name, if the model was fitted on a data frame; else they are
-        taken as they stand. All but ``.npy`` needs ``pip install
+        of such files of one kind, read in the order of their names. If the model was fitted
+        on a data frame, it finds columns of tables by name. Otherwise it takes all columns
+        in their order. All kinds except ``.npy`` need ``pip install
         'skdisentangle[parquet]'``.
     output : str or path-like
-        Folder for the shards, made if needed. It holds the features of one input, and
+        Folder for the shards, created if needed. It holds the features of one input and
         nothing else.
     format : {"npy", "csv", "parquet", "arrow"}, default="npy"
-        Kind of the shards.
+        File format of the shards.
     batch_size : int or "auto", default="auto"
-        Rows that ``transform`` gets at a time. ``"auto"`` takes 16 MB of input, at the
-        most 65,536 rows.
+        Rows to transform at a time. ``"auto"`` takes 16 MB of input, at most 65,536 rows.
     rows_per_shard : int or "auto", default="auto"
-        Rows of a shard. ``"auto"`` takes 32 MB of features, at the most 262,144 rows.
-        After a kill, at most two shards are computed again.
+        Rows per shard. ``"auto"`` takes 32 MB of features, at most 262,144 rows. After an
+        interruption, at most two shards are computed again.
     keep : sequence of str, default=()
-        Columns of the input, such as an id, that stand in the shards before the features
-        as they are. They are no features, unless the model asks for them by name. Input and
-        shards must be tables. Columns of a Parquet or Arrow file keep their types; those of
-        a CSV file are text, in which an empty cell and NA, NaN, null and the like are
-        missing.
+        Columns of the input to copy in front of the features, such as an id. The model does
+        not use them, unless it was fitted on columns of these names. Input and shards must
+        be tables. Columns of a Parquet or Arrow file keep their types. Those of a CSV file
+        are text, in which an empty cell, NA, NaN, null and the like are missing.
     verbose : bool, default=False
-        Whether to show progress, rate and time left on the standard error.
+        Whether to show progress, rate and time left on standard error.
 
     Returns
     -------
     dict
-        The manifest, as it is in the file.
+        The manifest, as written to the file.
 
     Raises
     ------
     ImportError
-        If a file needs packages that are not there.
+        If a file needs packages that are not installed.
     OSError
-        If a file cannot be read or written, as on a full disk, or another process
-        writes to ``output``. What was done is kept: call again to go on.
+        If a file cannot be read or written, as on a full disk, or if another process
+        writes to ``output``. Finished shards are kept: call again to resume.
     TypeError, ValueError
-        If an argument is not as described; if ``output`` holds something else, or was
-        begun with another model, input, setting or version of a package.
+        If an argument is not as described, or if ``output`` holds something else or was
+        begun with a different model, input, setting or version of a package.
 
     Warns
     -----
     UserWarning
-        If a shard was damaged, or is a link, and is made anew. Nothing is written to where
-        a link leads.
+        If a shard is damaged or is a link, and is written again. The target of a link is
+        not changed.
 
     See Also
     --------
@@ -180,7 +177,7 @@ def extract_features(
     both = sorted({*own_names} & {*kept})
     if both:
         raise ValueError(
-            f"keep: {both[0]!r} is also the name of a feature, and a table has each name "
+            f"keep: {both[0]!r} is also the name of a feature, and names must differ "
             "once. Rename the column."
         )
     header = {
@@ -212,16 +209,16 @@ def verify_features(
     model: str | os.PathLike[str] | None = None,
     input: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Check that an output is complete, and each of its shards what was written.
+    """Check that an output is complete and that no shard has changed.
 
     Parameters
     ----------
     output : str or path-like
         Folder that :func:`extract_features` has written.
     model : str or path-like, default=None
-        If given, this must be the file of the model that was used. It is not loaded.
+        If given, check that this is the model file that was used. It is not loaded.
     input : str or path-like, default=None
-        If given, its rows must be those that were read.
+        If given, check that the features were computed from these rows.
 
     Returns
     -------
@@ -233,7 +230,7 @@ def verify_features(
     OSError
         If a file cannot be read.
     ValueError
-        If something is not as it should be; says what.
+        If a check fails. The message lists all problems.
     """
     folder = Path(output)
     manifest = read_manifest(folder)
@@ -243,13 +240,13 @@ def verify_features(
     if not manifest["complete"]:
         problems.append(
             f"it is not complete: {len(shards)} shards, "
-            f"{sum(shard['rows'] for shard in shards):,} rows; extract again to go on"
+            f"{sum(shard['rows'] for shard in shards):,} rows; extract again to resume"
         )
     if model is not None and file_hash(model) != manifest["model"]["sha256"]:
         problems.append(f"{os.fspath(model)!r} is not the model that was used")
     known = {shard["file"] for shard in shards}
     problems += [  # what a reader of the folder would take for one
-        f"{path.name} is none of its shards"
+        f"{path.name} is not one of its shards"
         for path in sorted(folder.glob(f"[!._]*.{manifest['settings']['format']}"))
         if path.name not in known
     ]
@@ -267,9 +264,7 @@ def _checked_keep(keep: Any, format: str) -> list[str]:
         or not isinstance(keep, Sequence)
         or not all(isinstance(name, str) for name in keep)
     ):
-        raise TypeError(
-            f"keep must be a sequence of names of columns; got {keep!r:.80}."
-        )
+        raise TypeError(f"keep must be a sequence of column names; got {keep!r:.80}.")
     if format == "npy" and len(keep):
         raise ValueError(
             "keep: shards of format 'npy' hold features alone; give format='parquet', "
@@ -294,7 +289,7 @@ def _blocks(
     for index in count():
         if source.at_end:
             return
-        # a change by accident is what it is to find, at the speed of memory
+        # CRC-32 finds accidental changes, at the speed of memory
         checksum = 0
         left = settings["rows_per_shard"]
         while left and not source.at_end:
@@ -320,7 +315,7 @@ def _run(
     manifest: dict[str, Any],
     verbose: bool,
 ) -> None:
-    """Check the shards that are there, make the others."""
+    """Check the shards of an earlier call, and write the others."""
     shards = manifest["shards"]
     n_before = len(shards)
     damaged = set()
@@ -328,7 +323,7 @@ def _run(
         if damage := damage_of(folder, shard):
             damaged.add(index)
             warnings.warn(
-                f"output {str(folder)!r}: {damage}; it is made anew.",
+                f"output {str(folder)!r}: {damage}; it is written again.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -348,7 +343,7 @@ def _run(
             if input_checksum is None:
                 continue
             if index < n_before and shards[index]["input_crc32"] != input_checksum:
-                raise ValueError(f"{_other_rows(shards, index)}. Take another output.")
+                raise ValueError(f"{_other_rows(shards, index)}. Use another output.")
             writing.result()
             if is_made:
                 writing = helpers.submit(
@@ -387,8 +382,8 @@ def _features(
             like["dtype"],
         ):
             raise ValueError(
-                f"the model gives {features.shape[1]} features of {features.dtype}, where "
-                f"it gave {len(like['names'])} of {like['dtype']} for the first rows."
+                f"the model returned {features.shape[1]} features of {features.dtype}, but "
+                f"{len(like['names'])} of {like['dtype']} for the first rows."
             )
     except ValueError as error:
         last = first + len(rows) - 1
@@ -399,8 +394,8 @@ def _features(
 def _other_rows(shards: Sequence[Mapping[str, Any]], index: int) -> str:
     first = sum(shard["rows"] for shard in shards[:index])
     return (
-        f"input: rows {first:,} to {first + shards[index]['rows'] - 1:,} are others than "
-        f"those that {shards[index]['file']} was made of"
+        f"input: rows {first:,} to {first + shards[index]['rows'] - 1:,} are not those "
+        f"that {shards[index]['file']} was computed from"
     )
 
 
@@ -413,7 +408,7 @@ def _input_problems(
     source = open_source(path, columns or None, keep)
     if source.fingerprint() != manifest["input"]:
         other = difference(manifest["input"], source.fingerprint())
-        return [f"{os.fspath(path)!r} is another input: {other}"]
+        return [f"{os.fspath(path)!r} is a different input: {other}"]
     shards, problems = manifest["shards"], []
     for index, _, _, checksum in _blocks(source, manifest["settings"]):
         if index >= len(shards):

@@ -1,6 +1,6 @@
-"""The manifest of an output: what was begun, with what, and which shards are done.
+"""The manifest of an output: its model, input and settings, and the finished shards.
 
-It is written anew, whole, each time that a shard is done.
+The whole file is rewritten each time a shard is finished.
 """
 
 from __future__ import annotations
@@ -91,15 +91,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if path.is_symlink():
         raise ValueError(
-            f"output: {str(path)!r} is a symbolic link, and not what was written. Put the "
-            "file itself there, or take another output."
+            f"output: {str(path)!r} is a symbolic link, unlike the file that was written. "
+            "Put the file itself there, or use another output."
         )
     if not path.exists():
         raise FileNotFoundError(
             f"output: {str(folder)!r} must be a folder that extract_features has "
             f"written; it has no {MANIFEST}."
         )
-    damaged = f"output: {str(path)!r} is damaged, or not of extract_features."
+    damaged = f"output: {str(path)!r} is damaged, or not written by extract_features."
     try:
         manifest = json.loads(path.read_bytes())
         layout = manifest[LAYOUT_KEY]
@@ -155,7 +155,7 @@ def begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
         if others:
             raise ValueError(
                 f"output: the folder {str(folder)!r} must be new, empty, or an output "
-                f"begun before; it has no {MANIFEST}, but {sorted(others)[0]!r}."
+                f"begun before; it has no {MANIFEST}, but holds {sorted(others)[0]!r}."
             )
         remove_temporary(folder)
         manifest = {**header, "complete": False, "shards": []}
@@ -165,9 +165,9 @@ def begin(folder: Path, header: dict[str, Any]) -> dict[str, Any]:
     for part, mine in header.items():
         if manifest[part] != mine:
             raise ValueError(
-                f"output: {str(folder)!r} was begun with another "
-                f"{part.removesuffix('s')}: {difference(manifest[part], mine)}. Give "
-                "what it was begun with, or another output."
+                f"output: {str(folder)!r} was begun with a different "
+                f"{part.removesuffix('s')}: {difference(manifest[part], mine)}. Use the "
+                "same as before, or another output."
             )
     remove_temporary(folder)
     return manifest
@@ -179,9 +179,9 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     one, other = before.get(key), now.get(key)
     if isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
-            return f"{key} were {len(one)}, and are {len(other)}"
+            return f"{key} were {len(one)}, now {len(other)}"
         one, other = next((a, b) for a, b in zip(one, other, strict=True) if a != b)
-    return f"{key} was {one!r}, and is {other!r}"
+    return f"{key} was {one!r}, now {other!r}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A model out of a file, asked for the features of rows."""
+"""Load a model from a file, and compute the features of rows."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
     """Estimator in a file, and the checksum of the file."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(
-            "model must be the path of a file, with which a killed extraction can go "
-            f"on; got {type(path).__name__}. Write the file with joblib.dump(model, path)."
+            "model must be the path of a file, so that you can resume the extraction; got "
+            f"{type(path).__name__}. Write the file with joblib.dump(model, path)."
         )
     with open(path, "rb") as file:
         start = file.read(9)
@@ -55,16 +55,16 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
         ValueError,
         struct.error,
         zlib.error,
-    ) as error:  # what bytes that are no pickle, or one of other classes, end in
+    ) as error:  # what loading a broken or foreign pickle can raise
         raise ValueError(
-            f"model: {os.fspath(path)!r} must be a file written by joblib.dump, with "
-            "the packages that it needs installed; loading it ended in "
+            f"model: {os.fspath(path)!r} must be a file written by joblib.dump, and the "
+            "packages that it needs must be installed. Loading it failed with "
             f"{type(error).__name__}: {error}."
         ) from error
     if not hasattr(estimator, "transform"):
         what = f"a {type(estimator).__name__}, which has no transform"
         if hasattr(estimator, "steps"):
-            what += "; save pipeline[:-1], which gives what the last step gets"
+            what += "; save pipeline[:-1], the steps before the last"
         raise ValueError(f"model: {os.fspath(path)!r} holds {what}.")
     return estimator, checksum
 
@@ -78,7 +78,7 @@ def _are_tensors(start: bytes) -> bool:
 
 
 def column_names(estimator: Any) -> Any:
-    """Names of the columns that the model wants; None if it does not know them."""
+    """Names of the columns that the model was fitted on; None if it does not know them."""
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         for _, step in getattr(estimator, "steps", ()):
@@ -104,13 +104,13 @@ def features_of(estimator: Any, rows: Any) -> NDArray[Any]:
         raise ValueError("input must hold at least one row; got none.")
     if hasattr(rows, "columns") and not _knows_names(estimator):
         check_numbers(
-            rows, "The model was fitted without names, and takes columns as they stand."
+            rows, "The model was fitted without column names, so it takes all columns."
         )
         rows = rows.to_numpy()
         if rows.dtype.kind != "f":  # whole numbers in a block, if none is missing there
             rows = rows.astype(np.float64)
     with warnings.catch_warnings():
-        # .npy files have none, and are taken as they stand
+        # .npy files have no names
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         try:
             features = estimator.transform(rows)
@@ -119,7 +119,9 @@ def features_of(estimator: Any, rows: Any) -> NDArray[Any]:
                 f"input: the model cannot take its rows: {error}"
             ) from error
     if sparse.issparse(features):
-        raise ValueError("model: its features are sparse; they must be a dense array.")
+        raise ValueError(
+            "model: transform must return a dense array; got a sparse one."
+        )
     features = np.ascontiguousarray(features)
     if (
         features.ndim != 2
@@ -127,7 +129,7 @@ def features_of(estimator: Any, rows: Any) -> NDArray[Any]:
         or features.dtype.kind not in "fiub"
     ):
         raise ValueError(
-            f"model: transform of {len(rows)} rows must give numbers of shape "
+            f"model: transform of {len(rows)} rows must return numbers of shape "
             f"({len(rows)}, n_features_out); got {features.dtype} of shape "
             f"{features.shape}."
         )
@@ -135,7 +137,7 @@ def features_of(estimator: Any, rows: Any) -> NDArray[Any]:
 
 
 def feature_names(estimator: Any, width: int) -> list[str]:
-    """Names of the features, which are numbered if the model has no name for each."""
+    """Names of the features, numbered if the model does not name them."""
     try:
         names = [str(name) for name in estimator.get_feature_names_out()]
     except (AttributeError, ValueError):  # a step does not know them

@@ -1,4 +1,4 @@
-"""How far an extraction is, on the standard error."""
+"""Progress of an extraction, on the standard error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Progress:
             print(file=sys.stderr)
 
     def add(self, n_rows: int, is_made: bool) -> None:
-        """Count a block that has been made, or only compared with what was done."""
+        """Count a block that was written, or only compared with an earlier run."""
         self.n_rows += n_rows
         if is_made:
             self._n_made += n_rows
@@ -50,7 +50,7 @@ class Progress:
     def _total(self) -> str:
         text = f"all {self.n_rows:,} rows"
         if self._n_made == 0:
-            return f"{text} were there already"
+            return f"{text} were written before"
         if self._n_made < self.n_rows:
             text += f", {self._n_made:,} of them now"
         return f"{text}, {self._rate():,.0f} rows/s"
@@ -62,7 +62,7 @@ class Progress:
         share = self._source.share_read()
         text = f"{self.n_rows:,} rows, {share:.1%}"
         if self._n_made == 0:
-            return f"{text}, looking at what is done"
+            return f"{text}, checking what was written before"
         speed = (share - self._share_checked) / (time.monotonic() - self._start)
         left = timedelta(seconds=round((1 - share) / max(1e-12, speed)))
         return f"{text}, {self._rate():,.0f} rows/s, {left} left"

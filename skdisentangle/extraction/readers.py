@@ -1,4 +1,4 @@
-"""Rows out of files, in order and block by block: ``.npy``, CSV, Parquet, Arrow.
+"""Read rows from ``.npy``, CSV, Parquet and Arrow files, in order and block by block.
 
 Memory holds a block, whatever the size of the files.
 """
@@ -69,8 +69,8 @@ def list_files(name: str, path: str | os.PathLike[str]) -> tuple[str, list[Path]
     manifest = path / MANIFEST
     if manifest.exists() and not is_complete(name, manifest):
         raise ValueError(
-            f"{name}: the folder {str(path)!r} holds features whose extraction has not "
-            "ended."
+            f"{name}: the folder {str(path)!r} holds features whose extraction is not "
+            "complete. Run it again first."
         )
     files = sorted(
         file
@@ -137,34 +137,34 @@ def read_table(
     Raises
     ------
     ValueError
-        If columns are not there, or features hold no finite numbers, or none in some row.
+        If columns are missing, or features hold anything but finite numbers.
     """
     kind, files = list_files("input", path)
     if kind == "npy":
         raise ValueError(
-            f"input: {os.fspath(path)!r} must be a table, CSV, Parquet or Arrow, as its "
-            "columns are told apart by their names; got .npy."
+            f"input: {os.fspath(path)!r} must be a table with column names, such as CSV, "
+            "Parquet or Arrow; got .npy."
         )
     columns = None if features is None else [*features, *tasks]
     table = TableFiles(kind, files, columns, texts=tasks)
     check_columns(table.columns, tasks, files[0])
     if features is None and "" in table.columns:
         raise ValueError(
-            f"input: {str(files[0])!r} has a column without a name, as pandas writes row "
-            "numbers. Name the features, or leave it out of the file (index=False)."
+            f"input: {str(files[0])!r} has a column without a name, such as the row numbers "
+            "that pandas writes. Name the features, or write the file with index=False."
         )
     frame = table.read(2**62)
     X = frame.drop(columns=list(tasks))
     if X.shape[1] == 0:
-        raise ValueError("features: no column is left that is not a task.")
-    check_numbers(X, "Choose others as features.", is_whole=True)
+        raise ValueError("features: all columns are tasks; at least one must be left.")
+    check_numbers(X, "Choose other features.", is_whole=True)
     missing = X.isna().to_numpy()
     if missing.any():
         j = int(missing.any(axis=0).argmax())
         raise ValueError(
             f"input: the column {X.columns[j]!r} lacks numbers in {missing[:, j].sum():,} "
             f"rows, first in row {int(missing[:, j].argmax()) + 1:,}. Fill them in, or "
-            "choose others as features."
+            "choose other features."
         )
     for name in X.columns:
         infinite = np.isinf(X[name].to_numpy(dtype=np.float64))

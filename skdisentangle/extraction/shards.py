@@ -1,4 +1,4 @@
-"""Shards: features in files of one kind, written whole, and checked later."""
+"""Shards: files that hold the features of some rows. Write them whole, check them later."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def damage_of(folder: Path, shard: Mapping[str, Any]) -> str | None:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode):
             is_link = stat.S_ISLNK(found.st_mode)
-            what = "a symbolic link" if is_link else "no regular file"
-            return f"{path.name} is {what}, and not what was written"
+            what = "a symbolic link" if is_link else "not a regular file"
+            return f"{path.name} is {what}, unlike the file that was written"
         size = found.st_size
         if size != shard["bytes"]:
-            return f"{path.name} has {size:,} bytes in place of {shard['bytes']:,}"
+            return f"{path.name} has {size:,} bytes instead of {shard['bytes']:,}"
         if file_hash(path) != shard["sha256"]:
-            return f"{path.name} has been altered, its checksum is another"
+            return f"{path.name} has changed: its checksum differs"
     except FileNotFoundError:
         return f"{path.name} is missing"
     return None
@@ -110,9 +110,9 @@ def write_shard(
     }
     if index < len(shards) and shard != shards[index]:
         raise ValueError(
-            f"output: {shard['file']} was damaged, and cannot be made as it was: the "
-            "same model and rows give other bits here. Remove the output and extract "
-            "it anew, on one kind of machine."
+            f"output: {shard['file']} was damaged and cannot be restored: the same model "
+            "and rows give different bytes on this machine. Remove the output and extract "
+            "all of it on one kind of machine."
         )
     with replacing(folder / shard["file"], follow_links=False) as file:
         file.writelines(parts)

@@ -1,4 +1,4 @@
-"""Rows out of CSV, Parquet and Arrow files, in order and block by block."""
+"""Read rows from CSV, Parquet and Arrow files, in order and block by block."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def import_tables() -> tuple[Any, Any]:
     Raises
     ------
     ImportError
-        If one of them is not there; says how to install it.
+        If one of them is not installed. The message says how to install it.
     """
     try:
         import pandas as pd
@@ -75,9 +75,9 @@ def import_tables() -> tuple[Any, Any]:
 
 
 def check_numbers(frame: Any, remedy: str, *, is_whole: bool = False) -> None:
-    """All columns of a data frame must hold numbers; else say what to do.
+    """Raise ValueError unless all columns of a data frame hold numbers.
 
-    Of the rows of a whole table, the first that does not is named.
+    For the rows of a whole table, the error names the first bad row.
     """
     for name, dtype in frame.dtypes.items():
         if dtype.kind in "fiub":
@@ -94,7 +94,7 @@ def check_numbers(frame: Any, remedy: str, *, is_whole: bool = False) -> None:
 
 
 def labels_of_text(texts: Any) -> Any:
-    """Labels of a CSV file, as the numbers or booleans that they are, if all are.
+    """Turn labels of a CSV file into numbers or booleans, if all of them are.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def labels_of_text(texts: Any) -> Any:
     Returns
     -------
     pandas.Series
-        Whole numbers are exact; with zeros before them, as in zip codes, they are text.
+        Whole numbers stay exact. Numbers with leading zeros, such as zip codes, are text.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def labels_of_text(texts: Any) -> Any:
 
 
 def _check_few_numbers(name: str, cells: list[Any], missing: Any) -> None:
-    """Raise ValueError if it must be by mistake that cells are no numbers."""
+    """Raise ValueError if some cells are not numbers, probably by mistake."""
     there = np.flatnonzero(~missing)
     odd = [row for row in there if not _is_number(cells[row])]
     fractions = (
@@ -155,7 +155,7 @@ def _check_few_numbers(name: str, cells: list[Any], missing: Any) -> None:
     if fractions and 2 * len(odd) < len(there):
         raise ValueError(
             f"input: the column {name!r} holds numbers and, in row {odd[0] + 1:,}, "
-            f"{cells[odd[0]]!r:.80}. Mend the cell, or empty it if there is no label."
+            f"{cells[odd[0]]!r:.80}. Correct the cell, or empty it if there is no label."
         )
 
 
@@ -302,7 +302,7 @@ class TableFiles:
 
 
 def check_columns(names: Sequence[str], columns: Sequence[str], file: Path) -> None:
-    """All columns must be there, each once, and be asked for once."""
+    """Raise ValueError unless each column exists once and is requested once."""
     missing = [name for name in columns if name not in names]
     if missing:
         raise ValueError(
@@ -311,10 +311,13 @@ def check_columns(names: Sequence[str], columns: Sequence[str], file: Path) -> N
         )
     twice = [n for n in columns if list(names).count(n) > 1]
     if twice:
-        raise ValueError(f"input: {str(file)!r} has several columns {_listed(twice)}.")
+        raise ValueError(
+            f"input: {str(file)!r} must have different column names; it has several "
+            f"columns {_listed(twice)}."
+        )
     again = [name for name in columns if list(columns).count(name) > 1]
     if again:
-        raise ValueError(f"input: the column {again[0]!r} is asked for twice.")
+        raise ValueError(f"input: the column {again[0]!r} is requested twice.")
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:
@@ -418,7 +421,7 @@ def _first_bad_cell(file: Path, types: Any) -> str | None:
             row, name, cell = min(odd)
             return (
                 f"the column {name!r} must hold numbers; got {cell!r:.80} in row "
-                f"{n_before + row + 1:,}. Mend the cell, or choose other columns."
+                f"{n_before + row + 1:,}. Correct the cell, or choose other columns."
             )
         n_before += batch.num_rows
     return None

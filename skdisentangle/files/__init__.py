@@ -1,1 +1,1 @@
-"""Fitted estimators in files."""
+"""Save fitted estimators to files, and load them."""

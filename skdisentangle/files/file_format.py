@@ -1,10 +1,10 @@
-"""The format of files: bytes to a JSON document and arrays, which are what was written.
+"""The file format: turn bytes into a JSON document and arrays, and back.
 
-A file is one of `safetensors <https://github.com/huggingface/safetensors>`_: the arrays,
-and in the header's metadata, under the key ``"skdisentangle"``, a JSON document with all
-else. A checksum over every byte tells damage from what was written. It is no signature:
-who can write a file can write any weights. What a document may hold is asked for by name
-and kind; there is no pickle, no import and no call by a name that is read from it.
+A file is in the `safetensors <https://github.com/huggingface/safetensors>`_ format. It holds
+the arrays, and in the header's metadata, under the key ``"skdisentangle"``, a JSON document
+with everything else. A checksum over every byte detects damage. It is not a signature:
+anybody who can write a file can write any weights. Entries of the document are read by name
+and checked by kind. Nothing is unpickled, imported or called by a name from the file.
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ def checksum_place(data: bytes, end_of_header: int) -> tuple[int, int]:
     """Where the checksum stands, a SHA-256 of the file with zeros in its place."""
     start = data.find(CHECKSUM_PLACE, 0, end_of_header) + len(CHECKSUM_PLACE)
     if start < len(CHECKSUM_PLACE):
-        raise ValueError("it is damaged, its header holds no checksum.")
+        raise ValueError("it is damaged: its header holds no checksum.")
     return start, start + len(NO_CHECKSUM)
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Document and arrays of a file's bytes, which are what was written."""
+    """Document and arrays of a file's bytes, after checking that they are undamaged."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(len(data) - 8, MAX_HEADER) or data[8:9] != b"{":
         raise ValueError(_what_else(data, size))
@@ -117,16 +117,18 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         document = {} if text is None else _json(text)
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"it is damaged, its header is no JSON of a safetensors file ({error})."
+            f"it is damaged: its header is not that of a safetensors file ({error})."
         ) from error
     if text is None:
         raise ValueError(
-            "it is a safetensors file of something else, or damaged: its metadata has no "
+            "it is a damaged or different safetensors file: its metadata has no "
             f"{KEY!r}. Only files of save() can be loaded."
         )
     version, by = document.get("format"), document.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"it is damaged, its format is said to be {version!r:.50}.")
+        raise ValueError(
+            f"it is damaged: its format should be a number, not {version!r:.50}."
+        )
     if version > FORMAT:
         raise ValueError(
             f"it has format {version}, written by skdisentangle {by!r:.50}; this is "
@@ -141,20 +143,20 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if found.hexdigest() != said:
         raise ValueError(
             f"it is damaged or cut short: its checksum is {found.hexdigest()[:16]}..., and "
-            f"should be {said[:16]!r}.... Copy it anew, or save the estimator again."
+            f"should be {said[:16]!r}.... Copy it again, or save the estimator again."
         )
     safetensors = import_safetensors()
     try:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"its arrays are not as they should be ({error}).") from error
+        raise ValueError(f"its arrays are not valid ({error}).") from error
     return document, arrays
 
 
 def _json(text: str | bytes) -> Any:
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise ValueError(f"it should be an object, and is {found!r:.50}")
+        raise ValueError(f"it should be an object, not {found!r:.50}")
     return found
 
 
@@ -169,7 +171,7 @@ def _what_else(data: bytes, size: int) -> str:
             f"it is cut short or damaged: {len(data):,} bytes, of which {size:,} should be "
             "the header."
         )
-    return "it is no safetensors file. Only files of save() can be loaded."
+    return "it is not a safetensors file. Only files of save() can be loaded."
 
 
 # -- values and arrays -----------------------------------------------------------------
@@ -180,7 +182,7 @@ class Content:
 
     def __init__(self, document: Any, arrays: dict[str, NDArray[Any]]) -> None:
         if not isinstance(document, dict):
-            raise ValueError(f"there should be an object, not {document!r:.80}.")
+            raise ValueError(f"it should be an object, not {document!r:.80}.")
         self.document: dict[str, Any] = document
         self.arrays = arrays
 
@@ -265,7 +267,7 @@ def plain(value: Any) -> Any:
         return {"array": plain(value.tolist()), "dtype": numpy_name(value.dtype)}
     if hasattr(value, "__array__"):
         return plain(np.asarray(value).tolist())
-    raise TypeError(f"{type(value).__name__} is not kept")
+    raise TypeError(f"{type(value).__name__} cannot be saved")
 
 
 def restored(value: Any) -> Any:
@@ -285,15 +287,15 @@ def restored(value: Any) -> Any:
             try:
                 return dict(pairs)
             except TypeError as error:
-                raise ValueError(f"{value!r:.80} is no mapping: {error}.") from error
+                raise ValueError(f"{value!r:.80} is not a mapping: {error}.") from error
     if "array" in value and found.get("dtype", str)[1:2] in "biuf":
         try:
             return np.array(
                 restored(found.get("array", list)), numpy_dtype(value["dtype"])
             )
         except (OverflowError, TypeError) as error:
-            raise ValueError(f"{value!r:.80} is no array: {error}.") from error
-    raise ValueError(f"{value!r:.80} is of no kind that a file can hold.")
+            raise ValueError(f"{value!r:.80} is not an array: {error}.") from error
+    raise ValueError(f"{value!r:.80} is not of a kind that a file can hold.")
 
 
 def as_numpy(array: Any) -> NDArray[Any]:
@@ -331,5 +333,5 @@ def numpy_dtype(name: str) -> Any:
     if name in STRING_DTYPES and hasattr(np.dtypes, "StringDType"):
         return np.dtypes.StringDType(**STRING_DTYPES[name])
     if not re.fullmatch(NUMPY_DTYPE, name):
-        raise ValueError(f"labels of data type {name!r:.50} cannot be kept in a file.")
+        raise ValueError(f"labels of data type {name!r:.50} cannot be saved.")
     return np.dtype(name)

@@ -1,4 +1,4 @@
-"""The encoder and the heads as an ONNX graph, for runtimes without Python or torch."""
+"""Write encoder and heads as an ONNX graph, for runtimes without Python or torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     if hasattr(estimator, "embedder_"):
         raise ValueError(
             "to_onnx cannot write an encoder that is a FineTuned. Write its backbone, "
-            "embedder_.backbone, with torch.onnx.export, and fit an encoder of another kind on "
+            "embedder_.backbone, with torch.onnx.export, and fit another kind of encoder on "
             "the features of embedder_."
         )
     if len(estimator.usage_) == 0:
@@ -83,7 +83,9 @@ def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         shape = program.model.graph.inputs[0].shape
         if shape is None or isinstance(shape[0], int):
             # Failing all else, torch takes the number of rows for a constant, and is silent.
-            raise torch.onnx.OnnxExporterError("what it does hangs on their number")
+            raise torch.onnx.OnnxExporterError(
+                "its computation depends on their number"
+            )
     except torch.onnx.OnnxExporterError as error:
         raise ValueError(
             "encoder: torch.onnx.export cannot make a graph of it that takes any number of "

@@ -1,4 +1,4 @@
-"""Tasks as they are kept in files: their types, classes and the data types of labels."""
+"""Save tasks to files: their types, classes and the data types of labels."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def plain_tasks(task_set: TaskSet) -> dict[str, Any]:
                 column["key"] = plain(task_set.keys[number])
             except TypeError as error:
                 raise ValueError(
-                    f"the column of task {task.name!r} has a name that is no string, "
-                    f"number or tuple, {task_set.keys[number]!r:.100}."
+                    f"the column of task {task.name!r} must be named by a string, number or "
+                    f"tuple; got {task_set.keys[number]!r:.100}."
                 ) from error
         columns.append(column)
     return {"container": task_set.container, "columns": columns}
@@ -72,8 +72,8 @@ def _check_kept(task: str, dtype: Any) -> None:
     if kind in (*ORDERED_CATEGORIES, "bytes"):
         make = "bytes.decode" if kind == "bytes" else "str"
         raise ValueError(
-            f"the labels of task {task!r} are categories of kind {kind!r}, which a file "
-            "does not hold; before the fit make strings of them, by "
+            f"the labels of task {task!r} are categories of kind {kind!r}, which cannot be "
+            "saved. Turn them into strings before the fit: "
             f"labels.cat.rename_categories({make})."
         )
 
@@ -84,14 +84,14 @@ def restored_tasks(found: Content) -> TaskSet:
     library = container.split("-")[0]
     if library not in ("1d", "2d", "pandas", "polars"):
         raise ValueError(
-            f"'container' names none that labels come in: {container!r:.50}."
+            f"'container' is not a container of labels: {container!r:.50}."
         )
     columns = [Content(each, {}) for each in found.get("columns", list)]
     if not columns or (
         container not in ("2d", "pandas", "polars") and len(columns) > 1
     ):
         raise ValueError(
-            f"{len(columns)} tasks do not go with labels of {container!r:.50}."
+            f"{container!r:.50} cannot hold the labels of {len(columns)} tasks."
         )
     tasks = []
     for index, column in enumerate(columns):
@@ -116,8 +116,8 @@ def restored_tasks(found: Content) -> TaskSet:
             or thresholds != sorted(thresholds)
         ):
             raise ValueError(
-                f"'thresholds' of task {name!r:.50} should be {n_thresholds} numbers that "
-                "do not fall."
+                f"'thresholds' of task {name!r:.50} should be {n_thresholds} numbers in "
+                "ascending order."
             )
         tasks.append(
             Task(
@@ -242,8 +242,8 @@ def _named(found: Content, library: str, pattern: str) -> str:
     name: str = found.get(library, str)
     if not re.fullmatch(pattern, name):
         raise ValueError(
-            f"labels of {library} data type {name!r:.80} cannot be kept in a file; turn "
-            "them into numbers, strings, booleans or categories before the fit."
+            f"labels of {library} data type {name!r:.80} cannot be saved. Turn them into "
+            "numbers, strings, booleans or categories before the fit."
         )
     return name
 
@@ -253,6 +253,6 @@ def _imported(library: str) -> Any:
         return importlib.import_module(library)
     except ImportError as error:
         raise ImportError(
-            f"The labels of the fit came in {library}, of which predictions are to be, "
-            f"too: pip install {library}."
+            f"Predictions of this model come in {library}, like the labels of the fit: pip "
+            f"install {library}."
         ) from error

@@ -1,4 +1,4 @@
-"""Metrics: of disentanglement, of true factors and codes; of accuracy by group."""
+"""Metrics of disentanglement, from true factors and codes, and accuracy by group."""
 
 from ._correlation import mcc_score, sap_score
 from ._dci import DCIScores, dci_scores

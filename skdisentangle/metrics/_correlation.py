@@ -1,4 +1,4 @@
-"""Metrics of one code against one factor: MCC and SAP."""
+"""Metrics that compare one code with one factor: MCC and SAP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def mcc_score(
     missing_factors: str = "zero",
     discrete_factors: DiscreteFactors = "auto",
 ) -> float:
-    r"""Mean correlation coefficient of factors and their matched codes.
+    r"""Compute the mean correlation coefficient (MCC) of factors and their matched codes.
 
     With :math:`\pi` the one-to-one match of codes and factors of the largest sum (the
     Hungarian method),
@@ -56,12 +56,12 @@ def mcc_score(
     method : {"pearson", "spearman"}, default="pearson"
         Spearman's rank correlation also accepts monotone distortions of a factor.
     missing_factors : {"zero", "ignore"}, default="zero"
-        What a factor without a code counts when there are fewer (varying) codes than
-        factors. "ignore" takes the mean over matched pairs only, as many
-        implementations do, and so does not punish missing factors.
+        How to count a factor without a code, if there are fewer (varying) codes than
+        factors. "ignore" averages over matched pairs only, as many implementations do, so
+        missing factors do not lower the score.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`. It does not
-        change this score; it is here as all metrics take it.
+        Which factors are classes rather than numbers, see :func:`mig_score`. It does not
+        change this score. All metrics have this parameter.
 
     Returns
     -------
@@ -71,20 +71,19 @@ def mcc_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     *Chance level*: a little below :math:`\sqrt{2 \log(M) / N}` for M noise codes and N
-    rows, as the match picks among the largest of M correlations: 0.03 for M = 6 and N =
-    2,000, where that is 0.04; 0.07 to 0.11 for N = 300.
+    rows, because the match picks among the largest of M correlations. It is 0.03 for M = 6
+    and N = 2,000 (the formula gives 0.04), and 0.07 to 0.11 for N = 300.
 
-    *Pitfalls*: codes beyond the matched ones are free, so copies and noise codes cost
-    nothing. With correlated factors any mixture correlates with several factors, and a
-    random rotation of 6 factors already scores 0.6 to 0.8: small differences matter.
-    A factor with an order of its own (an angle, unordered classes) is not what a
-    correlation can see. Say which rows it is computed on: the distribution of training
-    rows and of uniformly drawn factors give different numbers.
+    *Pitfalls*: codes that are not matched do not count, so copies and noise codes do not
+    lower the score. With correlated factors any mixture correlates with several factors.
+    Small differences matter: a random rotation of 6 factors already scores 0.6 to 0.8. A
+    correlation cannot measure angles or unordered classes. Report which rows you use: the
+    training rows and uniformly drawn factors give different numbers.
 
     References
     ----------
@@ -124,9 +123,9 @@ def sap_score(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> float:
-    r"""Separated attribute predictability.
+    r"""Compute the separated attribute predictability (SAP).
 
-    With :math:`S_{ij}` how well code i alone predicts factor j,
+    With :math:`S_{ij}` a measure of how well code i alone predicts factor j,
 
     .. math:: \mathrm{SAP} = \frac{1}{K} \sum_j (S_{(1)j} - S_{(2)j}),
 
@@ -142,20 +141,20 @@ def sap_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     classifier : {"thresholds", "linear_svc"}, default="thresholds"
-        For discrete factors: a decision tree with one leaf a class, or
+        For discrete factors: a decision tree with one leaf per class, or
         disentanglement_lib's ``LinearSVC(C=0.01, class_weight="balanced")`` with its
-        plain accuracy. That one depends on the scale of codes and fails on ordered
-        classes: a code that is exactly a factor of 10 classes scores about 0.
+        plain accuracy. The latter depends on the scale of codes and fails on ordered
+        classes: a code that equals a factor of 10 classes scores about 0.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, for discrete factors. None holds out a random
         third, an integer means shuffled folds; the score is the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split and the classifiers. None draws again in each call; the global random
-        state is never used.
+        Seed of the split and the classifiers. None draws differently in each call. The global
+        random state is never used.
     n_jobs : int or None, default=None
-        Number of discrete factors to treat at once, in threads.
+        Number of discrete factors to process at once, in threads.
 
     Returns
     -------
@@ -165,7 +164,7 @@ def sap_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
@@ -176,10 +175,9 @@ def sap_score(
     *Pitfalls*: two codes that hold the same factor give 0. Correlated factors lower the
     score of perfect codes. A nonlinear code lowers it for continuous factors only.
 
-    The paper fits thresholds on the test rows and takes the balanced accuracy as it is,
-    so that a perfect code of a factor of C classes beside noise codes scores 1 - 1/C,
-    and a single noise code adds 1/C: dividing by 1 - 1/C puts discrete and continuous
-    factors on one scale.
+    The paper fits thresholds on the test rows and does not rescale the balanced accuracy.
+    A perfect code of a factor of C classes beside noise codes then scores 1 - 1/C, and a
+    single noise code adds 1/C. Rescaling puts discrete and continuous factors on one scale.
 
     References
     ----------

@@ -24,15 +24,15 @@ from ._validation import (
 
 @dataclass(frozen=True)
 class DCIScores:
-    """What :func:`dci_scores` returns.
+    """Result of :func:`dci_scores`.
 
     Attributes
     ----------
     disentanglement, completeness, informativeness : float
         The three scores, each in [0, 1].
     importance_matrix : ndarray of shape (n_codes, n_factors)
-        How much each code matters for each factor. Columns sum to 1, or to 0 where no
-        code matters.
+        How much each code matters for each factor. Columns sum to 1, or to 0 if no code
+        matters.
     disentanglement_per_code : ndarray of shape (n_codes,)
         1 if a code matters for one factor only; 0 for a code that never matters.
     code_weights : ndarray of shape (n_codes,)
@@ -63,10 +63,10 @@ def dci_scores(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> DCIScores:
-    r"""Disentanglement, completeness and informativeness.
+    r"""Compute disentanglement, completeness and informativeness (DCI).
 
-    A model predicts each factor j from all codes. Its importances are the column j of
-    R, scaled to sum to 1. With :math:`P_{ij} = R_{ij} / \sum_l R_{il}` and
+    A model predicts each factor j from all codes. Its importances, scaled to sum to 1, are
+    column j of R. With :math:`P_{ij} = R_{ij} / \sum_l R_{il}` and
     :math:`Q_{ij} = R_{ij} / \sum_l R_{lj}`,
 
     .. math::
@@ -86,36 +86,36 @@ def dci_scores(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing. Codes are standardised first.
     importance : str, estimator or (regressor, classifier), default="fast_boosting"
-        The model, and with it the kind of importance. *Scores of different kinds are
-        not comparable.*
+        The model, which determines the kind of importance. *Do not compare scores of
+        different kinds.*
 
-        - "fast_boosting": our gradient boosting of at most 50 trees a factor, for
+        - "fast_boosting": our gradient boosting with at most 50 trees per factor, for
           everyday use;
         - "boosting": scikit-learn's gradient boosting with its defaults, as in
-          disentanglement_lib. To compare with published numbers; takes minutes for
-          factors of many classes;
-        - "random_forest": 100 trees. For classes each split sees some of the codes
-          only, which spreads importance over all (perfect codes: D = 0.78 to 0.88);
+          disentanglement_lib. Use it to compare with published numbers. It takes minutes
+          for factors of many classes;
+        - "random_forest": 100 trees. For classes, each split sees only some codes, which
+          spreads importance over all of them (perfect codes: D = 0.78 to 0.88);
         - "lasso": ``LassoCV`` for numbers and an L1-penalised ``LinearSVC`` for
-          classes. As in the paper; for codes that are linear in the factors. A factor
-          of which it explains less than 5 % (and, of classes, no more than the noise of
-          an accuracy) counts as explained by no code, else one noise code that it
-          happens to select would count as perfect;
-        - "linear": ``LinearRegression`` and ``LogisticRegression`` with next to no
-          penalty. The most severe on linear mixtures, mild on noisy codes;
+          classes, as in the paper. Use it for codes that are linear in the factors. If it
+          explains less than 5 % of a factor (for classes, also no more than the noise of
+          an accuracy), the factor counts as explained by no code. Otherwise a noise code
+          that it selects by chance would count as perfect;
+        - "linear": ``LinearRegression`` and ``LogisticRegression`` with almost no
+          penalty. It is strict on linear mixtures and lenient on noisy codes;
         - an estimator with ``feature_importances_`` or ``coef_`` after fit (also in a
           pipeline or a search), or a pair for factors of both types.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     cv : None, int, splitter or iterable of (train, test), default=None
-        Rows to fit on and to take informativeness on. None holds out a random third, an
-        integer means shuffled folds; importances and informativeness are means over
-        splits.
+        Rows to fit on and to compute informativeness on. None holds out a random third. An
+        integer means that many shuffled folds. Importances and informativeness are means
+        over splits.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws again in each call; the global random state
-        is never used.
+        Seed of the split and the models. None draws differently in each call. The global
+        random state is never used.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -127,41 +127,41 @@ def dci_scores(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: with 6 factors and 6 codes of noise, 300 and 2,000 rows, D and C are
-    0 to 0.03 for trees (0.02 to 0.04 with 20 codes) and 0.01 to 0.2 for "linear"; for
-    "lasso" they are 0, save that a single code it keeps by chance gives D = 1;
-    informativeness is the share of the largest class for discrete and 0 for continuous
-    factors. If no code matters, D = C = 0. With one factor D = 1, with one varying code
-    C = 1, as there is nothing to share.
+    *Chance level*: with 6 factors and 6 noise codes, for 300 and 2,000 rows, D and C are
+    0 to 0.03 for trees (0.02 to 0.04 with 20 codes) and 0.01 to 0.2 for "linear". For
+    "lasso" they are 0, but a single code that it keeps by chance gives D = 1.
+    Informativeness is the share of the largest class for discrete factors and 0 for
+    continuous ones. If no code matters, D = C = 0. With one factor D = 1, and with one
+    varying code C = 1.
 
-    *Which kind*: for codes that are factors of 2 to 8 classes, correlated by 0.9,
-    boosting gave D = 1.00, "lasso" 0.81, linear importances 0.62 and a random forest
-    0.46; for independent normal factors turned into one another by 5°, trees gave 0.97
-    to 0.98 and linear importances 0.67; for codes as noisy as they are informative,
-    boosting gave 0.34 and linear importances 0.64. Boosting takes the best code first
-    and barely sees small contributions of others; linear importances see every mixture
-    and overlook noise. Use boosting to rank models, report linear DCI and
-    :func:`mcc_score` beside it, and never mix kinds in a comparison.
+    *Which kind to use*: use boosting to rank models, report linear DCI and
+    :func:`mcc_score` beside it, and never mix kinds in a comparison. Boosting takes the
+    best code first and hardly sees small contributions of others. Linear importances see
+    every mixture but overlook noise. We measured D for
 
-    *The fast kind* grows one tree for all classes, takes fewer and larger steps, stops
-    when nothing is left to explain and bins codes when there are many rows. It is made
-    to rank codes as "boosting" does, not to give its numbers: use "boosting" to compare
-    with published ones. Where few codes mix factors of many classes it can rank
-    otherwise: for 2 factors of 10 classes, turned by 20°, it gave D = 0.03 and
-    "boosting" 0.15.
+    - codes equal to factors of 2 to 8 classes, correlated by 0.9: boosting 1.00, "lasso"
+      0.81, linear 0.62, random forest 0.46;
+    - independent normal factors rotated by 5°: trees 0.97 to 0.98, linear 0.67;
+    - codes with as much noise as information: boosting 0.34, linear 0.64.
 
-    *Pitfalls*: copies of a code lower C but not D by trees (0.66 by "linear" for copies
-    that differ by a little noise); a noise code lowers neither, as its weight is small.
-    Some implementations average codes without weights, stop at the first dead code, or
-    score the rows they were fitted on; none of it is done here. Importances of columns
-    that sum to 1 give a factor that no code predicts as much weight as any other (D =
-    0.25 for perfect codes of 2 of 4 factors): look at ``informativeness_per_factor``.
-    Linear importances of classes are noisy (D = 0.90 to 0.99 for perfect codes of 2 to
-    10 classes); say ``discrete_factors=False`` to take ordered classes as numbers.
+    *Fast boosting* grows one tree for all classes, takes fewer and larger steps, stops when
+    nothing is left to explain, and bins codes if there are many rows. It ranks codes like
+    "boosting" but gives different numbers, so use "boosting" to compare with published
+    ones. If few codes mix factors of many classes, the ranking can differ: for 2 factors of
+    10 classes, rotated by 20°, it gave D = 0.03 and "boosting" 0.15.
+
+    *Pitfalls*: with trees, copies of a code lower C but not D (with "linear", D is 0.66 for
+    copies that differ by a little noise). A noise code lowers neither, because its weight
+    is small. Some implementations average codes without weights, stop at the first dead
+    code, or score the training rows. This function does none of that. Because columns sum
+    to 1, a factor that no code predicts has as much weight as any other (D = 0.25 for
+    perfect codes of 2 of 4 factors), so look at ``informativeness_per_factor``. Linear
+    importances of classes are noisy (D = 0.90 to 0.99 for perfect codes of 2 to 10
+    classes). Set ``discrete_factors=False`` to treat ordered classes as numbers.
 
     References
     ----------

@@ -19,7 +19,7 @@ def disentanglement_score(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> float:
-    r"""Disentanglement D of DCI: does each code matter for one factor only.
+    r"""Compute the disentanglement D of DCI: whether each code matters for one factor only.
 
     With :math:`R_{ij}` the importance of code i for factor j, each column scaled to sum
     to 1, and :math:`P_{ij} = R_{ij} / \sum_l R_{il}`,
@@ -28,7 +28,7 @@ def disentanglement_score(
         D = \sum_i \rho_i \Big(1 + \sum_j P_{ij} \log_K P_{ij}\Big), \quad
         \rho_i = \sum_j R_{ij} \big/ \sum_{ij} R_{ij}.
 
-    The attribute ``disentanglement`` of :func:`dci_scores`, for use as a single number.
+    This is the attribute ``disentanglement`` of :func:`dci_scores` as a single number.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def disentanglement_score(
     importance : str, estimator or (regressor, classifier), default="fast_boosting"
         The model that predicts factors from codes, see :func:`dci_scores`.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws again in each call.
+        Seed of the split and the models. None draws differently in each call.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -55,16 +55,16 @@ def disentanglement_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     *Chance level*: 0 to 0.03 with trees, 0.01 to 0.2 with "linear" (6 factors and 6
     codes).
 
-    *Pitfalls*: it depends on the kind of importance, copies of a code do not lower it
-    (by trees), and factors that no code holds do. See :func:`dci_scores` for which kind
-    to use when.
+    *Pitfalls*: D depends on the kind of importance. With trees, copies of a code do not
+    lower it. Factors that no code holds do lower it. See :func:`dci_scores` for which kind
+    to use.
 
     References
     ----------
@@ -92,7 +92,7 @@ def completeness_score(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> float:
-    r"""Completeness C of DCI: does one code only matter for each factor.
+    r"""Compute the completeness C of DCI: whether only one code matters for each factor.
 
     With :math:`R_{ij}` the importance of code i for factor j, each column scaled to sum
     to 1 (or 0), and M the number of codes that vary,
@@ -101,7 +101,7 @@ def completeness_score(
         C = \sum_j \gamma_j \Big(1 + \sum_i R_{ij} \log_M R_{ij}\Big), \quad
         \gamma_j = \sum_i R_{ij} \big/ \sum_{ij} R_{ij}.
 
-    The attribute ``completeness`` of :func:`dci_scores`, for use as a single number.
+    This is the attribute ``completeness`` of :func:`dci_scores` as a single number.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def completeness_score(
     importance : str, estimator or (regressor, classifier), default="fast_boosting"
         The model that predicts factors from codes, see :func:`dci_scores`.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws again in each call.
+        Seed of the split and the models. None draws differently in each call.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -128,15 +128,15 @@ def completeness_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     *Chance level*: 0 to 0.03 with trees, 0.01 to 0.2 with "linear" (6 factors and 6
     codes).
 
-    *Pitfalls*: it depends on the kind of importance, and one code that holds all
-    factors has C = 1. See :func:`dci_scores` for which kind to use when.
+    *Pitfalls*: C depends on the kind of importance, and one code that holds all factors has
+    C = 1. See :func:`dci_scores` for which kind to use.
 
     References
     ----------
@@ -164,13 +164,13 @@ def informativeness_score(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> float:
-    r"""Informativeness I of DCI: are the factors predicted on held-out rows.
+    r"""Compute the informativeness I of DCI: how well codes predict factors on held-out rows.
 
     .. math::
         I = \frac{1}{K} \sum_j \text{accuracy of discrete, or } \max(0, R^2)
         \text{ of continuous factor } j.
 
-    The attribute ``informativeness`` of :func:`dci_scores`, for use as a single number.
+    This is the attribute ``informativeness`` of :func:`dci_scores` as a single number.
 
     Parameters
     ----------
@@ -181,13 +181,13 @@ def informativeness_score(
     importance : str, estimator or (regressor, classifier), default="fast_boosting"
         The model that predicts factors from codes, see :func:`dci_scores`.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, see :func:`dci_scores`. None holds out a third.
     random_state : int, RandomState or None, default=0
-        For the split and the models. None draws again in each call.
+        Seed of the split and the models. None draws differently in each call.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -197,16 +197,16 @@ def informativeness_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: the share of the largest class for discrete and 0 for continuous
-    factors; the score is their mean.
+    *Chance level*: the mean over factors of the share of the largest class for discrete
+    factors, and 0 for continuous ones.
 
-    *Pitfalls*: accuracy and R² are not the same measure, so compare only the same
-    factors. It depends on the model, whose default is a small one: a rotation of
-    perfect codes lowers it. See :func:`dci_scores` for details.
+    *Pitfalls*: accuracy and R² are different measures, so compare only scores of the same
+    factors. The score depends on the model. The default model is small, so a rotation of
+    perfect codes lowers the score. See :func:`dci_scores` for details.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""How easily factors are read out: explicitness, and the curve of DCI-ES."""
+"""Metrics of how easily factors can be read out: explicitness, and the curve of DCI-ES."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def explicitness_score(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> float:
-    r"""Explicitness: area under the ROC curve of a linear read-out of each factor.
+    r"""Compute explicitness: the ROC AUC of a linear read-out of each factor.
 
     .. math::
         \mathrm{explicitness} = \frac{1}{K} \sum_j \frac{1}{C_j} \sum_c
         \mathrm{AUC}(P(v_j = c | z), [v_j = c]),
 
-    P being logistic regression (C=1) on all standardised codes, and the area taken on
-    held-out rows. Continuous factors are binned.
+    where P is a logistic regression (C=1) on all standardised codes, and the AUC is computed
+    on held-out rows. Continuous factors are binned.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def explicitness_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     n_bins : int, default=20
         Number of equal-width bins for continuous factors.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on. None holds out a random third, an integer means
-        shuffled folds; the score is the mean over splits.
+        that many shuffled folds; the score is the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split. None draws again in each call; the global state is never used.
+        Seed of the split. None draws differently in each call. The global state is never used.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -74,22 +74,21 @@ def explicitness_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: 0.5 (0.46 to 0.51 for noise), which is also the score when no code
-    varies.
+    *Chance level*: 0.5 (0.46 to 0.51 for noise). This is also the score if no code varies.
 
-    *Pitfalls*: a rotation or any other invertible linear map changes nothing: this is
-    about information that is linear, not about disentanglement. Perfect codes of many
-    ordered classes score below 1 with few rows, as the penalised read-out hardly tells
-    neighbours apart (6 factors of 10 classes: 0.94 at 500 rows, 1.00 at 2,000; normal
-    factors in 20 bins: 0.86 to 0.91). Classes absent from the training or the test rows
-    of a split are left out.
+    *Pitfalls*: explicitness measures linear information, not disentanglement. A rotation or
+    any other invertible linear map does not change it. Perfect codes of many ordered
+    classes score below 1 with few rows, because the penalised read-out hardly distinguishes
+    neighbours (6 factors of 10 classes: 0.94 at 500 rows, 1.00 at 2,000; normal factors in
+    20 bins: 0.86 to 0.91). Classes that are missing in the training or the test rows of a
+    split are left out.
 
-    disentanglement_lib raises if a code is constant; other implementations rescale to
-    2 AUC - 1 or score training rows.
+    disentanglement_lib raises an error if a code is constant. Other implementations rescale
+    to 2 AUC - 1 or score training rows.
 
     References
     ----------
@@ -154,44 +153,43 @@ def _standardize_by_train(
 def explicitness_from_curve(
     capacities: ArrayLike, losses: ArrayLike, baseline_loss: float
 ) -> float:
-    r"""Explicitness E of DCI-ES from a curve of losses over capacities.
+    r"""Compute the explicitness E of DCI-ES from a curve of losses over capacities.
 
     .. math::
         E = \max\left(0, 1 - \frac{2 \int (\ell(\kappa) - \ell^*)\, d\kappa}
         {(\kappa_{max} - \kappa_{min})\, \ell_b} \right),
 
-    with :math:`\ell` made non-increasing (a larger probe could do what a smaller one
-    does), :math:`\ell^*` its minimum, :math:`\ell_b` the loss of a constant
-    prediction, and the integral by trapezoids.
+    where :math:`\ell` is made non-increasing (a larger probe can do what a smaller one
+    does), :math:`\ell^*` is its minimum and :math:`\ell_b` the loss of a constant
+    prediction. The integral uses trapezoids.
 
     Parameters
     ----------
     capacities : array-like of shape (n_probes,)
         Strictly increasing, at least two.
     losses : array-like of shape (n_probes,)
-        Held-out loss of each probe, not negative. Losses above the baseline count as
-        the baseline, which needs no probe at all.
+        Held-out loss of each probe, not negative. Losses above the baseline are lowered to
+        the baseline, which needs no probe.
     baseline_loss : float
         Loss of a constant prediction, positive.
 
     Returns
     -------
     explicitness : float
-        In [0, 1]. 1 if the least probe already is the best; 0 for a straight line from
-        the baseline to 0, and for all curves above it, for which the formula without
-        the maximum is negative.
+        In [0, 1]. It is 1 if the smallest probe is already the best. It is 0 for a straight
+        line from the baseline to 0, and for all curves above it.
 
     Raises
     ------
     ValueError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     *Chance level*: 1, not 0: the curve of noise is flat at the baseline.
 
     *Pitfalls*: only the shape counts, so a curve that never falls has E = 1.
-    :func:`explicitness_curve_score` corrects this.
+    :func:`explicitness_curve_score` corrects for this.
 
     References
     ----------
@@ -236,12 +234,12 @@ def explicitness_curve_score(
     cv: Any = None,
     random_state: RandomState = 0,
 ) -> float:
-    r"""Explicitness E of DCI-ES: how little capacity suffices to read the factors out.
+    r"""Compute the explicitness E of DCI-ES: how little capacity reads the factors out.
 
-    Each probe is a ridge regression on the standardised codes and k random Fourier
-    features of them, of capacity :math:`\kappa = \log_2(1 + k)`; the first, k = 0, is
-    linear. The losses on held-out rows, 1 - R² for continuous and 1 - accuracy for
-    discrete factors, give :math:`E_j` by :func:`explicitness_from_curve`, and
+    Each probe is a ridge regression on the standardised codes and k random Fourier features
+    of them, with capacity :math:`\kappa = \log_2(1 + k)`. The first probe, k = 0, is linear.
+    From the losses on held-out rows (1 - R² for continuous factors, 1 - accuracy for
+    discrete ones), :func:`explicitness_from_curve` computes :math:`E_j`, and
 
     .. math:: E = \frac{1}{K} \sum_j E_j \left(1 - \ell^*_j / \ell_{b,j}\right).
 
@@ -252,18 +250,18 @@ def explicitness_curve_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     n_features : sequence of int, default=(0, 8, 32, 128, 512)
         The k of each probe: strictly increasing, not negative, at least two.
     penalize_unexplained : bool, default=True
-        Multiply by the share of the baseline loss that the best probe explains. False
-        is the formula of the paper's code, by which noise scores near 1.
+        Multiply by the share of the baseline loss that the best probe explains. False gives
+        the formula of the paper's code, for which noise scores near 1.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to take losses on. None holds out a random third, an integer
         means shuffled folds; losses are the mean over splits.
     random_state : int, RandomState or None, default=0
-        For the split and the features. None draws again in each call; the global random
-        state is never used.
+        Seed of the split and the features. None draws differently in each call. The global
+        random state is never used.
 
     Returns
     -------
@@ -273,20 +271,20 @@ def explicitness_curve_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: near 0, but not below, as the best of several probes is taken: 0.001
-    for continuous factors and 0.03 to 0.05 for classes at 2,000 rows, 0.003 and 0.05 to
-    0.1 at 300. 0 is the score when no
-    code varies. With ``penalize_unexplained=False`` noise scores near 1.
+    *Chance level*: slightly above 0, because the best of several probes counts. It is 0.001
+    for continuous factors and 0.03 to 0.05 for classes at 2,000 rows, 0.003 and 0.05 to 0.1
+    at 300. If no code varies, the score is 0. With ``penalize_unexplained=False`` noise
+    scores near 1.
 
-    *Pitfalls*: E compares only within one family of probes and one list of capacities.
-    An invertible linear map of the codes changes little: this is about ease of reading,
-    not disentanglement. Noise beside the codes blurs the random features and so lowers
-    E where the read-out is nonlinear. Discrete factors are read as the class whose mean
-    prediction is nearest.
+    *Pitfalls*: compare E only within one family of probes and one list of capacities. E
+    measures how easily factors are read out, not disentanglement: an invertible linear map
+    of the codes changes it little. Noise codes disturb the random features and so lower E if
+    the read-out is nonlinear. Discrete factors are read as the class whose mean prediction
+    is nearest.
 
     References
     ----------

@@ -199,7 +199,7 @@ def make_model_maker(importance: Any) -> Callable[[bool, int], Any]:
         if not fits:
             wanted = "classifier" if discrete else "regressor"
             raise TypeError(
-                f"importance: {type(model).__name__} is no {wanted}, which "
+                f"importance: {type(model).__name__} is not a {wanted}, which "
                 f"{'discrete' if discrete else 'continuous'} factors need. Give a pair "
                 "(regressor, classifier), or set discrete_factors."
             )
@@ -227,7 +227,7 @@ def fitted_importances(model: Any, n_codes: int) -> FloatArray:
         )
     if values.shape != (n_codes,) or not np.all(np.isfinite(values)):
         raise ValueError(
-            f"importance: {type(model).__name__} gave importances of shape "
+            f"importance: {type(model).__name__} returned importances of shape "
             f"{values.shape}; expected finite values of shape ({n_codes},)."
         )
     return values

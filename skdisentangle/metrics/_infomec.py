@@ -30,7 +30,7 @@ from ._validation import (
 
 @dataclass(frozen=True)
 class InfoMECScores:
-    """What :func:`infomec_scores` returns.
+    """Result of :func:`infomec_scores`.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class InfoMECScores:
     nmi_matrix : ndarray of shape (n_codes, n_factors)
         Mutual information as a share of the factor's entropy, in [0, 1].
     active_codes : ndarray of bool, shape (n_codes,)
-        The codes that count.
+        The active codes.
     """
 
     infom: float
@@ -62,7 +62,7 @@ def infomec_scores(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> InfoMECScores:
-    r"""InfoM, InfoE and InfoC: modularity, explicitness and compactness.
+    r"""Compute InfoM, InfoE and InfoC: modularity, explicitness and compactness.
 
     With :math:`N_{ij} = I(z_i; v_j) / H(v_j)` for the M active codes and K factors,
 
@@ -75,9 +75,9 @@ def infomec_scores(
         \frac{\text{log loss of } v_j \text{ given } z}{\text{that of its class
         frequencies}}\Big).
 
-    Information of continuous codes is estimated by nearest neighbours, that of discrete
-    ones by counting. The log loss is that of multinomial logistic regression, nearly
-    without penalty, on held-out rows.
+    The information of continuous codes is estimated from nearest neighbours, that of
+    discrete codes by counting. The log loss is that of multinomial logistic regression with
+    almost no penalty, on held-out rows.
 
     Parameters
     ----------
@@ -86,26 +86,26 @@ def infomec_scores(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`. Continuous
+        Which factors are classes rather than numbers, see :func:`mig_score`. Continuous
         factors are binned.
     discrete_codes : bool or None, default=None
-        Whether the codes are values of a codebook. None goes by the dtype of `codes`:
+        Whether the codes are values of a codebook. None decides by the dtype of `codes`:
         integers and booleans are discrete.
     n_bins : int, default=20
         Number of equal-width bins for continuous factors.
     n_neighbors : int, default=10
-        Neighbours of the estimate for continuous codes.
+        Number of neighbours in the estimate for continuous codes.
     min_information : float, default=0.05
         In [0, 1). A code is active if it holds more than this share of the entropy of
-        some factor. A factor of which no code holds more counts as 1/M in InfoC.
+        some factor. A factor without an active code counts as 1/M in InfoC.
     cv : None, int, splitter or iterable of (train, test), default=None
         Rows to fit on and to score on, for InfoE. None holds out a random third, an
-        integer means shuffled folds.
+        integer means that many shuffled folds.
     random_state : int, RandomState or None, default=0
-        For the split, and the jitter of the neighbours. None draws again in each call; the
-        global random state is never used.
+        Seed of the split, and of the jitter in the estimate of neighbours. None draws
+        differently in each call. The global random state is never used.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
@@ -116,25 +116,24 @@ def infomec_scores(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: 0 for all three: noise has no active codes, which gives InfoM =
-    InfoC = 0. With few rows (300, with factors of few and of many classes) estimates of
-    information scatter by more than `min_information`, and InfoM reached 0.57; raise it
-    then. With one factor InfoM, with one active code
-    InfoC, is 1, as there is nothing to share.
+    *Chance level*: 0 for all three, because noise has no active codes. With few rows (300,
+    with factors of few and of many classes), estimates of information vary by more than
+    `min_information`, and InfoM reached 0.57. Raise `min_information` then. With one factor
+    InfoM is 1, and with one active code InfoC is 1.
 
-    *Pitfalls*: correlated factors lower InfoM and InfoC of perfect codes. InfoE sees
-    linear information only, and a rotation does not lower it; as the read-out has next
-    to no penalty, noise codes and few rows do (4 noise codes beside perfect ones of 4
+    *Pitfalls*: correlated factors lower InfoM and InfoC of perfect codes. InfoE sees only
+    linear information, and a rotation does not lower it. Noise codes and few rows do lower
+    it, because the read-out has almost no penalty (4 noise codes beside perfect codes of 4
     normal factors at 500 rows: from 0.72 to 0.22).
 
-    The authors' code prunes codes of a small range compared with the others, which
-    depends on the scale of the codes and keeps scaled noise; pruning by information
-    does not. It also returns NaN for a code without information, and takes the log loss
-    on the training rows with balanced classes.
+    The authors' code differs in three ways. It removes codes whose range is small compared
+    with the others, which depends on the scale of the codes and keeps scaled noise. It
+    returns NaN for a code without information. It computes the log loss on the training
+    rows with balanced classes.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Metrics of mutual information on binned values: MIG and modularity."""
+"""Metrics from the mutual information of binned values: MIG and modularity."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def mig_score(
     discrete_factors: DiscreteFactors = "auto",
     n_bins: int = 20,
 ) -> float:
-    r"""Mutual information gap.
+    r"""Compute the mutual information gap (MIG).
 
     With :math:`I_{(1)j} \ge I_{(2)j}` the two largest mutual informations of a code
     with factor j, both binned, and :math:`H_j` the entropy of the factor,
 
     .. math:: \mathrm{MIG} = \frac{1}{K} \sum_j \frac{I_{(1)j} - I_{(2)j}}{H_j}.
 
-    It asks whether each factor is held by one code only.
+    It asks whether only one code holds each factor.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def mig_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers: a bool for all, a boolean mask of
-        shape (n_factors,) or indices of the discrete columns. "auto" goes by dtype:
+        Which factors are classes rather than numbers: a bool for all, a boolean mask of
+        shape (n_factors,) or indices of the discrete columns. "auto" decides by dtype:
         floats are continuous; integers, booleans, strings and categories are discrete.
     n_bins : int, default=20
         Number of equal-width bins for codes and for continuous factors.
@@ -91,29 +91,29 @@ def mig_score(
     Returns
     -------
     score : float
-        In [0, 1], 1 is best. A code that holds its factor in other bins than its own
-        (a nonlinear map, noise, more values than bins) scores below 1.
+        In [0, 1], 1 is best. A code scores below 1 if its bins differ from those of its
+        factor, because of a nonlinear map, noise or more values than bins.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
     *Chance level*: near 0. The bias of the estimated information, about
     (bins - 1)(classes - 1) / (2 n_samples) nats, is nearly the same for two noise codes
-    and so cancels: 6 codes of noise score 0.001 to 0.003 at 2,000 rows, 0.01 at 300.
+    and cancels. 6 noise codes score 0.001 to 0.003 at 2,000 rows, 0.01 at 300.
 
-    *Pitfalls*: two codes that hold the same factor give 0, however good they are, while
-    codes that hold several factors each can score 1: this is completeness, not
-    disentanglement. Beside a code that holds its factor the bias does not cancel:
-    perfect codes of normal factors score 0.88 to 0.89 at 500 rows and 0.97 at 2,000.
-    Correlated factors lower the score of perfect codes, since each code then informs
-    about all factors. Bins of equal width see little of a code with heavy tails.
+    *Pitfalls*: MIG measures completeness, not disentanglement. Two good codes of the same
+    factor give 0, but codes that hold several factors each can score 1. For a code that
+    holds its factor the bias does not cancel: perfect codes of normal factors score 0.88 to
+    0.89 at 500 rows and 0.97 at 2,000. Correlated factors lower the score of perfect codes,
+    because each code then informs about all factors. Bins of equal width resolve little of a
+    code with heavy tails.
 
-    Some implementations divide by the entropy of the code; this divides by the
-    factor's, as the paper does.
+    Some implementations divide by the entropy of the code. This function divides by that of
+    the factor, as the paper does.
 
     References
     ----------
@@ -141,7 +141,7 @@ def modularity_score(
     discrete_factors: DiscreteFactors = "auto",
     n_bins: int = 20,
 ) -> float:
-    r"""Modularity: does each code inform about one factor only.
+    r"""Compute the modularity: whether each code informs about one factor only.
 
     With :math:`I_{ij}` the mutual information of code i and factor j, both binned, and
     :math:`j^*` the factor about which code i informs most,
@@ -159,36 +159,35 @@ def modularity_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes are left out of the mean.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     n_bins : int, default=20
         Number of equal-width bins for codes and for continuous factors.
 
     Returns
     -------
     score : float
-        In [0, 1], 1 is best. With one factor, 1; with no code that varies, 0.
+        In [0, 1], 1 is best. It is 1 with one factor, and 0 if no code varies.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: not 0. Noise has small informations of nearly equal size, so the
-    score is their spread: 0.15 to 0.3 for factors of equal numbers of classes or bins,
-    and more when these differ: 0.37 for one binary beside 5 continuous factors, 0.76
-    for 2 to 10 classes. Score shuffled rows of the codes to learn the level of a data
-    set.
+    *Chance level*: not 0. The mutual informations of noise are small and similar, so the
+    score measures their spread: 0.15 to 0.3 for factors of equal numbers of classes or bins.
+    It is higher if these differ: 0.37 for one binary beside 5 continuous factors, 0.76 for
+    2 to 10 classes. Score shuffled rows of the codes to learn the level of a data set.
 
-    *Pitfalls*: informations enter squared and a wide range of them counts as modular: a
-    random rotation of 6 factors still scores 0.5 to 0.9, more with more rows. A noise
-    code counts as much as any other and pulls the mean to the chance level. Correlated
-    factors lower the score of perfect codes. Modularity does not ask whether factors
-    are encoded at all; read it beside :func:`explicitness_score`.
+    *Pitfalls*: mutual informations are squared, so different sizes count as modular. A
+    random rotation of 6 factors still scores 0.5 to 0.9, more with more rows. A noise code
+    counts as much as any other and pulls the mean to the chance level. Correlated factors
+    lower the score of perfect codes. Modularity does not ask whether factors are encoded at
+    all, so read it together with :func:`explicitness_score`.
 
-    disentanglement_lib counts a constant code as 0, so that dead codes lower the score;
-    here they are left out. Without them the two agree.
+    disentanglement_lib counts a constant code as 0, so dead codes lower the score. Here they
+    are left out. Without constant codes the two agree.
 
     References
     ----------

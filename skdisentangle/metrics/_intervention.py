@@ -1,4 +1,4 @@
-"""Metrics that hold a factor fixed and look at what the codes do: IRS and FactorVAE."""
+"""Metrics that hold one factor fixed and measure the change of codes: IRS and FactorVAE."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def irs_score(
     quantile: float = 0.99,
     weights: str = "deviation",
 ) -> float:
-    r"""Interventional robustness score.
+    r"""Compute the interventional robustness score (IRS).
 
-    Does each code stay where it is while one factor is held and all others change? With
+    It asks whether each code stays constant while one factor is held and all others change.
+    With
     :math:`d_{ij}` the mean, over the values of factor j, of the `quantile` of
     :math:`|z_i - \mathrm{E}[z_i | v_j]|` and
     :math:`m_i = \max |z_i - \mathrm{E} z_i|`,
@@ -56,7 +57,7 @@ def irs_score(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     n_bins : int, default=20
         Number of equal-width bins for continuous factors.
     quantile : float, default=0.99
@@ -73,23 +74,24 @@ def irs_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    *Chance level*: not 0, and higher where values are held by few rows, as few rows
-    rarely deviate far: for normal codes 0.26 to 0.38 with 10 or less classes a factor,
-    0.42 to 0.52 with continuous factors and 2,000 rows, 0.5 to 0.55 with 300. Score shuffled rows
-    of the codes to learn the level of a data set.
+    *Chance level*: not 0, and higher if few rows share a value, because few rows rarely
+    deviate far. For normal codes it is 0.26 to 0.38 with at most 10 classes per factor,
+    0.42 to 0.52 with continuous factors and 2,000 rows, and 0.5 to 0.55 with 300. Score
+    shuffled rows of the codes to learn the level of a data set.
 
-    *Pitfalls*: many constant-like or heavy-tailed codes raise the score, as the maximum
-    then is far from all else. Continuous factors in bins leave a spread within the bin,
-    so that a perfect code scores about 1 - 1/n_bins. IRS does not ask whether
-    factors are encoded at all, and a code may be robust to a mere copy of itself.
+    *Pitfalls*: many nearly constant or heavy-tailed codes raise the score, because the
+    maximum is then far from all other values. Continuous factors vary within a bin, so a
+    perfect code scores about 1 - 1/n_bins. IRS does not ask whether factors are encoded at
+    all, and a code may be robust to a mere copy of itself.
 
-    disentanglement_lib can leave [0, 1] when a group's mean is far from the overall
-    mean, which is clipped here. It bins discrete factors as well: for a discrete factor
-    with more than `n_bins` values, say ``discrete_factors=False`` to get its number.
+    In disentanglement_lib the score can leave [0, 1] if a group's mean is far from the
+    overall mean. Here it is clipped. disentanglement_lib also bins discrete factors: set
+    ``discrete_factors=False`` to get its number for a discrete factor with more than
+    `n_bins` values.
 
     References
     ----------
@@ -163,15 +165,15 @@ def factor_vae_score(
     n_test: int = 5_000,
     random_state: RandomState = 0,
 ) -> float:
-    r"""FactorVAE score: can the held factor be told by the code that varies least.
+    r"""Compute the FactorVAE score: whether the least varying code identifies the fixed factor.
 
-    One vote: draw a factor j and a value of it, take `batch_size` codes of rows with
-    that value, and vote for the code
+    Each vote draws a factor j and a value of it, takes `batch_size` codes of rows with that
+    value, and goes to the code
 
     .. math:: \arg\min_i \mathrm{Var}_{batch}(z_i) / \mathrm{Var}(z_i).
 
-    A table that gives each code the factor it was most often voted for by `n_train`
-    votes is scored by its accuracy on `n_test` further votes.
+    From `n_train` votes, each code gets the factor for which it was chosen most often. The
+    score is the accuracy of this table on `n_test` further votes.
 
     Parameters
     ----------
@@ -186,7 +188,7 @@ def factor_vae_score(
         give the number of factors and the overall variances. None draws rows of `codes`
         that share the (binned) value of a random row, with replacement.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     n_bins : int, default=20
         Number of equal-width bins for continuous factors.
     batch_size : int, default=64
@@ -194,7 +196,7 @@ def factor_vae_score(
     n_train, n_test : int, default=10_000 and 5_000
         Number of votes for the table and for its accuracy.
     random_state : int, RandomState or None, default=0
-        For the draws. None draws again in each call; the global state is never used.
+        Seed of the draws. None draws differently in each call. The global state is never used.
 
     Returns
     -------
@@ -204,22 +206,22 @@ def factor_vae_score(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which. Also if no two rows
+        If an argument is not as described. The message says which. Also if no two rows
         share a (binned) value of a factor and there is no sampler.
 
     Notes
     -----
     *Chance level*: 1 / n_factors with a sampler, and slightly more from static rows,
-    which repeat: 0.18 for 6 factors and 2,000 rows, 0.21 to 0.25 for 300. 1 / n_factors is the
-    score when no code varies.
+    which repeat: 0.18 for 6 factors and 2,000 rows, 0.21 to 0.25 for 300. If no code varies,
+    the score is 1 / n_factors.
 
-    *Pitfalls*: it barely punishes a rotation (0.5 to 0.9 for a random one of 6
-    factors) and extra codes cost nothing. Values held by few rows make poor votes;
-    those held by a single row are not drawn.
+    *Pitfalls*: a rotation hardly lowers the score (0.5 to 0.9 for a random rotation of 6
+    factors), and extra codes do not lower it. Values that few rows share make poor votes.
+    Values of a single row are not drawn.
 
-    disentanglement_lib prunes codes with a deviation below 0.05, so its score depends
-    on the scale of the codes; here only constant codes are pruned. A noise code needs
-    no pruning: its variance in a batch is not small beside its overall variance.
+    disentanglement_lib removes codes with a deviation below 0.05, so its score depends on
+    the scale of the codes. This function removes only constant codes. A noise code need not
+    be removed: its variance in a batch is not small compared with its overall variance.
 
     References
     ----------

@@ -20,7 +20,7 @@ from ._validation import (
 
 @dataclass(frozen=True)
 class DisentanglementReport:
-    """What :func:`disentanglement_report` returns. Print it, or call ``to_frame()``.
+    """Result of :func:`disentanglement_report`. Print it, or call ``to_frame()``.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class DisentanglementReport:
     meanings : dict of str to str
         What each score asks, in a few words.
     n_samples, n_factors, n_codes : int
-        What was scored.
+        Numbers of rows, factors and codes that were scored.
     """
 
     scores: dict[str, float]
@@ -84,7 +84,7 @@ _MEANINGS = {
     "dci_linear_informativeness": "factors are predicted on held-out rows (linear)",
     "mcc_pearson": "each factor has a code that is linear in it",
     "mcc_spearman": "each factor has a code that is monotone in it",
-    "mig": "each factor is known to one code only (information)",
+    "mig": "each factor is held by one code only (information)",
     "sap": "each factor is predicted by one code only",
     "modularity": "each code informs about one factor (chance is not 0)",
     "explicitness": "factors are read out linearly (chance is 0.5)",
@@ -92,8 +92,8 @@ _MEANINGS = {
     "infom": "each code informs about one factor (InfoMEC)",
     "infoc": "each factor is in one code (InfoMEC)",
     "infoe": "factors are read out linearly (InfoMEC)",
-    "irs": "codes stay while other factors change (chance is not 0)",
-    "factor_vae": "a held factor is told by the stillest code (chance 1/K)",
+    "irs": "codes stay constant while other factors change (chance is not 0)",
+    "factor_vae": "the least varying code identifies the fixed factor (chance 1/K)",
 }
 
 
@@ -106,7 +106,7 @@ def disentanglement_report(
     random_state: RandomState = 0,
     n_jobs: int | None = None,
 ) -> DisentanglementReport:
-    """Score a representation by all metrics of this module, with their defaults.
+    """Score a representation with all metrics of this module and their defaults.
 
     Parameters
     ----------
@@ -115,36 +115,36 @@ def disentanglement_report(
     codes : array-like of shape (n_samples, n_codes)
         The representation. Constant codes change nothing.
     importance : str, estimator or (regressor, classifier), default="fast_boosting"
-        The model of the first DCI scores, see :func:`dci_scores`; linear DCI is always
-        given beside it.
+        The model of the first DCI scores, see :func:`dci_scores`. The report always adds
+        linear DCI.
     discrete_factors : "auto", bool or array-like, default="auto"
-        Which factors are classes and not numbers, see :func:`mig_score`.
+        Which factors are classes rather than numbers, see :func:`mig_score`.
     random_state : int, RandomState or None, default=0
-        For all metrics with a random part. None draws again in each call; the global random
-        state is never used.
+        Seed of all metrics with a random part. None draws differently in each call. The global
+        random state is never used.
     n_jobs : int or None, default=None
-        Number of factors to treat at once, in threads.
+        Number of factors to process at once, in threads.
 
     Returns
     -------
     report : DisentanglementReport
-        Prints as a table; ``report["mig"]`` is one score, ``report.scores`` are all and
-        ``report.to_frame()`` is a pandas data frame.
+        It prints as a table. ``report["mig"]`` is one score, ``report.scores`` holds all,
+        and ``report.to_frame()`` returns a pandas data frame.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    Each function says its formula, source and chance level. To see the chance levels of
-    a data set, make the report of ``codes`` with shuffled rows. All scores lie in
-    [0, 1], but they are not comparable with one another.
+    Each function documents its formula, source and chance level. To see the chance levels
+    of a data set, make a report of ``codes`` with shuffled rows. All scores lie in [0, 1],
+    but do not compare different metrics with one another.
 
-    *Pitfalls*: do not pick the metric afterwards. DCI depends on the kind of
-    importance, so boosting stands beside linear importances and MCC: where they
-    disagree, the factors are correlated or the codes are mixtures.
+    *Pitfalls*: do not choose the metric after you have seen the scores. DCI depends on the
+    kind of importance, so the report shows boosting beside linear importances and MCC. If
+    they disagree, the factors are correlated or the codes are mixtures.
 
     References
     ----------

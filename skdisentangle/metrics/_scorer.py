@@ -1,4 +1,4 @@
-"""A scorer for scikit-learn's searches from a metric of factors and codes."""
+"""Make a scorer for scikit-learn's searches from a metric of factors and codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 
 class DisentanglementScorer:
-    """What :func:`make_disentanglement_scorer` returns; call it, do not construct it.
+    """Result of :func:`make_disentanglement_scorer`. Call it, do not construct it.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class DisentanglementScorer:
             ) from error
 
     def set_score_request(self, *, factors: bool | str | None) -> DisentanglementScorer:
-        """Ask for the metadata `factors` (metadata routing of scikit-learn).
+        """Request the metadata `factors` (metadata routing of scikit-learn).
 
         Parameters
         ----------
@@ -130,19 +130,19 @@ def make_disentanglement_scorer(
 ) -> DisentanglementScorer:
     """Make a scorer that scores the codes of a transformer against true factors.
 
-    For ``scoring=`` of ``GridSearchCV``, ``cross_validate`` and the like. It calls
-    ``transform``, which scikit-learn's ``make_scorer`` cannot.
+    Give it as ``scoring`` to ``GridSearchCV``, ``cross_validate`` and the like. It calls
+    ``transform``, unlike a scorer from scikit-learn's ``make_scorer``.
 
     Parameters
     ----------
     metric : callable
         ``metric(factors, codes, **kwargs)``, such as those of this module.
     attribute : str or None, default=None
-        For a metric that returns an object: the attribute that is the score, such as
+        Attribute to use as the score if the metric returns an object, such as
         ``"infom"`` of :func:`infomec_scores`.
     greater_is_better : bool, default=True
-        All metrics of this module are better when greater. If False, the sign is
-        turned.
+        Whether larger values are better, as for all metrics of this module. False flips the
+        sign.
     **kwargs : dict
         Further arguments for the metric.
 

@@ -1,4 +1,4 @@
-"""Accuracy by group: what the average hides when the distribution shifts."""
+"""Accuracy by group, to see what the average hides when the distribution shifts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["group_accuracies", "worst_group_accuracy"]
 def group_accuracies(
     y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike
 ) -> NDArray[np.float64]:
-    r"""Accuracy within each group.
+    r"""Compute the accuracy within each group.
 
     .. math:: \mathrm{acc}_g = \frac{1}{|g|} \sum_{i \in g} [\hat y_i = y_i]
 
@@ -32,19 +32,19 @@ def group_accuracies(
     Returns
     -------
     accuracies : ndarray of shape (n_groups,)
-        In the sorted order of the groups that occur, or in that of the columns, with NaN for
-        a column without a row.
+        Accuracies in the sorted order of the groups, or in the order of the columns. NaN for
+        a column without rows.
 
     Raises
     ------
     ValueError
-        If an argument is not as described; the message says which.
+        If an argument is not as described. The message says which.
 
     Notes
     -----
-    The chance level in a group is the share of the class that is always answered there: where
-    groups are made of classes, a constant answer has 1 in some groups and 0 in others.
-    Pitfalls: that of a small group is a noisy number; and rows that are in no group do not
+    Chance level: a constant answer is right in a group as often as its class occurs there.
+    If groups are defined by classes, that is always in some groups and never in others.
+    Pitfalls: the accuracy of a small group is noisy, and rows that are in no group do not
     count.
 
     References
@@ -89,7 +89,7 @@ def group_accuracies(
 def worst_group_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike
 ) -> float:
-    r"""Accuracy within the group where it is lowest.
+    r"""Compute the accuracy in the group where it is lowest.
 
     .. math:: \min_g \frac{1}{|g|} \sum_{i \in g} [\hat y_i = y_i]
 
@@ -115,10 +115,10 @@ def worst_group_accuracy(
 
     Notes
     -----
-    The chance level is below that of the accuracy: 0 for a constant answer, where groups are
-    made of classes. Pitfalls: the minimum over small groups is a noisy and pessimistic
-    number; of groups of 100 rows whose true accuracy is 0.9 each, the worst of 16 has 0.84 or
-    so. Compare it only between methods on the same rows and groups.
+    The chance level is below that of the accuracy: a constant answer has 0 if groups are
+    defined by classes. Pitfalls: the minimum over small groups is noisy and pessimistic. Of
+    16 groups of 100 rows with a true accuracy of 0.9 each, the worst has about 0.84. Compare
+    it only between methods on the same rows and groups.
 
     References
     ----------

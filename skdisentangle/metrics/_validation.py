@@ -74,8 +74,7 @@ def check_factors_codes(
         if n_classes > max(20, len(values) // 2):
             warnings.warn(
                 f"factors: column {j} is taken as discrete and has {n_classes} classes "
-                f"in {len(values)} rows. If it is continuous, say so with "
-                "discrete_factors.",
+                f"in {len(values)} rows. If it is continuous, set discrete_factors.",
                 UserWarning,
                 stacklevel=3,
             )

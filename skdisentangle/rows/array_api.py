@@ -1,8 +1,8 @@
-"""Arrays of other libraries, by scikit-learn's array API dispatch: the same kind out.
+"""Support arrays of other libraries through scikit-learn's array API dispatch.
 
-With ``sklearn.set_config(array_api_dispatch=True)``, arrays that come out follow X in
-library and device, as do the fitted arrays; without it all is numpy, as ever. Numbers are
-computed as they are without it: rows go through numpy to where ``device`` says.
+With ``sklearn.set_config(array_api_dispatch=True)``, results and fitted arrays have the
+library and device of X. Without it they are numpy arrays. The computation is the same in both
+cases: rows go through numpy to ``device``.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""Rows that do not fit in memory: read a slice at a time, in the order of the disk.
+"""Read rows that do not fit in memory, one slice at a time, in the order of the disk.
 
-Neither side copies the data. :class:`LazyRows` stands in for an array of the user's, which
-may be a memory map, an h5py or zarr array, or simply large: rows are read, converted and
-checked when somebody asks for them. :class:`BlockRows` gives torch batches of it.
+The data is never copied as a whole. :class:`LazyRows` wraps an array of the user, such as a
+memory map, an h5py or zarr array, or a large array. It reads, converts and checks rows when
+they are needed. :class:`BlockRows` turns them into batches for torch.
 
-A pass over shuffled rows would read a disk at random. Here rows come in *blocks* of
-neighbours, each read at a stretch. Blocks are drawn at random into a buffer, which is as
-many as fit into it; the rows in it are shuffled, and cut into batches. Then the buffer is
-filled anew. So a batch mixes rows of some thirty places, other ones in each pass.
+A pass over shuffled rows would read the disk at random places. Here rows come in *blocks* of
+neighbours, each read in one go. Blocks are drawn at random into a buffer until it is full.
+The rows in it are shuffled and cut into batches, and then the buffer is filled again. A batch
+therefore mixes rows from about thirty places, different ones in each pass.
 
-What is at most as large as the buffer is held in memory as a whole. Which way is taken
-hangs on the shape alone, so that the same rows give the same fit, but for rounding, from any
-container; but for the blocks of arrays that are stored in chunks, which are made of whole
-chunks.
+Data that fits into the buffer is held in memory as a whole. The choice depends on the shape
+only, so the same rows give the same fit from any container, up to rounding. The exception are
+arrays that are stored in chunks: their blocks consist of whole chunks.
 """
 
 from __future__ import annotations
@@ -178,7 +177,7 @@ class LazyRows:
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[np.floating]:
         if copy is False:
-            raise ValueError("Rows that are read lazily cannot be had without a copy.")
+            raise ValueError("Rows that are read lazily always need a copy.")
         out = np.empty(self.shape, dtype=self.dtype if dtype is None else dtype)
         if isinstance(self._rows, range) and self._rows.step == 1:
             first, size = self._rows.start, self._stretch()

@@ -51,8 +51,8 @@ def transform_blocks(estimator: Any, X: Any) -> Any:
     kind = _get_output_config("transform", estimator)["dense"]
     if kind != "default":
         raise ValueError(
-            f"set_output(transform={kind!r}) cannot be had lazily; of Dask collections take "
-            "the default, which is of the kind of X."
+            f"set_output(transform={kind!r}) cannot be lazy. For Dask collections use the "
+            "default, which returns the kind of X."
         )
     if hasattr(X, "map_blocks"):
         return _of_array(estimator, X)

@@ -90,7 +90,7 @@ class InputMoments:
         beyond = np.flatnonzero(~np.isfinite(self.var))
         if len(beyond):
             raise ValueError(
-                f"X: the values of column {beyond[0]} are too large, their variance is not "
+                f"X: the values of column {beyond[0]} are too large: their variance is not "
                 "finite. Divide the column by a number."
             )
 
@@ -243,7 +243,7 @@ def _check_codes(codes: NDArray[np.floating], first: int) -> None:
     if not finite.all():
         wrong = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
-            f"X: the components of row {first + wrong} are not finite; its values are "
-            f"too large for this encoder in {codes.dtype}, or those of the fit were of "
-            "another scale."
+            f"X: the components of row {first + wrong} are not finite. Its values are too "
+            f"large for this encoder in {codes.dtype}, or the training rows had another "
+            "scale."
         )

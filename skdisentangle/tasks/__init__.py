@@ -1,4 +1,4 @@
-"""Tasks: labels as read, typed and encoded, and what each type of task is."""
+"""Tasks: read their labels, find their types and encode them."""
 
 from .task import Task
 

@@ -1,4 +1,4 @@
-"""``Y_tasks`` read from any container into columns, one a task.
+"""Read ``Y_tasks`` from any container into columns, one per task.
 
 A missing label (NaN, None, NA) means "not labelled".
 """
@@ -86,7 +86,7 @@ def text_as_str(
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{argument}: task {name!r} holds bytes that are not UTF-8, such as "
-            f"{error.object!r:.50}. Make strings of them, as by labels.decode('latin-1')."
+            f"{error.object!r:.50}. Decode them, as with labels.decode('latin-1')."
         ) from error
     return values
 
@@ -122,7 +122,8 @@ def _floats(
         return values.astype(np.float64)
     except OverflowError as error:
         raise ValueError(
-            f"{argument}: task {name!r} holds whole numbers too large for a float."
+            f"{argument}: task {name!r} holds whole numbers too large for a float. "
+            "Turn them into strings if they are ids."
         ) from error
 
 
@@ -172,13 +173,13 @@ class Column:
                 raise ValueError(
                     f"{argument}: labels must be numbers, strings, booleans, or "
                     "categories of these, of dates or of intervals; task "
-                    f"{name!r} has one of type {odd.__name__}. Make strings or numbers "
-                    "of them."
+                    f"{name!r} has one of type {odd.__name__}. Turn them into strings or "
+                    "numbers."
                 )
             elif kinds and not all(issubclass(k, str) for k in kinds):
                 raise ValueError(
-                    f"{argument}: task {name!r} mixes strings and numbers; use one kind "
-                    "of label in a task."
+                    f"{argument}: task {name!r} mixes strings and numbers. Use one kind "
+                    "of label per task."
                 )
             else:
                 categorical = True
@@ -251,7 +252,7 @@ class Column:
             (one, first), (other, second) = sorted(kinds.items())[:2]
             raise ValueError(
                 f"{argument}: task {name!r} has {one} on rank {first} and {other} on rank "
-                f"{second}; use one kind of label in a task."
+                f"{second}. Use one kind of label per task."
             )
         some = [column for column in columns if len(column.values)] or columns[:1]
         parts = [column.values for column in some]
@@ -342,8 +343,8 @@ class Labels:
         listed = list(classes)
         if len(listed) != len(self.columns):
             raise ValueError(
-                f"classes must be a list with the classes of each of the "
-                f"{len(self.columns)} tasks, None for a regression task; got "
+                f"classes must be a list with one entry for each of the {len(self.columns)} "
+                "tasks: its classes, or None for a regression task; got "
                 f"{len(listed)} entries."
             )
         return listed

@@ -24,17 +24,18 @@ class Task:
     type : str
         One of :data:`skdisentangle.tasks.types.TYPES`.
     classes : ndarray of shape (n_classes,) or None
-        Class labels, sorted or in the order of ordered categories, None for a task without classes.
+        Class labels, sorted or in the order of ordered categories. None for a task without
+        classes.
     outputs : slice
         The task's rows of ``coef_``; empty if the task was left out.
     mean, scale : float
-        Of a regression task mean and standard deviation of its labels; of a count task the
-        logarithm of their mean, and one; zero and one for other tasks.
+        For a regression task, mean and standard deviation of its labels. For a count task,
+        the logarithm of their mean, and one. For other tasks, zero and one.
     thresholds : tuple of float
-        Of an ordinal task, in the order of its classes, see
-        :class:`skdisentangle.tasks.types.ordinal.Ordinal`; empty for other tasks.
+        Thresholds between the classes of an ordinal task, in their order, see
+        :class:`skdisentangle.tasks.types.ordinal.Ordinal`. Empty for other tasks.
     left_out : str or None
-        Why the task could not be learned, None if it was.
+        Why the task could not be learned. None if it was learned.
     """
 
     name: str
@@ -59,16 +60,16 @@ class Task:
 
 
 class TaskProbabilities(list[Any]):
-    """Probabilities of tasks that differ in their classes, an array per task.
+    """Probabilities of tasks that differ in their classes, one array per task.
 
-    Scorers of scikit-learn try to make one array of them. They get an error that says what to
-    do, where numpy's would speak of shapes.
+    Scorers of scikit-learn try to turn them into one array. They get an error that says what
+    to do, instead of numpy's error about shapes.
     """
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ValueError(
-            "The tasks differ in their classes, or some have none, so their probabilities "
-            "do not fit into one array, which this scorer needs. Use the estimator's own "
-            "score, or set scoring to a function of estimator, X and Y that takes the mean "
-            "over the tasks you mean."
+            "This scorer needs the probabilities of all tasks in one array, but the tasks "
+            "differ in their classes, or some have none. Use the estimator's own score, or "
+            "set scoring to a function of estimator, X and Y that averages over the tasks "
+            "you mean."
         )

@@ -1,7 +1,7 @@
-"""From columns of labels to typed tasks, encoded targets and weights.
+"""Turn columns of labels into typed tasks, encoded targets and weights.
 
-One column of labels is one task. Each has a type, found from its labels or said by the
-user, and an encoding.
+One column of labels is one task. Each task has a type, inferred from its labels or given by
+the user, and an encoding.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def said_of_tasks(
     argument: str,
     default: Said,
 ) -> list[Said]:
-    """What a mapping says of each task.
+    """Look up the value of each task in a mapping.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def said_of_tasks(
     argument : str
         Name of the mapping, for errors.
     default
-        What holds for a task of which nothing is said.
+        Value of a task that the mapping does not name.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def said_of_tasks(
     Raises
     ------
     ValueError
-        If something is said of what is not a task.
+        If the mapping names something that is not a task.
     """
     known = {*names, *keys}
     unknown = [name for name in said if name not in known]
@@ -81,7 +81,7 @@ def _resolve_types(
     task_types: str | Sequence[str | None] | Mapping[Any, str | None] | None,
     labels: Labels,
 ) -> list[str | None]:
-    """Type of each task as said by the user, None where it is to be inferred."""
+    """Type of each task as given by the user, None if it must be inferred."""
     names = labels.names
     if task_types is None or isinstance(task_types, str):
         types: list[str | None] = [task_types] * len(names)
@@ -91,7 +91,7 @@ def _resolve_types(
         types = list(task_types)
         if len(types) != len(names):
             raise ValueError(
-                f"task_types must name a type for each of the {len(names)} tasks; got "
+                f"task_types must name one type for each of the {len(names)} tasks; got "
                 f"{len(types)}."
             )
     for name, kind in zip(names, types, strict=True):
@@ -218,7 +218,7 @@ class TaskSet:
     def types_found(self) -> list[str | None]:
         """Types to say in a fit on some of the rows, whose labels may look like others.
 
-        What was left out is to be left out again, and is not said.
+        Tasks that were left out have no entry, so they are left out again.
         """
         return [None if task.left_out else task.type for task in self.tasks]
 
@@ -267,7 +267,7 @@ class TaskSet:
         ranks : Ranks, optional
             Processes that have the other labels.
         setting : str, default="task_types"
-            What the warning calls the types that can be said.
+            Name of the parameter for types, for the warning.
 
         Returns
         -------
@@ -282,7 +282,7 @@ class TaskSet:
         -----
         UserWarning
             Naming the tasks that are left out; and those of numbers, of more than two
-            values, which are taken for classes without having been said to be.
+            values, which are inferred to be classes.
         """
         types = _resolve_types(task_types, labels)
         here, repeats = labels, _repeats(sample_weight, ranks)
@@ -309,9 +309,9 @@ class TaskSet:
         out = cls.lay_out(tasks, labels, quiet=quiet)
         if guessed and not quiet:
             warn(
-                f"Numbers are taken for classes in the tasks {_named(guessed)}, as they are "
-                f"few, small and repeated. Say {setting}='multiclass' if they are, or "
-                f"{setting}='regression' if they count or measure."
+                f"Numbers are taken for classes in the tasks {_named(guessed)}, because they "
+                f"are few, small and repeated. Set {setting}='multiclass' to confirm this, or "
+                f"{setting}='regression' if they are counts or measurements."
             )
         return out
 
@@ -331,11 +331,11 @@ class TaskSet:
         if left_out and not quiet:
             names = _named([f"{t.name!r} ({t.left_out})" for t in left_out])
             hint = (
-                " Say task_types='multiclass' of what is no id."
+                " Set task_types='multiclass' for tasks that are not ids."
                 if "looks like an id" in names
                 else ""
             )
-            warn(f"Tasks left out, since they cannot be learned: {names}.{hint}")
+            warn(f"Tasks left out, because they cannot be learned: {names}.{hint}")
         start = 0
         numbered = []
         for task in tasks:
@@ -501,12 +501,12 @@ def _check_names(names: list[str], fitted: list[str], argument: str) -> None:
         return
     place = next(j for j, name in enumerate(fitted) if names[j] != name)
     raise ValueError(
-        f"{argument} must have the columns of the fit, in their order; column {place} is "
-        f"{names[place]!r}, and was {fitted[place]!r}. "
+        f"{argument} must have the same columns as in the fit, in the same order; column "
+        f"{place} is {names[place]!r}, but was {fitted[place]!r}. "
         + (
             f"There is no column {min(missing)!r}."
             if missing
-            else "The names are the same, in another order."
+            else "The names are the same, in a different order."
         )
     )
 

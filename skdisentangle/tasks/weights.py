@@ -33,13 +33,13 @@ def learned_task_weights(
         ) from error
     if weight.shape != (n_tasks,):
         raise ValueError(
-            f"task_weight must hold a weight for each of the {n_tasks} tasks; got "
+            f"task_weight must hold one weight for each of the {n_tasks} tasks; got "
             f"shape {weight.shape}."
         )
     weight = weight[task_set.learned]
     if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
         raise ValueError(
-            "task_weight must be finite and not negative, and one of the tasks that can "
+            "task_weight must be finite and not negative, and at least one task that can "
             f"be learned must have a weight above zero; got {task_weight!r}."
         )
     relative: NDArray[np.float64] = weight / weight.mean()

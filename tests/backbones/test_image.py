@@ -399,7 +399,7 @@ def test_unknown_names_and_missing_libraries(libraries, monkeypatch):
     monkeypatch.setattr(
         sys.modules["torchvision"].models, "get_model", lambda *a, **k: Small()
     )
-    with pytest.raises(ValueError, match="ends in no linear layer"):
+    with pytest.raises(ValueError, match="does not end in a linear layer"):
         ImageEmbedder("torchvision:net18").transform(IMAGES)
     for name in ("torchvision", "timm"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -481,7 +481,7 @@ def test_features_that_are_not_finite_name_the_image(tmp_path):
     )
     images = IMAGES.copy()
     images[3] = 0
-    message = r"of X\[3\] must be finite; 3 of the 6 that the backbone gave are NaN"
+    message = r"of X\[3\] must be finite; 3 of the 6 values from the backbone are NaN"
     for X in (images, list(images)):
         with pytest.raises(ValueError, match=message):
             embedder.transform(X)
@@ -494,9 +494,9 @@ def test_features_that_are_not_finite_name_the_image(tmp_path):
 @pytest.mark.parametrize(
     ("X", "error", "match"),
     [
-        ("a.png", TypeError, "got 'a.png'. A single image goes into a list"),
+        ("a.png", TypeError, "got 'a.png'. Put a single image into a list"),
         (7, TypeError, "got 7"),
-        ([], ValueError, "X has no rows"),
+        ([], ValueError, "X must have at least one row"),
         (IMAGES[0], ValueError, "looks like that of a single image"),
         (IMAGES[:, 0, 0], ValueError, r"shape \(6, 3\).* give input_shape="),
         (IMAGES.transpose(0, 3, 1, 2), ValueError, r"channels last; got shape \(3, 12"),
@@ -533,9 +533,9 @@ def test_wrong_images(X, error, match):
         ({"backbone": 3}, "backbone"),
         (
             {"backbone": torch.nn.Unflatten(1, (3, 1, 1))},
-            r"backbone must give a tensor",
+            r"backbone must return a tensor",
         ),
-        ({"backbone": torch.nn.Flatten(0)}, r"for 6 it gave shape \(2592,\)"),
+        ({"backbone": torch.nn.Flatten(0)}, r"for 6 it returned shape \(2592,\)"),
     ],
 )
 def test_wrong_parameters(parameters, match):
@@ -545,7 +545,7 @@ def test_wrong_parameters(parameters, match):
 
 def test_images_of_several_sizes_need_a_size():
     embedder = clone(SMALL).set_params(image_size=None)
-    with pytest.raises(ValueError, match="known after the first transform"):
+    with pytest.raises(ValueError, match="known only after the first"):
         embedder.get_feature_names_out()
     np.testing.assert_array_equal(embedder.transform(IMAGES), SMALL.transform(IMAGES))
     assert len(embedder.get_feature_names_out()) == 4

@@ -54,9 +54,9 @@ def test_texts_of_any_kind(X):
 @pytest.mark.parametrize(
     ("X", "error", "match"),
     [
-        ("a cat", TypeError, "got 'a cat'. A single text goes into a list"),
+        ("a cat", TypeError, "got 'a cat'. Put a single text into a list"),
         (5, TypeError, "got 5"),
-        ([], ValueError, "X has no rows"),
+        ([], ValueError, "X must have at least one row"),
         (["a", None], ValueError, r"X\[1\] must be a string; got None"),
         (pd.Series(["a", np.nan]), ValueError, r"X\[1\] must be a string; got nan"),
         (np.full((2, 2), "a"), ValueError, r"one column; got shape \(2, 2\)"),
@@ -74,8 +74,8 @@ def test_wrong_texts(X, error, match):
         ({"model": Path("none")}, FileNotFoundError, "no folder 'none'"),
         ({"model": 3}, ValueError, "'model' parameter"),
         ({"model": torch.nn.Linear(1, 1)}, TypeError, "method encode; got a Linear"),
-        ({"model": len}, ValueError, r"for 6 it gave shape \(\)"),
-        ({"max_length": 3}, ValueError, "max_length must be None where model is a fun"),
+        ({"model": len}, ValueError, r"for 6 it returned shape \(\)"),
+        ({"max_length": 3}, ValueError, "max_length must be None if model is a fun"),
         ({"batch_size": 0}, ValueError, "batch_size"),
     ],
 )
@@ -95,7 +95,7 @@ def test_features_that_are_not_finite_name_the_text(value):
     texts = ["one", "two", "three! " + 50 * "x", "four!"]
     with pytest.raises(ValueError, match=r"X\[2\], 'three! x{33}'\.\.\., must be") as e:
         embedder.transform(texts)
-    assert "1 of the 2 that the model gave are NaN or infinite" in str(e.value)
+    assert "1 of the 2 values from the model are NaN or infinite" in str(e.value)
     with pytest.raises(ValueError, match=r"of X\[1\], 'four!', must be finite"):
         TextEmbedder(model, batch_size=1).transform(texts[::3])
     np.testing.assert_array_equal(embedder.transform(["one"]), [[3, 0]])

@@ -506,7 +506,7 @@ def test_mpi3d_sizes_of_the_official_files():
     [
         (
             {"images": np.zeros((6, 64, 64, 3), np.uint8)},
-            r"'images' has shape \(6, 64, 64, 3\), and not \(1036800, 64, 64, 3\)",
+            r"'images' has shape \(6, 64, 64, 3\), not \(1036800, 64, 64, 3\)",
         ),
         ({"images": np.zeros((6, 64), np.int16)}, "to be uint8 in C order; got int16"),
         ({"other": np.zeros(6, np.uint8)}, r"expected an array 'images'; got \['other"),
@@ -534,7 +534,7 @@ def test_mpi3d_remembers_the_first_file(tmp_path, monkeypatch):
     np.savez(path, images=np.zeros((1440, 8, 8, 3), np.uint8))  # as good a zip archive
     for cached in folder.glob("*_images.npy"):
         cached.unlink()
-    with pytest.raises(OSError, match=rf"and not {digest}, which is that of the first"):
+    with pytest.raises(OSError, match=rf", not {digest}, the checksum of the first"):
         _mpi3d.fetch_mpi3d(data_home=tmp_path)
     record.unlink()
     assert not _mpi3d.fetch_mpi3d(data_home=tmp_path).data.any()
@@ -546,7 +546,9 @@ def test_mpi3d_checks_its_cache_on_every_load(tmp_path, monkeypatch):
     check_whole(_mpi3d.fetch_mpi3d(data_home=tmp_path), written)
     cache = folder / "mpi3d_toy_images.npy"
     np.save(cache, written.images[:, :1])  # consistent, but grey
-    said = r"toy_images\.npy is damaged.* \(1440, 1, 8, 8\), and .* \(1440, 3, 8, 8\)"
+    said = (
+        r"toy_images\.npy is damaged.* \(1440, 1, 8, 8\) instead .* \(1440, 3, 8, 8\)"
+    )
     with pytest.raises(OSError, match=said):
         _mpi3d.fetch_mpi3d(data_home=tmp_path)
     cache.unlink()
@@ -743,5 +745,5 @@ def test_shapes3d_with_a_link_to_another_file(tmp_path, monkeypatch):
         file["images"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "images")
         file["labels"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "labels")
     monkeypatch.setattr(_shapes3d, "ARCHIVE", signed(_shapes3d.ARCHIVE, path))
-    with pytest.raises(OSError, match="'images' in it leads to another file"):
+    with pytest.raises(OSError, match="'images' in it refers to another file"):
         _shapes3d.fetch_shapes3d(data_home=tmp_path)

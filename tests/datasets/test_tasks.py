@@ -91,11 +91,11 @@ class TestExpandFactors:
             ({"periods": {2: np.inf}}, r"periods\[2\] must be"),
             ({"periods": {2: None}}, r"periods\[2\] must be .*got None"),
             ({"periods": {2: []}}, r"periods\[2\] must be"),
-            ({"periods": {2: 1.0, -2: 2.0}}, "named once"),
+            ({"periods": {2: 1.0, -2: 2.0}}, "must not name a column twice"),
             ({"categorical": [False, True, False, False]}, "must hold column numbers"),
             (
                 {"periods": {1: 3.0}, "categorical": (1,)},
-                "not both, and named once; columns .1.",
+                "nor one that is in categorical; got columns .1.",
             ),
         ],
     )

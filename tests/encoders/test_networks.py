@@ -113,7 +113,7 @@ def test_wrong_width_and_wrong_thing():
     with pytest.raises(TypeError, match=r"must return a torch.nn.Module .* got int"):
         build_body(lambda n_features: 3, **OPTIONS)
     frozen = torch.nn.Linear(12, 3).requires_grad_(False)
-    with pytest.raises(ValueError, match="encoder must have weights to be trained"):
+    with pytest.raises(ValueError, match="encoder must have weights to train"):
         build_body(frozen, **OPTIONS)
 
 

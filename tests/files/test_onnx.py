@@ -111,7 +111,7 @@ def test_module_that_is_another_for_another_number_of_rows(problem, tmp_path):
     X, Y, _ = problem
     dis = quick(encoder=other_for_three_rows, max_iter=1).fit(X, Y)
     with pytest.raises(
-        ValueError, match=r"encoder: .*any number of rows: what it does"
+        ValueError, match=r"encoder: .*any number of rows: its computation"
     ):
         dis.to_onnx(tmp_path / "model.onnx")
     assert os.listdir(tmp_path) == []

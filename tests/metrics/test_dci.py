@@ -158,12 +158,12 @@ def test_estimators_are_accepted():
         ("bosting", ValueError, "importance: got 'bosting'; expected one of"),
         (3, TypeError, "importance: got 3"),
         ((Ridge(),), TypeError, "importance: got"),
-        (LogisticRegression(), TypeError, "LogisticRegression is no regressor"),
+        (LogisticRegression(), TypeError, "LogisticRegression is not a regressor"),
         (KNeighborsRegressor(), TypeError, "neither feature_importances_ nor coef_"),
         (
             make_pipeline(PolynomialFeatures(2), Ridge()),
             ValueError,
-            "gave importances of shape",
+            "returned importances of shape",
         ),
     ],
 )

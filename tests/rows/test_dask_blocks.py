@@ -93,7 +93,7 @@ def test_a_fit_on_data_frames_keeps_their_names(frame, problem):
     assert lazy.score(rows, labels) == other.score(frame, Y)
     with pytest.raises(ValueError, match="feature names should match"):
         lazy.score(rows[list(frame.columns[::-1])], labels)
-    with pytest.raises(ValueError, match="columns of the fit, in their order"):
+    with pytest.raises(ValueError, match="same columns as in the fit"):
         lazy.score(rows, labels[list(Y.columns[::-1])])
 
 

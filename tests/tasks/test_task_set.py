@@ -137,7 +137,7 @@ def test_numbers_taken_for_classes_are_named_once():
         build(frame, task_types={"said": "multiclass"})
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert "tasks 'stage' (3 values), 'stars' (5 values), as" in text
+    assert "tasks 'stage' (3 values), 'stars' (5 values), because" in text
     assert "task_types='multiclass'" in text
     assert "task_types='regression'" in text
     with pytest.warns(UserWarning, match="task_type='regression' if"):
@@ -206,10 +206,10 @@ def test_types_can_be_said():
     ("y", "task_types", "message"),
     [
         (FEW, "classes", "task_types: the type of task 'task0' must be one of"),
-        (FEW, ["regression", "binary"], "a type for each of the 1 tasks; got 2"),
+        (FEW, ["regression", "binary"], "one type for each of the 1 tasks; got 2"),
         (FEW, {"b": "binary"}, "task_types names 'b', which is not a task"),
-        (FEW, "binary", "cannot be 'binary', it has 20 classes"),
-        (FEW % 3, "binary", "cannot be 'binary', it has 3 classes"),
+        (FEW, "binary", "cannot be 'binary': it has 20 classes"),
+        (FEW % 3, "binary", "cannot be 'binary': it has 3 classes"),
         (np.array(["a", "b"] * 30), "regression", "cannot be 'regression'"),
         (FEW + 0.5, "multiclass", "labels that are not whole numbers, such as 0.5"),
     ],
@@ -647,7 +647,7 @@ def test_series_come_back_as_series():
 def test_unseen_labels():
     _, tasks = build(np.array(["a", "b"] * 30))
     new = Labels.read(np.array(["a", "c"]))
-    with pytest.raises(ValueError, match="has the label 'c', which is none of its 2"):
+    with pytest.raises(ValueError, match="has the label 'c', which is not among its 2"):
         tasks.encode(new)
     targets, _ = tasks.encode(new, unseen_ok=True)
     assert targets[:, 0].tolist() == [0, -1]
@@ -683,7 +683,7 @@ def test_other_number_of_tasks():
         tasks.encode(Labels.read(np.zeros((3, 2))))
 
 
-ORDER = "column 0 is 's', and was 'r'. The names are the same, in another order"
+ORDER = "column 0 is 's', but was 'r'. The names are the same, in a different order"
 
 
 @pytest.mark.parametrize(
@@ -694,7 +694,7 @@ ORDER = "column 0 is 's', and was 'r'. The names are the same, in another order"
         (
             ["r", "s"],
             ["r", "t"],
-            "column 1 is 't', and was 's'. There is no column 's'",
+            "column 1 is 't', but was 's'. There is no column 's'",
         ),
         (["r", "s"], ["r", "r"], "There is no column 's'"),
         (["r", "r"], ["r", "r"], None),
@@ -702,8 +702,8 @@ ORDER = "column 0 is 's', and was 'r'. The names are the same, in another order"
         (["r", "s"], [0, 1], None),
         ([0, 1], ["r", "s"], None),
         (["r", "s"], ["column_0", "column_1"], None),
-        ([0, 1], [1, 0], "column 0 is '1', and was '0'. The names are the same"),
-        ([5, 6], [6, 5], "column 0 is '6', and was '5'. The names are the same"),
+        ([0, 1], [1, 0], "column 0 is '1', but was '0'. The names are the same"),
+        ([5, 6], [6, 5], "column 0 is '6', but was '5'. The names are the same"),
         ([5, 6], [5, 7], "There is no column '6'"),
     ],
 )

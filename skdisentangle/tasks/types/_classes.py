@@ -29,7 +29,7 @@ class ClassType(TaskType):
         classes = column.in_order(np.unique(present))
         if self.most_classes is not None and len(classes) > self.most_classes:
             raise ValueError(
-                f"task_types: task {column.name!r} cannot be {self.name!r}, it has "
+                f"task_types: task {column.name!r} cannot be {self.name!r}: it has "
                 f"{len(classes)} classes."
             )
         lacks = {0: "has no label", 1: "has one class only"}.get(len(classes))
@@ -39,10 +39,10 @@ class ClassType(TaskType):
         """Raise ValueError if labels are numbers that cannot be classes."""
         if not column.categorical and np.any(present % 1 != 0):
             raise ValueError(
-                f"task_types: task {column.name!r} cannot be {self.name!r}, it has labels "
+                f"task_types: task {column.name!r} cannot be {self.name!r}: it has labels "
                 f"that are not whole numbers, such as "
-                f"{present[present % 1 != 0][0].item()!r}; continuous labels are those of "
-                "a regression."
+                f"{present[present % 1 != 0][0].item()!r}. Use 'regression' for continuous "
+                "labels."
             )
 
     def declared(self, column: Column, index: int) -> Task:

@@ -34,10 +34,10 @@ class Count(TaskType):
                               e(s) = exp(c) (1 + (s - c) + (s - c)^2 / 2)    beyond,
         m(s) = e'(s)               = exp(s),    exp(c) (1 + s - c)           beyond,
 
-    which is the negative log-likelihood over the mean but for what is beyond ``c = 3``,
-    where more than 20 times the mean is expected. There the exponential, which bends without
-    bound, goes on as the parabola of the same value, slope and bend: the loss is convex, and
-    no second derivative is above ``exp(c)``.
+    Up to ``c = 3`` this is the negative log-likelihood, divided by the mean. Beyond, where more
+    than 20 times the mean is expected, the exponential would have an unbounded second
+    derivative. It continues as the parabola of the same value, slope and second derivative.
+    The loss stays convex, and no second derivative is above ``exp(c)``.
     """
 
     name = "count"
@@ -52,7 +52,7 @@ class Count(TaskType):
         wrong = _no_count(column, present)
         if wrong is not None:
             raise ValueError(
-                f"task_types: task {column.name!r} cannot be 'count', as {wrong}."
+                f"task_types: task {column.name!r} cannot be 'count': {wrong}."
             )
         lacks = None
         mean = np.nan
@@ -107,9 +107,9 @@ class Count(TaskType):
         return scores.clamp_max(CAP).exp_()
 
     def squared_error(self, scores: Tensor, targets: Tensor, n_outputs: int) -> Tensor:
-        """Half the squared error of twice the root, whose variance is that of the mean.
+        """Half the squared error of twice the square root of the count.
 
-        So that a few large counts do not outweigh all others.
+        The root has the same variance for all counts, so a few large ones do not dominate.
         """
         error = self.mean(scores, n_outputs).sqrt_() - targets.sqrt()
         return error.square_().mul_(2)
@@ -135,7 +135,7 @@ class Count(TaskType):
         return expected.astype(scores.dtype)
 
     def numbers(self, task: Task) -> dict[str, Any]:
-        """Up to which logarithm of the number a score is one; beyond, it goes on straight."""
+        """Largest score that is a logarithm of the number. Beyond, the number is linear."""
         return {"linear_from": task.mean + CAP}
 
     def score(

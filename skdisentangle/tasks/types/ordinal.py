@@ -38,7 +38,7 @@ class Ordinal(ClassType):
     logistic regression: a composite likelihood (Varin, Reid & Firth, "An overview of
     composite likelihood methods", Statistica Sinica 21, 2011), whose optimum has the right
     coefficients and thresholds. Unlike the likelihood it is that of one answer at a time:
-    its residual is an expected rank less the rank, its bend hangs on the score alone, and
+    its residual is an expected rank less the rank, its bend depends on the score alone, and
     thresholds cannot cross. In samples of 400 rows its coefficients were as exact as those
     of the likelihood with 0.84 to 1.03 times the rows, most often 0.95.
 
@@ -237,7 +237,7 @@ def _check_order(column: Column) -> None:
         found = column.values[~column.missing].tolist()[:1]
         which = f" such as {found[0]!r}" if found else ""
         raise ValueError(
-            f"task_types: task {column.name!r} cannot be 'ordinal', nothing says in what "
-            f"order its classes{which} stand. Give an ordered categorical of pandas, an "
-            "Enum of polars, or numbers."
+            f"task_types: task {column.name!r} cannot be 'ordinal': the order of its "
+            f"classes{which} is unknown. Give an ordered categorical of pandas, an Enum of "
+            "polars, or numbers."
         )

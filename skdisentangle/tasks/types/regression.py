@@ -29,25 +29,25 @@ LARGEST_LABEL = 1e300
 
 
 def are_codes(distinct: NDArray[Any], counts: NDArray[np.float64]) -> bool:
-    """Whether numbers look like codes of classes, rather than like measurements.
+    """Whether numbers look like codes of classes rather than measurements.
 
     They do if they are whole and
 
     - one value, or two of which either repeats, or which are 0 and 1 or the like; or
-    - *few and small*: up to ten values that run from -1, 0 or 1, with at most one left
-      out, such as 0, 1, 3, or that floats do not tell apart, as ids of 18 digits; and
-    - *of many rows*: eight rows a value on average, and not all but none of the largest.
-      Whole weights are numbers of rows, as a row said twice is one of weight two.
+    - *few and small*: up to ten values that run from -1, 0 or 1, with at most one gap, such
+      as 0, 1, 3, or that floats cannot distinguish, such as ids of 18 digits; and
+    - *of many rows*: eight rows per value on average, and the largest value is not rare.
+      Whole weights count as numbers of rows, because a row of weight two equals two rows.
 
-    Years, ages and the like are never codes, however few rows there are: it is the values
-    that say so, which hardly depend on the fold, as a number of different values does.
-    Counts (of children, say) have the values of codes. What tells them apart is that they
-    thin out: the largest count of a sample has a row or two in a hundred rows as in a
-    million, where the last class has its share. Of samples of 100 to 10,000 Poisson counts
-    of mean 1 to 3, 4% are taken for classes, and 2% change their type with 4/5 of the rows;
-    by the average alone 82% would be taken. Of three to ten classes as frequent as each
-    other all are, of unequal ones 97%. At half or twice a number of rows or the share these
-    change by seven points at the most.
+    Years, ages and the like are never codes, however few rows there are. The rule looks at
+    the values, which hardly depend on the fold, unlike the number of different values.
+    Counts, such as numbers of children, have the values of codes, but their large values are
+    rare: the largest count of a sample has one or two rows in a hundred rows or in a million,
+    but the last class has its share. Of samples of 100 to 10,000 Poisson counts of mean 1 to
+    3, 4% are taken for classes, and 2% change their type with 4/5 of the rows. By the average
+    alone 82% would be taken for classes. Of three to ten equally frequent classes all are
+    recognised, of unequal ones 97%. At half or twice a number of rows or the share, these
+    numbers change by at most seven points.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Regression(TaskType):
         present = column.values[~column.missing]
         if column.categorical and len(present):
             raise ValueError(
-                f"task_types: task {column.name!r} cannot be 'regression', its labels "
+                f"task_types: task {column.name!r} cannot be 'regression': its labels "
                 f"are classes such as {present.tolist()[0]!r}."
             )
 
@@ -113,8 +113,8 @@ class Regression(TaskType):
         unit = float(np.abs(values).max()) or 1.0
         if unit > LARGEST_LABEL:
             raise ValueError(
-                f"{column.argument}: task {column.name!r} has labels too large to be "
-                f"predicted, of {unit:.3g}. Divide them by a number."
+                f"{column.argument}: task {column.name!r} has labels too large to predict, "
+                f"of {unit:.3g}. Divide them by a number."
             )
         mean = float(np.average(values / unit, weights=weight)) * unit
         spread = np.average(((values - mean) / unit) ** 2, weights=weight)
@@ -146,8 +146,8 @@ class Regression(TaskType):
             ) / task.scale
         if not np.isfinite(targets).all():
             raise ValueError(
-                f"{column.argument}: task {task.name!r} has labels too large for those "
-                f"of the fit, which vary by {task.scale:.3g}."
+                f"{column.argument}: task {task.name!r} has labels too large compared with "
+                f"those of the fit, which vary by {task.scale:.3g}."
             )
         return targets
 

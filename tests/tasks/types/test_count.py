@@ -89,7 +89,7 @@ def test_a_constant_is_met_or_not():
 )
 def test_other_labels_are_refused(labels, why):
     column = Column.read("rings", np.array(labels))
-    with pytest.raises(ValueError, match=f"'rings' cannot be 'count', as {why}"):
+    with pytest.raises(ValueError, match=f"'rings' cannot be 'count': {why}"):
         COUNT.task(column, 0, np.ones(3))
     task, _ = encoded(np.array([1, 2, 3]))
     present = column.values[~column.missing]
