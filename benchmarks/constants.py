@@ -71,6 +71,7 @@ CONSTANTS = {
         "MIN_USAGE": FITS,
     },
     "solvers.supports": {
+        "WHOLE": ("new tasks",),
         "NOISE_LEVELS": ("new tasks",),
         "SCALES": ("new tasks",),
         "DISPERSION_ROUNDS": ("new counts",),
@@ -433,13 +434,14 @@ def table(results):
 
 PAGE_TEXT = """# Constants of the method
 
-What happens at half and at twice the value of each constant, one at a time: the worst change
-over {number} seeds and the problems on which it can matter, with the problem. The score is
-disentanglement (DCI); of "digits" it is the accuracy on other rows, of "few rows" the mean R2
-there, of "new tasks" the mean R2 or accuracy of heads for new tasks. Of a tuple all entries are
-changed; whole numbers stay whole, and at least one; of `MEMORY` it is the distance from one that
-is changed; shares of a fit are one at the most. "0" is no change of 0.0005 or more, "-" that the
-value stays the same.
+One constant at a time is set to half and to twice its value. The table has the largest loss of
+score over {number} seeds and over the problems on which the constant can matter, and names the
+problem. The score is D (DCI disentanglement). For "digits" it is the accuracy on held-out rows, for
+"few rows" the mean R2 there, and for "new tasks" the mean R2 or accuracy of heads for new tasks.
+
+In a tuple, all entries are changed. Whole numbers stay whole, and at least one. For `MEMORY`, its
+distance from one is changed. Shares of a fit are at most one. "0" means a change of less than
+0.0005, and "-" that the value stays the same.
 
 ```bash
 python -m benchmarks.constants --jobs 2
@@ -447,7 +449,7 @@ python -m benchmarks.constants --jobs 2
 
 - *three classes*: 20 tasks of three classes each, six factors of correlation 0.5, 1,000 rows.
 - *labels missing*: 40 tasks, half of them binary, six factors of correlation 0.2, 70% of the
-  labels missing, 600 rows; the same rows in *bilevel* and *partial_fit*.
+  labels missing, 600 rows. *bilevel* and *partial_fit* have the same rows.
 - *digits*: `load_digits`, ten binary tasks, 700 rows.
 - *few tasks*: 13 tasks of five factors, polynomial mixing, 800 rows.
 - *few rows*: 60 regression tasks of six factors, whose labels are half noise, 150 rows.
@@ -460,7 +462,7 @@ Seeds from {seed}; {machine}.
 
 {table}
 
-Not measured are constants that bound memory or time, or say when to warn: {bounds}.
+Constants that limit memory or time, or that decide when to warn, are not measured: {bounds}.
 """
 
 

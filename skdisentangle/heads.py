@@ -87,8 +87,8 @@ class SparseTaskHead(FileMixin, BaseEstimator):
     -----
     A prior comes from the tasks of the disentangler's fit: how many components a task uses,
     which components many tasks use, how large coefficients are, and how noisy a regression
-    task is. Half of the prior is for a task that uses all components. Each support that the
-    labels leave plausible is weighted by its probability. See the module
+    task is. A tenth of the prior is for a task that uses all components. Each support that
+    the labels leave plausible is weighted by its probability. See the module
     ``solvers.supports`` for the formulas and their sources.
 
     References

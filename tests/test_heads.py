@@ -176,9 +176,9 @@ def test_rows_said_twice_weigh_twice(world, kind):
 
 
 def prior_odds(log_odds):
-    """Odds of a single component: half of the prior is that it is used for sure."""
-    share = 1 / (1 + np.exp(-log_odds))
-    return (1 + share) / (1 - share)
+    """Odds of a single component, which a part of the prior uses for sure."""
+    share = supports.WHOLE + (1 - supports.WHOLE) / (1 + np.exp(-log_odds))
+    return share / (1 - share)
 
 
 @pytest.mark.parametrize("kind", ["regression", "binary"])
@@ -193,7 +193,8 @@ def test_labels_that_say_nothing_leave_the_prior(kind):
         log_odds=log_odds,
         scale=1.0,
     )
-    torch.testing.assert_close(found.inclusion, (1 + log_odds.sigmoid()) / 2)
+    odds = [prior_odds(value) for value in log_odds.tolist()]
+    assert (found.inclusion / (1 - found.inclusion)).tolist() == pytest.approx(odds)
 
 
 def test_a_task_that_uses_all_components_is_learned_as_one():

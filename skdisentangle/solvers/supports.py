@@ -5,15 +5,15 @@ So every support that the labels leave in play gets a probability, and the head 
 mean of the heads of all supports, weighted by it. With the codes ``z`` as given::
 
     probability(support)  ~  evidence(labels | support) * prior(support)
-    prior(support)        =  1/2 prod_(m in support) p_m prod_(m not in it) (1 - p_m)
-                             + 1/2 if the support is all components
+    prior(support)        =  (1 - w) prod_(m in support) p_m prod_(m not in it) (1 - p_m)
+                             + w if the support is all components
     coefficients          ~  N(0, scale^2)  on the support, zero elsewhere
 
 ``p_m`` is the share of tasks that use component m, and ``scale`` the size of a coefficient. Both
 come from tasks whose heads are known. A new task may not be sparse in the components at all:
-half of the prior is for that. On all components the size of a coefficient is smaller, by the
-root of the share of components that a known task uses, so that scores are as large as those of
-known tasks. This is the spike-and-slab prior
+``w``, or ``WHOLE``, of the prior is for that. On all components the size of a coefficient is
+smaller, by the root of the share of components that a known task uses, so that scores are as
+large as those of known tasks. This is the spike-and-slab prior
 (Mitchell & Beauchamp, "Bayesian variable selection in linear regression", JASA 83,
 1988) with its hyperparameters fitted to other tasks, and the mean over supports is
 Bayesian model averaging (Hoeting et al., "Bayesian model averaging: a tutorial",
@@ -48,6 +48,12 @@ from ..tasks.types import TYPES, TaskType
 from .thresholds import move_thresholds
 
 __all__ = ["SupportAverage", "average_over_supports", "head_prior"]
+
+#: Prior probability that a new task uses all components. (From ten labels it raised the AUC of new
+#: attributes of faces by 0.014, from 50 labels that of species in a survey by 0.003. On made
+#: data, where all tasks are sparse, it cost 0.001 from five labels. A quarter gained 0.002 more
+#: there, and cost 0.004.)
+WHOLE = 0.1
 
 #: Variances of the noise, where that of a regression target is about one. Less than that of
 #: the known tasks is none of them.
@@ -287,9 +293,9 @@ class _Prior:
     @classmethod
     def build(cls, log_odds: Tensor) -> _Prior:
         size = len(log_odds)
-        by_size = (math.log(0.5) - F.softplus(log_odds).sum()).repeat(size + 1)
+        by_size = (math.log(1 - WHOLE) - F.softplus(log_odds).sum()).repeat(size + 1)
         whole = by_size[-1] + log_odds.sum()
-        by_size[-1] += whole.new_full((), math.log(0.5)).logaddexp(whole) - whole
+        by_size[-1] += whole.new_full((), math.log(WHOLE)).logaddexp(whole) - whole
         return cls(log_odds, by_size)
 
     def of(self, supports: Tensor) -> Tensor:
