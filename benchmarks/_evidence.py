@@ -35,12 +35,12 @@ from benchmarks import method as problems
 from benchmarks._runs import load
 from benchmarks._tables import half_width, interval, markdown
 
-#: Scores of real tables that differ by less are told as equal.
+#: Scores of real tables that differ by less count as equal.
 TIE = 0.01
 
 WHOLE = {"break_long_words": False, "break_on_hyphens": False}
 
-#: Few labels, of which the page tells the first two.
+#: Numbers of labels that the page shows.
 FEW = real_tables.N_LABELS[:2]
 
 START = """# Evidence
@@ -52,15 +52,18 @@ and pictures of this page from saved results.
 
 - **Ours** is `SparseSharedDisentangler` with its default settings, unless a row says otherwise.
 - **No penalties** is the same network with `sparsity=0, sharing=0`. It shows what the penalties do.
-- **D** measures separation: 1 is one factor per component, 0 is all mixed.
+- **D** (DCI disentanglement) measures separation: 1 is one factor per component, 0 is all mixed.
+  It is computed with gradient boosting in recovery, method and ablations, and with a faster
+  kind of boosting in all other suites. So compare D within a table, and not between suites.
 - **Score** is R2 for measurements and AUC for yes or no, as a mean over tasks.
 - **Ours less it** is a difference on the same splits, seeds or draws. Plus means that ours is
   better. In brackets is the 95% interval of the mean. A difference is **bold** if its interval
-  leaves out zero. Splits share their rows, so an interval is narrower than for new data.
-- **±** is the standard deviation over seeds, splits or draws.
+  does not contain zero. Splits share their rows, so an interval is narrower than for new data.
+- **±** is the standard deviation over seeds, splits or draws. Each section says how many.
+- **The same case** can come out differently in two suites, as they draw other rows and tasks.
 
 Each section links to the page of its suite, which has the protocol, the command and all rows.
-No setting was chosen on the seeds of a report, except as a page says.
+No setting was chosen on the seeds of a report, unless its page says so.
 [All suites](#all-suites) says which rows are older than the present code."""
 
 
@@ -96,6 +99,12 @@ def spread(values):
 
 def picture(name, said):
     return f"![{said}](reports/{name}.svg)"
+
+
+def number(rows, unit="seed"):
+    """How many seeds some rows have, with the unit."""
+    n = len({row["seed"] for row in rows})
+    return f"{n} {unit}{'s' * (n != 1)}"
 
 
 def ends(values, form="{}"):
@@ -190,6 +199,7 @@ def tables_section():
     linear = [np.mean(g) for g in score_gaps(found, real_tables.LINEAR).values()]
     better, equal, worse = counts(linear)
     tasks = [next(iter(m[real_tables.OURS].values()))["tasks"] for m in found.values()]
+    splits = ends([len(methods[real_tables.OURS]) for methods in found.values()])
     parts = [
         "## Real tables: your own tasks",
         words(
@@ -197,7 +207,7 @@ def tables_section():
             ridge or logistic regression on {better}, within {TIE} on {equal} and worse on
             {worse}. Ours has {nonzero_share(found):.0%} of the nonzero coefficients of the
             network without penalties (median over sets). A random third of the rows is the
-            test. A fit of ours takes
+            test, in {splits} splits. A fit of ours takes
             {middle(taken(found, real_tables.OURS), "{:.1f}")} seconds of a processor (median
             and range over sets). "Equal" is within {TIE}. The intervals of the table are over
             sets, those of the picture over splits of a set ({link("real_tables")})."""
@@ -251,9 +261,9 @@ def questionnaire_section():
         [
             "## Known factors in a questionnaire",
             words(
-                f"""Half of 25 personality items are columns, the others are tasks. The five
-                known scales are the factors. Ours finds {ends(numbers)} components, and is
-                told no number. Their correlation with the scales is
+                f"""About half of 25 personality items are columns, the others are tasks. The five
+                known scales are the factors. Ours is not told the number, and
+                finds {ends(numbers)} components. Their correlation with the scales is
                 {spread(list(mine.values()))} over {len(mine)} draws of items. Other
                 methods are told that there are five: {ahead} of {len(rotated)} have a higher
                 mean than ours. The last row knows the scales ({link("known_factors")})."""
@@ -325,7 +335,7 @@ def hard_section():
     )
 
 
-#: Problems of the suite "method" that the page tells, from easy to impossible.
+#: Problems of the suite "method" that the page shows, from easy to impossible.
 TOLD = (
     "50 factors, 400 tasks",
     "rho 0.9, binary tasks",
@@ -402,7 +412,8 @@ def recovery_section():
         ),
         key=lambda pair: pair[1],
     )
-    mine = d_of(found["ours"][0.9])
+    shown = found["ours"][0.9]
+    mine = d_of(shown)
     active = ends([row["active"] for row in rows])
     return "\n\n".join(
         [
@@ -413,16 +424,17 @@ def recovery_section():
                 over {len(rows)} seeds ({link("recovery")}). If factors correlate by 0.9, ours
                 has a D of {spread(mine)}. Of the methods that are not ours, {rival}
                 has the highest, {high:.3f}. All methods in the table get the same rows and
-                tasks ({link("factors")}). "10 labels" is the accuracy on new tasks."""
+                tasks, with {number(shown)} ({link("factors")}). "10 labels" is the accuracy on
+                new tasks."""
             ),
             picture(
                 "correlation", "D against the correlation of the factors, by method"
             ),
             correlation_table(found),
             words(
-                f"""When does it fail? Look at the last rows of the next table: with few
-                tasks, or with tasks that all use all factors. "Called identifiable" is the
-                verdict of the report on a fit ({link("method")};
+                f"""When does it fail? With few tasks, and with tasks that all use all factors,
+                as in the last rows of the next table. "Called identifiable" counts the seeds
+                for which `identifiability_report` says so of the fit ({link("method")};
                 {link("ablations", "what each piece of the method adds")})."""
             ),
             problems_table(),
@@ -540,26 +552,41 @@ def images_section():
     if table.count("\n") < 2:
         return ""
     blond = list(blond_lines())
+    rows = load(real_images.RESULTS)
+    parts = {p: [r for r in rows if r["part"] == p] for p in real_images.PARTS}
+    texts = [r for r in load(emotions.RESULTS) if r["part"] == emotions.NEW]
+    made = [
+        r for r in factors.load() if (r["data"], r["method"]) == ("sprites", "ours")
+    ]
     return "\n\n".join(
         [
             "## Images and texts",
             words(
                 f"""The columns are embeddings of a frozen backbone, or pixels of characters.
                 New attributes of faces, new emotions of texts and new characters are learned
-                on the columns, on the components without penalties, on those of ours, on
-                columns and components of ours, and by `fit_task`. Differences are from the
-                columns alone ({link("real_images", "images")}; {link("emotions", "texts")})."""
+                from the columns, from the components without penalties, from the components
+                of ours, from both columns and components of ours, and by `fit_task`. Cells of
+                "components" and "both" have the score, and then how much it is above that of
+                the columns. There are {number(parts[real_images.NEW], "split")} of faces and
+                {number(texts)} for texts. The characters have
+                {number(parts[real_images.CHARACTERS])}, and their intervals are over
+                episodes ({link("real_images", "images")}; {link("emotions", "texts")})."""
             ),
             table,
             words(
+                """For characters, the nearest class mean gives the answer. Their encoder was
+                fitted on one task, so nothing is disentangled there."""
+            ),
+            words(
                 f"""Factors of images, learned from pixels by `encoder="conv"`
-                ({link("factors", "made images")};
+                ({link("factors", "made images")}, {number(made)};
                 {link("real_sprites", "sprites of a game")}):"""
             ),
             pixels_table(),
             words(
-                """Few blond people in CelebA are men, so that a classifier of blond hair can
-                rely on that. "DFR" is told the groups of validation rows, "ERM" is not:"""
+                f"""Few blond people in CelebA are men, so a classifier of blond hair can rely
+                on that. "DFR" is told the groups of validation rows, "ERM" is not
+                ({number(parts[real_images.BLOND], "split")}):"""
             ),
             table_of(["features", "head", "average accuracy", "worst group"], blond),
         ]
@@ -617,6 +644,9 @@ def few_section():
     table, columns, components, total = few_real_table()
     if not total:
         return ""
+    found = sets_of(real_tables.FEW).values()
+    splits = ends([len(methods[real_tables.OURS]) for methods in found])
+    made = json_of(new_tasks).get("results", [])
     return "\n\n".join(
         [
             "## New tasks from few labels",
@@ -625,12 +655,14 @@ def few_section():
                 score of `fit_task` is above that of a ridge or logistic regression on the raw
                 columns in {columns} of {total} cases. It is above that of one on the
                 components of the network without penalties in {components} of {total}. An R2
-                below zero is worse than a constant ({link("real_tables")})."""
+                below zero is worse than a constant. There are {splits} splits of each table
+                ({link("real_tables")})."""
             ),
             table,
             words(
                 f"""In made data, new tasks depend on the factors of the fit. The table has the
-                accuracy with {FEW[1]} labels ({link("new_tasks")}):"""
+                accuracy with {FEW[1]} labels, for new tasks of {number(made, "fit")} per row
+                ({link("new_tasks")}):"""
             ),
             few_made_table(),
         ]
@@ -669,14 +701,14 @@ def believed_section():
         [
             "## Can the components be believed?",
             words(
-                f"""`identifiability_report` knows no factor. Call a fit good if its D is at
-                least {identifiability.FOUND}: then the report is right about
+                f"""`identifiability_report` does not know the factors. A fit is good if its D is at
+                least {identifiability.FOUND}. The report is right about
                 {np.mean(says == found):.0%} of {len(rows)} fits in {len(cases)} problems.
                 Of the components that it calls identifiable, {pure[said].mean():.0%}
                 correlate with a factor by
                 {identifiability.PURE} or more; of those in doubt, {pure[~said].mean():.0%}
                 ({link("identifiability")}). It is not right about all fits of these problems:
-                {", ".join(wrong) or "none"}."""
+                {", ".join(wrong) or "none"}. The numbers in brackets say how often it is right."""
             ),
             table,
         ]
@@ -687,7 +719,7 @@ def believed_section():
 
 
 def cost_rows():
-    """(case, what stands beside it, ratios of time, scores of both) of the suite "cost"."""
+    """(case, other program, ratios of time, scores of both) of the suite "cost"."""
     rows = load(cost.RESULTS)
     for case in cost.CASES:
         own = [row for row in rows if row["case"] == case]
@@ -716,7 +748,7 @@ def peers_table():
 
 
 def memory_sentence():
-    """Memory beside X and Y of the most rows, in memory and on a disk."""
+    """Memory in addition to X and Y for the most rows, in memory and on a disk."""
     rows = load(memory.RESULTS)
     most = max((int(row["row"]) for row in rows), default=0)
     parts = []
@@ -729,7 +761,7 @@ def memory_sentence():
                 f"({memory.CASES[case]})"
             )
     return (
-        f"Beside X and Y, {most:,} rows of {memory.N_FEATURES} columns take "
+        f"In addition to X and Y, {most:,} rows of {memory.N_FEATURES} columns take "
         f"{', '.join(parts)} ({link('memory')})."
         if parts
         else ""
@@ -745,18 +777,23 @@ def cost_section():
         for case, name, ratios, (mine, theirs) in cost_rows()
         if mine < theirs - TIE
     ]
-    heads = "case, beside it, time over it, our score, its score"
+    heads = "case, other program, our time over its, our score, its score"
+    peers = [r["kind"] for r in json_of(speed).get("peers", [])]
+    rounds = ends([peers.count(kind) for kind in peers] or [0])
     parts = [
         "## Time and memory",
         words(
             f"""A whole fit takes {middle(loops)} times as long as a bare torch loop with the
             same network and batches: median and range over the cases and seeds of
-            {link("recovery", "recovery")}. Other estimators, with as many epochs
-            ({link("speed")}):"""
+            {link("recovery", "recovery")}. Other estimators, with as many epochs, in
+            {rounds} rounds each ({link("speed")}):"""
         ),
         peers_table(),
-        f"Wide heads, many classes and new tasks ({link('cost')}):",
-        picture("cost", "Time of ours over that of what stands beside it"),
+        words(
+            f"""Wide heads, many classes and new tasks, each compared with another program, with
+            {number(load(cost.RESULTS))} ({link("cost")}):"""
+        ),
+        picture("cost", "Time of ours divided by that of the other program"),
         f"Of these cases, ours scores lower by more than {TIE} in {len(lines)}:",
         table_of(heads.split(", "), lines),
     ]
@@ -766,7 +803,7 @@ def cost_section():
             row["cpu"]["epoch"][0] / row["ours"]["epoch"][0] for row in saved["results"]
         ]
         last += f""" On one {saved["gpu"]} an epoch is {ends(gains, "{:.0f}")} times as fast
-            as on one thread of the CPU beside it ({link("gpu")})."""
+            as on one thread of that machine's CPU ({link("gpu")})."""
     parts.append(words(last))
     return "\n\n".join(parts)
 
@@ -810,7 +847,8 @@ def leakage_section():
                 target was among the tasks, scores on these rows are too good. The table has
                 the accuracy of a logistic regression on the features: by cross-validation on
                 features that were made once, and on new rows. The gap between these is the
-                leak. With coin flips 0.5 is the truth ({link("leakage")})."""
+                leak. With coin flips, 0.5 is the true accuracy ({number(results)},
+                {link("leakage")})."""
             ),
             table_of(heads.split(", "), lines),
         ]
@@ -818,10 +856,15 @@ def leakage_section():
 
 
 def suites_section():
-    lines = []
-    for suite, question in _readme.SUITES.items():
-        older = _readme.OLDER.get(suite, _readme.PRESENT)
-        lines.append([link(suite, suite), question, older])
+    lines = [
+        [link(suite, suite), question, _readme.age(suite)]
+        for suite, question in _readme.SUITES.items()
+    ]
+    ages = [
+        f"- **{age}**: {said}"
+        for age, said in _readme.AGES.items()
+        if age in [line[-1] for line in lines]
+    ]
     return "\n\n".join(
         [
             "## All suites",
@@ -831,6 +874,8 @@ def suites_section():
                 the files, for suites that read some."""
             ),
             table_of(["suite", "question", "version of its rows"], lines),
+            "The versions of the rows (the page of a suite may say more):",
+            "\n".join(ages),
         ]
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -10,7 +12,10 @@ from benchmarks._tables import half_width
 
 #: Colours that people who are colour-blind tell apart (Okabe and Ito).
 BETTER, WORSE, UNSURE = "#0072B2", "#D55E00", "#808080"
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
+    *("#56B4E9", "#D55E00", "#000000", "#999999"),
+)
 
 SETTINGS = {
     "svg.hashsalt": "benchmarks",
@@ -60,26 +65,42 @@ def tables():
 
 
 def hard_cases():
-    """D of ours and of others in each hard case."""
+    """D of ours and of others in each hard case: mean, and each seed as a small dot."""
     found, _ = _evidence.hard_by_case()
     methods = [m for m in hard.METHODS if m != "ours, linear encoder"]
-    figure, axis = plt.subplots(figsize=(7, 4.4))
-    for method, colour in zip(methods, COLOURS, strict=False):
-        means = [
-            np.mean(list(by[method].values())) if method in by else np.nan
-            for by in found.values()
-        ]
+    figure, axis = plt.subplots(figsize=(7, 5.6))
+    shifts = np.linspace(-0.3, 0.3, len(methods))
+    for method, colour, shift in zip(methods, COLOURS, shifts, strict=False):
         marker = "D" if method == hard.OURS else "o"
-        axis.plot(means, range(len(found)), marker, color=colour, label=method)
+        label = method
+        for at, by in enumerate(found.values()):
+            seeds = list(by.get(method, {}).values())
+            if not seeds:
+                continue
+            rows = [at + shift] * len(seeds)
+            axis.plot(seeds, rows, ".", color=colour, markersize=3)
+            axis.plot(np.mean(seeds), rows[0], marker, color=colour, ms=5, label=label)
+            label = None  # once in the legend
+    for at in range(1, len(found)):
+        axis.axhline(at - 0.5, color="#DDDDDD", linewidth=0.6)
     axis.set_yticks(range(len(found)), found)
-    axis.invert_yaxis()
-    axis.set(xlim=(0, 1), xlabel="D: 1 is one factor per component")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.3, -0.15), ncols=2)
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    axis.set(xlim=(0, 1), xlabel="D: 1 is one factor per component (small dots: seeds)")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.3, -0.1), ncols=2)
     return figure
 
 
+def spaced(values, least):
+    """Heights as near the values as can be seen apart, from the lowest up."""
+    heights = np.array(values, dtype=float)
+    order = np.argsort(heights)
+    for below, above in pairwise(order):
+        heights[above] = max(heights[above], heights[below] + least)
+    return heights
+
+
 def correlation():
-    """D against the correlation of the factors."""
+    """D against the correlation of the factors, with the names at the ends of lines."""
     figure, axis = plt.subplots(figsize=(7, 4))
     found = {
         method: by
@@ -87,20 +108,25 @@ def correlation():
         if method == "ours" or not method.startswith("ours,") or "no penalty" in method
     }
     styles = [(colour, style) for style in ("-", "--") for colour in COLOURS]
-    for (method, by), (colour, style) in zip(found.items(), styles, strict=False):
-        means = [np.mean(_evidence.d_of(rows)) for rows in by.values()]
+    means = {
+        method: [np.mean(_evidence.d_of(rows)) for rows in by.values()]
+        for method, by in found.items()
+    }
+    heights = spaced([own[-1] for own in means.values()], 0.045)
+    for (method, own), height, (colour, style) in zip(
+        means.items(), heights, styles, strict=False
+    ):
         width = 2.5 if method == "ours" else 1.2
-        axis.plot(
-            list(by), means, style, color=colour, marker="o", lw=width, label=method
-        )
+        axis.plot(list(found[method]), own, style, color=colour, marker="o", lw=width)
+        end = max(found[method]) + 0.02
+        axis.text(end, height, method, color=colour, va="center", size=8)
     axis.set(ylim=(0, 1.03), xlabel="correlation of the factors", ylabel="D")
     axis.set_xticks([0, 0.5, 0.9], ["0", "0.5", "0.9"])
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
 def cost():
-    """Time of ours over that of what stands beside it."""
+    """Time of ours divided by that of the other program."""
     rows = list(_evidence.cost_rows())
     kinds = list(dict.fromkeys(name for _, name, _, _ in rows))
     figure, axis = plt.subplots(figsize=(7, 5.6))

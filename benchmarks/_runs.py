@@ -50,7 +50,7 @@ def _parser(doc, axes, *, reads_files=False, keeps_embeddings=False):
 
 
 def _listed(axes, options, seeds):
-    """Combinations asked for, the last axis turning fastest but for the seeds."""
+    """Combinations asked for, in the order of the axes, with the seeds last."""
     jobs = [()]
     for axis in axes:
         jobs = [(*job, value) for job in jobs for value in getattr(options, f"{axis}s")]
@@ -91,7 +91,7 @@ def main(
     arguments : list of str, optional
         Those of the process by default.
     missing : callable, optional
-        From a value of each axis, says what is missing for it, or None. It is then told and
+        From a value of each axis, says what is missing for it, or None. It is then named and
         left out, and saved rows of it stay.
     kept : callable, optional
         Seeds whose saved rows stay, from a value of each axis; those of the report by default.

@@ -148,13 +148,13 @@ PAGE_TEXT = """# What each piece of the method does
 python -m benchmarks.ablations --jobs 2
 ```
 
-Some of the hard problems, with one piece left out or replaced in each row. In a cell: D,
-median (worst) over {number} seeds; active components, of 6 needed; nonzero coefficients,
-as a ratio to the true number. "Plain L1" shrinks large coefficients as much as small ones;
-"first-order" leaves out the gradient through the heads. Components without penalties are also
-turned by a rotation that makes their heads simple (varimax or promax), or taken apart by
-FastICA; these rows are told that there are six factors. The 12 tasks are drawn without a look
-at whether their supports tell all factors apart.
+Each row leaves out or replaces one piece of the method, on some of the problems of the suite
+"method". A cell has three numbers: D, as median (worst) over {number} seeds; the number of active
+components, where 6 are needed; and the number of nonzero coefficients, divided by the true number.
+"Plain L1" shrinks large coefficients as much as small ones. "First-order" leaves out the gradient
+through the heads. Rows with a rotation (varimax or promax) or FastICA apply it to the components
+of a fit without penalties. These rows are told that there are six factors. The 12 tasks are drawn
+without checking that their supports tell all factors apart.
 
 Seeds from {seed}; {machine}.
 

@@ -275,7 +275,7 @@ def results_table(rows):
                 own[0]["what"],
             ]
         )
-    heads = "case, seeds, ours (CPU s), beside it, time over it, our score, its score"
+    heads = "case, seeds, ours (CPU s), other program, our time over its, our score, its score"
     return markdown([*heads.split(", "), "score"], lines)
 
 
@@ -285,13 +285,13 @@ PAGE_TEXT = """# Cost of wide heads, classes and new tasks
 python -m benchmarks.cost
 ```
 
-Each case runs ours and what stands beside it one after the other, on the same data, on one
-thread, in seconds of the processor: median over seeds, and range. Scores are means over seeds,
-on rows that no fit has seen. The noise is chosen by short fits, as by default, except for the wide
-heads, for the solvers, and where a case says that it is given. MCC is the mean correlation of
-matched components, so a network without penalties has little of it, whatever it predicts. The
-default of 20 components is few for 400 classes in 32 columns, of which logistic regression uses
-all.
+Each case runs ours and another program one after the other, on the same data and on one thread.
+Times are seconds of the processor: median over seeds, and range. Scores are means over seeds, on
+rows that no fit has seen. Short fits choose the noise, as by default. In the cases of wide heads
+and of solvers, and where a case says so, the noise is given instead. MCC is the mean correlation
+of matched components. It is low for a network without penalties, even if that predicts well. With
+400 classes in 32 columns, the default of 20 components is few: logistic regression uses all
+columns.
 """
 
 

@@ -465,41 +465,41 @@ PAGE_TEXT = """# Emotions of short texts
 python -m benchmarks.emotions --data DATA --cache CACHE
 ```
 
-Comments from Reddit, each with one or several of 28 emotions, of which one is "neutral"
-(GoEmotions, Demszky et al., ACL 2020; Apache-2.0; `benchmarks/emotions.py` says how to get it).
-Each emotion is a task: yes or no. The columns are 384 numbers that all-MiniLM-L6-v2 makes of a
-text; this model stays as it is. Of the official split 43,410 texts are for the fit ("train"),
-5,426 for thresholds and new labels ("dev"), and 5,427 for the scores ("test").
+The texts are comments from Reddit. Each has one or several of 28 emotions, of which one is
+"neutral" (GoEmotions, Demszky et al., ACL 2020; Apache-2.0; `benchmarks/emotions.py` says how to
+get it). Each emotion is a binary task. The columns are 384 embeddings of the frozen model
+all-MiniLM-L6-v2. In the official split, 43,410 texts are for the fit ("train"), 5,426 for
+thresholds and new labels ("dev"), and 5,427 for the scores ("test").
 
 "Ours" has default settings. "No penalties" is the same network with `sparsity=0` and
-`sharing=0`, which keeps 20 components. All logistic regressions are alike. Their columns are
-standardised, and the variances of a block of columns, components or embeddings, sum to ten
-(`BlockScaler`). Their inverse strength is {strength:g}. It was chosen of 0.01, 0.03, 0.1, 1 and
-10 by few labels of new emotions, on halves of dev and other seeds, where it was about the best
-for all columns. Nothing was chosen on test.
+`sharing=0`, which keeps 20 components. All logistic regressions have the same settings. Their
+columns are standardised. The variances within each block (components or embeddings) are scaled to
+sum to ten (`BlockScaler`). The inverse strength is {strength:g}. It was chosen from 0.01, 0.03,
+0.1, 1 and 10, with few labels of new emotions, on halves of dev and other seeds. There it was about
+the best for all columns. Nothing was chosen on test.
 
-The first table is about the emotions that were fitted. "Ours" and "no penalties" alone are what
-`predict_proba` gives. The threshold of an emotion is the score that has the best F1 on dev,
-for every method. Macro-F1 is the mean over 28 emotions; the mean AUC needs no threshold.
-Each network was fitted with {n_seeds} seeds; "of each fit" has the lowest and the highest macro-F1.
-The seconds are those of the network and of what was fitted after it. For orientation: in the
-paper a BERT that was fine-tuned had a macro-F1 of 0.46; the authors' code has one threshold, 0.3
-by default, for all emotions. Such a model is no match for frozen embeddings.
+The first table is about the emotions that were fitted. The rows "ours" and "no penalties" have the
+scores of `predict_proba`. For every method, the threshold of an emotion is the one with the best F1
+on dev. Macro-F1 is the mean over 28 emotions. The mean AUC needs no threshold. Each network was
+fitted with {n_seeds} seeds. "Of each fit" has the lowest and the highest macro-F1. The seconds
+include the network and what was fitted after it. For comparison: in the paper, a BERT that was
+fine-tuned on these texts has a macro-F1 of 0.46. The authors' code has one threshold for all
+emotions, 0.3 by default. Frozen embeddings are weaker than a fine-tuned model.
 
-The second table is about new emotions. A third of the emotions, nine, are drawn and held out,
-and networks are fitted on train to the other nineteen, {n_seeds} times. Each new emotion is
-learned from 10, 50 or 100 rows of dev. Half of them have the emotion; or all of dev that have
-it, if they are fewer (13 have grief). Blocks are scaled over all rows of dev, which needs no
-labels. The table has the AUC on test, mean over emotions, {n_draws} draws of labels, and seeds.
-"Less embeddings" is how much it is above logistic regression on the embeddings with as many
-labels. It has a 95% interval over new emotions and seeds, paired. An emotion that was drawn
-twice counts as two, so that the interval is a little too narrow.
+The second table is about new emotions. Nine emotions, a third, are drawn and held out. Networks
+are fitted on train to the other nineteen. This is done {n_seeds} times. Each new emotion is
+learned from 10, 50 or 100 rows of dev. Half of these rows have the emotion. If dev has fewer rows
+with it (13 have grief), all of them are used. Blocks are scaled over all rows of dev, which needs
+no labels. The table has the mean AUC on test, over emotions, {n_draws} draws of labels, and
+seeds. "Less embeddings" is the difference from logistic regression on the embeddings with the
+same labels, with a paired 95% interval over new emotions and seeds. An emotion that was drawn
+twice counts as two, so the interval is slightly too narrow.
 
-The third table has the components of the first fit of ours to all emotions. Of each it names
-the three emotions with the largest coefficients, or all that use it: by how much the logarithm
-of the odds grows with one standard deviation of the component. The sign of a whole component
-means nothing.
-Usage is its share of the heads' magnitude.
+The third table has the components of the first fit of ours to all emotions. For each component it
+names the three emotions with the largest coefficients, or all emotions if fewer use it. A
+coefficient says how much the logarithm of the odds grows with one standard deviation of the
+component. The sign of a whole component is arbitrary. Usage is the share of the component in the
+magnitude of all heads.
 """
 
 

@@ -44,23 +44,24 @@ PAGE_TEXT = """# Extraction of features from files to files
 python -m benchmarks.extraction
 ```
 
-`extract_features` with its defaults, from the model's file to the last shard, checksums and
-forcing to the disk included, against the bare forward pass: the same encoder in torch over the
-`.npy` memory map of the same rows, in chunks of {chunk:,} rows, into an array in memory. Rows are
-float32, the model is the default one (hidden layers of 128 and 128, 20 components), all files
-are in the cache of the system. The two in turn, {times} times; one thread computes in each, and
-extraction has two more to read ahead and to write. "Speed" is the time of the bare pass over that
-of extraction: median, and range.
+`extract_features` with its defaults is compared with a bare forward pass. Extraction runs from
+the file of the model to the last shard, and includes checksums and flushing to the disk. The bare
+pass applies the same encoder in torch to a `.npy` memory map of the same rows, in chunks of
+{chunk:,} rows, and writes to an array in memory. Rows are float32. The model is the default one
+(hidden layers of 128 and 128, 20 components). All files are in the cache of the system. The two
+alternate {times} times. One thread computes in each, and extraction has two more to read ahead
+and to write. "Speed" is the time of the bare pass divided by that of extraction: median, and
+range.
 
-{machine}; {cores} cores, on which {load:.1f} processes wanted to run when this began: other
-work takes from extraction more than from the bare pass, as it has three threads.
+{machine}; {cores} cores, with a load of {load:.1f} processes at the start. Other processes slow
+extraction more than the bare pass, because it has three threads.
 
 | case | rows | extraction (rows/s) | bare pass (rows/s) | speed |
 |---|---|---|---|---|
 {rows}
 
-Peak resident memory of a process that extracts, above that after its imports, in MB, as the
-operating system counts it (`VmHWM`); 64 columns of float32, `.npy` to `.npy`:
+The next table has the peak resident memory of a process that extracts, less its memory after the
+imports, in MB (`VmHWM` of the operating system). Rows have 64 columns of float32, `.npy` to `.npy`.
 
 | rows | input (MB) | peak (MB) |
 |---|---|---|

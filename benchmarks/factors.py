@@ -1,4 +1,4 @@
-"""Suite "factors": data with known factors, ours beside other ways to make features.
+"""Suite "factors": data with known factors, ours compared with other features.
 
     python -m benchmarks.factors --jobs 2                    # the report, about 90 minutes
     python -m benchmarks.factors --data sprites --seeds 0 2  # for development
@@ -297,7 +297,7 @@ def few_labels(codes, problem, seed):
 
 
 def best_codes(codes, problem):
-    """How well the best single code tells each factor, that of an angle in two parts.
+    """How well the best single code gives each factor, that of an angle in two parts.
 
     Correlation; for a category the accuracy of a small tree on one code, by
     cross-validation.
@@ -447,38 +447,43 @@ def load():
     return [json.loads(line) for line in RESULTS.read_text().splitlines()]
 
 
-PAGE_TEXT = """# Known factors: ours beside other features
+PAGE_TEXT = """# Known factors: ours compared with other features
 
 ```bash
 pip install -r benchmarks/requirements.txt
 python -m benchmarks.factors --jobs 2
 ```
 
-All methods get the same training rows; those that learn from labels get the same 60 tasks
-of one to three factors, half binary and half regression (`tasks_from_factors`; synthetic
-binary labels are drawn with `link="logistic"`, but where the heading says thresholds).
-They make {width} features, but LDA, which makes one for each of the 30 binary tasks.
-Metrics are those of {scored:,} rows that no fit
-has seen. Accuracies are those of standardised features and `LogisticRegression` on {tasks}
-new binary tasks (thresholds), with so many labels from held-out rows, half of each class,
-tested on the other rows of {test:,}; mean over 5 draws of 10 labels, 3 of 100, 1 of 1,000.
-Mean and standard deviation over seeds. D and C are DCI with the importance
-`"fast_boosting"`, which is not that of the recovery table. Orientations are not among the
-scored factors; "D with angles" counts their cosine and sine, at each shape's own period, as
-two more factors, although tasks see every direction of that plane and nothing sets these
-two apart from their rotations. Width is the number of columns that are not constant. Times
-are medians, of one thread; two runs shared the machine, so read them as orders of
-magnitude.
+All methods get the same training rows. Methods that learn from labels get the same 60 tasks of
+one to three factors, half binary and half regression (`tasks_from_factors`). Synthetic binary
+labels are drawn with `link="logistic"`, unless the heading says "thresholds". The methods make
+{width} features. Only LDA makes 30, one for each binary task.
 
-Rows of the tables: *ours* is `SparseSharedDisentangler` at its defaults
-(`encoder="conv"` for images); *L1* has plain L1 for its penalty, *sparsity only* has no
-sharing besides; *no penalty* is the plain multi-task network with the same encoder: its
-components as they are, or turned by a rotation that makes its heads simple (varimax or promax,
-see `benchmarks/_rotations.py`), or taken apart by FastICA, which sees no labels. *MLP* is
-the last of three hidden layers (128, 128, {width}) of `MLPRegressor` on all tasks, stopped
-early. ICA, PLS, LDA and CEBRA see the first {columns} principal components of images.
-CEBRA gets all labels as one continuous variable (`conditional="delta_normal"`,
-`delta=1.5`), as many steps as ours (3,000 of 128 rows) and 128 hidden units.
+Metrics are computed on {scored:,} rows that no fit has seen. D and C are DCI with the importance
+`"fast_boosting"`. The suite "recovery" uses another importance. Cells have the mean and standard
+deviation over seeds. Accuracies are those of `LogisticRegression` on standardised features, for
+{tasks} new binary tasks (thresholds). Labels come from held-out rows, half from each class. The
+test is on the rest of {test:,} rows. The mean is over 5 draws of 10 labels, 3 of 100, and 1 of
+1,000.
+
+Orientations are not among the scored factors. "D with angles" counts the cosine and sine of the
+orientation, at the period of each shape, as two more factors. Tasks see every direction of that
+plane, so nothing distinguishes this pair of axes from a rotated one. "Width" is the number of
+columns that are not constant. Times are medians on one thread. Two runs shared the machine, so read
+the times as orders of magnitude.
+
+Rows of the tables:
+
+- *ours*: `SparseSharedDisentangler` with its defaults (`encoder="conv"` for images). *L1* has plain
+  L1 as its penalty. *Sparsity only* also has no sharing.
+- *no penalty*: the plain multi-task network with the same encoder. Its components are used as they
+  are, or after a rotation that makes its heads simple (varimax or promax, see
+  `benchmarks/_rotations.py`), or after FastICA, which sees no labels.
+- *MLP*: the last of three hidden layers (128, 128, {width}) of `MLPRegressor` on all tasks, with
+  early stopping.
+- *ICA*, *PLS*, *LDA* and *CEBRA* see the first {columns} principal components of images.
+- *CEBRA* gets all labels as one continuous variable (`conditional="delta_normal"`, `delta=1.5`),
+  128 hidden units, and as many steps as ours (3,000 of 128 rows).
 
 {machine}.
 """
@@ -507,15 +512,17 @@ def page():
             parts += [
                 f"## {data[0].upper()}{data[1:]}\n",
                 f"Seeds {seeds[0]} to {seeds[-1]}, {len(seeds)} runs of each method"
-                + (f", but {'; '.join(short)}.\n" if short else ".\n"),
+                + (f", except {'; '.join(short)}.\n" if short else ".\n"),
                 table(some, MAIN, with_cost=True) + "\n",
                 table(some, OTHERS, with_cost=False) + "\n",
             ]
             if data in ("sprites", "dSprites", "glyphs"):
                 parts.append(
-                    "Best single code of each factor, worst seed: correlation; for "
-                    "unordered factors, the accuracy of a small tree on that code "
-                    "alone.\n\n" + best_table(some) + "\n"
+                    "The next table has the best single component of each factor, in the "
+                    "worst seed: its correlation with the factor or, for factors without "
+                    "order, the accuracy of a small tree on it.\n\n"
+                    + best_table(some)
+                    + "\n"
                 )
     return "\n".join(parts)
 

@@ -110,10 +110,11 @@ PAGE_TEXT = """# On a GPU
 python -m benchmarks.gpu
 ```
 
-Fits of {epochs} epochs on one {gpu}, beside the bare loop there
-([the suite "speed"](speed.md)), whose steps are not recorded as graphs, and beside ours in one
-thread of the same machine's CPU. Times are on the wall, of an epoch the median. A step is that
-of the fit on the GPU. `transform` takes rows of numpy and gives numpy back; float32.
+Fits of {epochs} epochs on one {gpu} are compared with the bare loop of
+[the suite "speed"](speed.md) on the same GPU, and with ours on one thread of the same machine's
+CPU. The steps of the bare loop are not recorded as CUDA graphs. Times are by the clock, and times
+of an epoch are medians. "Step" is one step of our fit on the GPU. `transform` takes and returns
+numpy arrays of float32.
 
 {table}
 

@@ -259,20 +259,21 @@ PAGE_TEXT = """# Known factors in hard data
 python -m benchmarks.hard --jobs 2
 ```
 
-Six factors, correlated 0.3, in 20 columns; 30 tasks of one to three factors, of three types (40%
-regression, 40% binary, 20% of three classes); 30% of the variance of each label's value is
-noise; 4,000 rows, except as a case says. About twice as many tasks use the first factor as
-the last. Columns are made by four coupling layers, by waves (cosine and sine of random
-directions), or by coupling layers whose columns take two to six values, six of them twice
-("table"). In brackets is the R2 of the factors by least squares on the columns, on rows that it
-has not seen: about 0.96 for the "two-layer mixing" of the other suites. The height of the
-waves in the coupling layers was raised until it was at most 0.6 on these seeds.
+Unless a case says otherwise, there are 4,000 rows of 20 columns, six factors that correlate by 0.3,
+and 30 tasks of one to three factors. Of the tasks, 40% are regressions, 40% are binary and 20% have
+three classes. Noise is 30% of the variance behind each label. About twice as many tasks use the
+first factor as the last. Columns are made in one of three ways: by four coupling layers; by waves
+(cosine and sine of random directions); or by coupling layers whose columns are rounded to two to
+six values, with six of the columns there twice ("table"). The number in brackets is the R2 of
+least squares, from the columns to the factors, on rows that it has not seen. For the "two-layer
+mixing" of the other suites it is about 0.96. The height of the waves in the coupling layers was
+raised until this R2 was at most 0.6 on these seeds.
 
-"Ours" is told nothing; all rows with a rotation or ICA are told that there are six factors. "No
-penalties" is the same network with `sparsity=0` and `sharing=0`. D and C are DCI with
-the importance `"fast_boosting"`, MCC the mean correlation of matched components, on 2,000 rows
-that no fit has seen; mean over {n_seeds} seeds, and the worst. "D of ours less it" has a 95%
-interval over seeds, paired.
+"Ours" is not told the number of factors. All rows with a rotation or ICA are told that there are
+six. "No penalties" is the same network with `sparsity=0` and `sharing=0`. D and C are DCI with
+the importance `"fast_boosting"`, and MCC is the mean correlation of matched components. All are
+computed on 2,000 rows that no fit has seen: mean over {n_seeds} seeds, and the worst. "D of ours
+less it" has a paired 95% interval over seeds.
 """
 
 

@@ -149,12 +149,12 @@ def summary(results):
     said = np.array([c["identifiable"] for c in parts])
     found = d >= FOUND
     lines = [
-        f"Of the fits called identifiable {share(found[says])} have D >= {FOUND}, of the "
-        f"others {share(found[~says])}. With D >= {LOOSE} for the mark the report agrees "
-        f"in {share(says == (d >= LOOSE))}.",
-        f"Component by component: of those called identifiable {share(pure[said])} "
-        f"correlate with a factor by {PURE} or more, of those in doubt "
-        f"{share(pure[~said])}.",
+        f"Of the fits that the report calls identifiable, {share(found[says])} have "
+        f"D >= {FOUND}. Of the other fits, {share(found[~says])} have it. If D >= {LOOSE} "
+        f"is required instead, the report agrees in {share(says == (d >= LOOSE))} of the "
+        f"fits. Of the components that it calls identifiable, {share(pure[said])} "
+        f"correlate with a factor by {PURE} or more. Of the components in doubt, "
+        f"{share(pure[~said])} do.",
     ]
     if len(set(found)) == 2:
         doubt = [
@@ -162,8 +162,8 @@ def summary(results):
         ]
         area = roc_auc_score(found, -np.array(doubt))
         lines.append(
-            f"The share of components in doubt ranks fits with D >= {FOUND} before the "
-            f"others with an area under the curve of {area:.3f}."
+            f"Ranked by their share of components in doubt, fits with D >= {FOUND} come "
+            f"before the others with an area under the curve of {area:.3f}."
         )
     return " ".join(lines)
 
@@ -174,12 +174,12 @@ PAGE_TEXT = """# Whether the factors can be believed
 python -m benchmarks.identifiability --jobs 2
 ```
 
-Six factors, 60 tasks of one to three factors, half regression and half binary, 4,000 rows,
-2-layer mixing to 20 columns and 20 components, except as said. One fit a draw, and
-`identifiability_report(estimator, X)` on it, which knows no factor. "Condition": the true
-supports leave out, and cover, what Lachapelle et al. (ICML 2023) ask for; then the factors are
-identifiable in principle, though the fit may still miss them. D is DCI disentanglement on
-2,000 held-out rows. "Tied" factors are used only together.
+Unless a case says otherwise, there are 4,000 rows of 20 columns (2-layer mixing), six factors, 20
+components, and 60 tasks of one to three factors, half regression and half binary. Each draw gets
+one fit, and `identifiability_report(estimator, X)`, which does not know the factors. "Condition"
+means that the true supports fulfil the condition of Lachapelle et al. (ICML 2023). Then the
+factors are identifiable in principle, but the fit may still miss them. D is DCI disentanglement
+on 2,000 held-out rows. "Tied" factors are always used together.
 
 Seeds from {seed}; {machine}.
 

@@ -186,18 +186,20 @@ PAGE_TEXT = """# Leakage: a next step that is trained on rows the encoder has se
 python -m benchmarks.leakage
 ```
 
-A classifier is trained on the features of the rows that these were learned on, as in a
-pipeline. Six factors, 2-layer mixing to 20 columns, 2,000 rows for the test; the target is
-binary. The features are learned from the target alone, from 60 tasks with the target among
-them, or from 60 others on the same factors. "20% wrong" is of the labels of all tasks and of
-the target, in the test too, so that 0.80 is the most; with "coin flips" the target alone is
-replaced, and 0.50 is all there is. "Train" and "cv on features" are of the plain pipeline:
-accuracy on the training rows, and in cross-validation of the classifier alone, on features
-made once; what these are above the test is flattery. Remedies: `cross_fit=5`; features
-learned on half of the rows and classifier on the other; no features, but the columns of X;
-and `predict` of the disentangler itself. Overconfidence is mean confidence less
-accuracy. "Weight on noise" is the share of the classifier's coefficients (times spread) or
-importances on components that correlate less than 0.5 with every factor.
+As in a pipeline, a classifier is trained on features of the same rows that the features were
+learned on. There are six factors, 2-layer mixing to 20 columns, a binary target, and 2,000 rows
+for the test. The features are learned from the target alone, from 60 tasks with the target among
+them, or from 60 other tasks on the same factors. With "20% wrong", one in five labels of all
+tasks and of the target is wrong, also in the test, so no accuracy above 0.80 can be expected.
+With "coin flips", only the target is replaced, and 0.50 is the best that can be expected.
+
+"Train" and "cv on features" belong to the plain pipeline. They are the accuracy on the training
+rows, and the accuracy in cross-validation of the classifier alone, on features that were made
+once. The amount by which these are above the test is the error that the leak causes. The remedies
+are `cross_fit=5`; features learned on one half of the rows and the classifier on the other; the
+columns of X instead of features; and `predict` of the disentangler itself. Overconfidence is mean
+confidence less accuracy. "Weight on noise" is the share of the classifier's coefficients (times
+spread) or importances on components that correlate by less than 0.5 with every factor.
 
 Mean over {n_seeds} seeds from {seed}; {machine}.
 

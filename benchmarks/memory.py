@@ -45,19 +45,21 @@ PAGE_TEXT = """# Memory
 python -m benchmarks.memory
 ```
 
-Peak memory in MiB, as the operating system gives it, against the number of rows: {features}
-columns, {tasks} tasks, half of them binary, {components} components, one epoch, each in a
-process of its own; {machine}.
+The tables have the peak memory in MiB, as the operating system reports it, against the number of
+rows. There are {features} columns, {tasks} tasks, half of them binary, {components} components and
+one epoch. Each fit runs in its own process. {machine}.
 
-*X and Y in memory* (float64, both). The peak of the resident size (`VmHWM`), less that after import
-and less X and Y; for `transform`, less its result, too. Promised for `fit`: at most 500.
+*X and Y in memory* (both float64). This is the peak of the resident size (`VmHWM`), less the memory
+after import and less X and Y. For `transform`, its result is subtracted, too. The limit that the
+package promises for `fit` is 500.
 
 {in_memory}
 
-*X and Y on a disk* (X float32; Y int8 in a memory map). The peak of the memory that is not
-backed by a file (`RssAnon`, looked at every {poll:.0f} ms: the pages of a memory map are no
-memory that is lacking elsewhere), less that after import. Labels, four bytes each, and codes grow
-with the rows; the rest, in brackets, must not. With `partial_fit` nothing grows.
+*X and Y on a disk* (X float32; Y int8 in a memory map). This is the peak of the memory that is not
+backed by a file (`RssAnon`, read every {poll:.0f} ms), less the memory after import. Pages of a
+memory map are not counted, because the system can give them to other processes. Labels, four bytes
+each, and components grow with the rows. The rest, in brackets, must not grow. With `partial_fit`
+nothing grows.
 
 {on_disk}
 """
@@ -126,7 +128,7 @@ def child(folder, case):
         import zarr  # noqa: F401 - what it takes by itself is not the fit's
 
     def phase(name):
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM restarts
         print(name, flush=True)
 
     peaks = {"import": status("self", "VmRSS")[0]}

@@ -151,15 +151,16 @@ PAGE_TEXT = """# The method on hard problems
 python -m benchmarks.method --jobs 2
 ```
 
-Six factors, 60 tasks of one to three factors, half regression and half binary, 4,000
-rows, 2-layer mixing to 20 columns, 20 components, except as a case says; 20 factors come in
-60 columns, 50 in 200 with 20,000 rows. D and C are medians of DCI with importances of
-`GradientBoostingRegressor` on 2,000 held-out rows; linear D has those of `Lasso`; MCC is
-the mean correlation of matched components, median and worst; "worst correlation" is over
-seeds and factors, with the best component. "Identifiable" is the verdict of
-`identifiability_report` without knowledge of the factors; "fulfil the condition" means that
-of Lachapelle et al. (ICML 2023) on the true supports. Seconds are processor time of the fit,
-in one thread.
+Unless a case says otherwise, there are 4,000 rows of 20 columns (2-layer mixing), six factors, 20
+components, and 60 tasks of one to three factors, half regression and half binary. With 20 factors
+there are 60 columns. With 50 factors there are 200 columns and 20,000 rows.
+
+D and C are medians of DCI with the importances of `GradientBoostingRegressor`, on 2,000 held-out
+rows. Linear D has the importances of `Lasso`. MCC is the mean correlation of matched components,
+median and worst. "Worst correlation" is that of a factor with its best component, over seeds and
+factors. "Identifiable" is the verdict of `identifiability_report`, which does not know the
+factors. "Fulfil the condition" counts the seeds whose true supports fulfil the condition of
+Lachapelle et al. (ICML 2023). Seconds are processor time of the fit on one thread.
 
 Seeds from {seed}; {machine}.
 

@@ -33,7 +33,7 @@ N_ROWS = 500
 
 #: Kinds of importance that are compared with "boosting".
 KINDS = ["fast_boosting", "random_forest", "lasso", "linear"]
-#: What boosting tells apart by less than this counts as ranked equally.
+#: Cases whose scores by boosting differ by less count as equal.
 LEAST_GAP = 0.02
 
 #: Factors: number of classes of each (0 for a number), correlation of all pairs.
@@ -464,19 +464,20 @@ Seeds {first} to {last}; {machine}.
 
 ## Does fast boosting rank codes as gradient boosting does?
 
-Codes whose faults are known, {rows} rows ({double} for factors of 10 classes), each
-scored by every kind of importance on the same split, by default a third held out.
-"Numbers" are four normal factors, "classes" factors of 2, 3, 5 and 8 classes, "10
-classes" two of those; rho is the correlation of every pair. "Turned" codes are the
-factors rotated into one another by that angle in the root mean square. Rank correlation
-is Spearman's with `importance="boosting"`, over all cases of a seed. "Swapped" counts
-pairs of cases that a kind ranks the other way, of those that boosting sets apart by more
-than {gap}: a comparison of representations is one of the same factors. Differences are
-absolute ones, over all cases and seeds.
+A *code* is any feature that a metric compares with the factors. These codes have known faults.
+There are {rows} rows ({double} for factors of 10 classes). Every kind of importance scores the
+same codes on the same split, with a third of the rows held out by default. "Numbers" are four
+normal factors. "Classes" are factors of 2, 3, 5 and 8 classes. "10 classes" are two factors of 10
+classes. Rho is the correlation of every pair of factors. "Turned" codes are the factors rotated
+into one another, by that angle in the root mean square.
+
+Rank correlation is Spearman's with `importance="boosting"`, over all cases of a seed. "Swapped"
+counts the pairs of cases that a kind ranks the other way, among the pairs of the same factors that
+boosting separates by more than {gap}. Differences are absolute, over all cases and seeds.
 
 {agreement}
 
-Codes of the same factors that fast boosting ranks the other way in some seed, with
+These are the codes of the same factors that fast boosting ranks the other way in some seed, with
 medians over seeds:
 
 {swapped}
@@ -485,22 +486,22 @@ Medians over seeds:
 
 {kinds}
 
-Time of `dci_scores` for {timed} rows, 10 codes (6 noisy factors, 4 of noise) and 6
-factors with two threads, in one process, one kind after the other: median and range.
-Kinds with one run are too slow for more.
+The next table has the time of `dci_scores` for {timed} rows, 10 codes (6 noisy factors and 4 of
+noise) and 6 factors: median and range. One kind runs after the other in one process with two
+threads. Slow kinds run only once.
 
 {time}
 
 ## What each metric says of the same codes
 
-Medians over seeds; metrics by their defaults.
+Cells are medians over seeds. Metrics have their default settings.
 
 {profile}
 
 ## Chance levels
 
-Codes of normal noise, independent of the factors: mean and range over seeds. Columns are
-the factors, rows x codes.
+Here the codes are normal noise, independent of the factors. Cells have the mean and range over
+seeds. The heading of a column has the factors, then rows x codes.
 
 {noise}
 """

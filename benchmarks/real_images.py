@@ -459,40 +459,41 @@ python -m benchmarks.real_images --data DATA --cache CACHE
 
 `DATA` is the folder with the files; `benchmarks/real_images.py` says what they are and where to
 get them. What is missing is named and left out. "Ours" has default settings. "No penalties" is
-the same network with `sparsity=0` and `sharing=0`. "Raw" are what goes into both: embeddings of
+the same network with `sparsity=0` and `sharing=0`. "Raw" is the input of both: embeddings of
 faces, or pixels of drawings.
 
 The faces are the first 10,000 of CelebA, with forty attributes. A frozen MobileNetV2 makes 1,280
-columns of each, at {face} pixels. Half of the faces, drawn at random, are fitted on; a fifth is
-held back for labels or for validation; the others are the test. There are {new_seeds} such splits.
-Splits are of the same faces, so that the intervals over them, of 95% and paired, are narrower
-than those of other faces would be.
+columns of each, at {face} pixels. Half of the faces, drawn at random, are for the fit. A fifth is
+held out for labels or for validation. The others are the test. There are {new_seeds} such splits.
+Intervals are paired 95% intervals over splits. All splits share the same faces, so these intervals
+are narrower than those for other faces.
 
-*New attributes.* Of the forty attributes {new}, drawn at random, are new, and the others are
-tasks. Each new one gets {labels} labels from faces held back, of both classes alike as far as can
-be, in {draws} draws. The table has the mean AUC over new attributes and draws, on the test.
-`fit_task` gives a head to the fit. "Logistic" is logistic regression, with its strength by
-cross-validation among the labels. "Beside the embeddings" has the components and the embeddings
-as columns, each block scaled alike by `BlockScaler`.
+*New attributes.* Of the forty attributes, {new} are drawn at random and are new. The others are
+the tasks of the fit. Each new attribute gets {labels} labels from held-out faces, as evenly from
+both classes as possible, in {draws} draws. The table has the mean AUC on the test, over new
+attributes and draws. `fit_task` adds a head to the fit. "Logistic" is logistic regression, whose
+strength is chosen by cross-validation on the labels. "Beside the embeddings" has the components
+and the embeddings as columns, and `BlockScaler` gives both blocks the same scale.
 
-*Blond hair.* Does a face have blond hair? Few who do are male, so that the attribute `Male` is a
-background that goes with the answer. Ours and "no penalties" have all attributes but `Male` for
-tasks, blond hair among them. Others of them tell of it, such as `Mustache` and
-`Wearing_Lipstick`. "ERM" is logistic regression on the rows of the fit, with the strength that is
-most accurate on validation faces; nothing there has seen `Male`. "DFR" is logistic regression on
-validation faces, balanced by group, and so has seen their `Male`. The "worst group" is the least
-accurate of four in each split. The smallest group is small, so that its accuracy is uncertain.
-The "average" weighs groups by their faces in the test.
+*Blond hair.* Does a face have blond hair? Few blond people here are male, so the attribute `Male`
+is a background that a classifier can rely on. The tasks of ours and of "no penalties" are all
+attributes except `Male`, with blond hair among them. Some of these are related to `Male`, such as
+`Mustache` and `Wearing_Lipstick`. "ERM" is logistic regression on the rows of the fit, with the
+strength that is most accurate on validation faces. It does not see `Male`. "DFR" is logistic
+regression on validation faces that are balanced by group, so it sees `Male` for these faces. The
+"worst group" is the least accurate of four groups in each split. The smallest group has few
+faces, so its accuracy is uncertain. The "average" weights groups by their number of faces in the
+test.
 
 *New characters.* An encoder (`encoder="conv"`) is fitted on the drawings of the first of
 Omniglot's two small sets, shrunk to {drawing} x {drawing} pixels. Its one task is to tell all
-characters of the set apart. With one task nothing is disentangled; the penalties only leave out
-components. Sixty tasks, each on a random half of the characters, were tried on another seed and
-told new ones worse than pixels do. Then characters of the second set are to be told apart, {ways}
-at a time, from one or five drawings of each; the nearest mean answers for all their other
-drawings. Greek and Latin are in both sets, and are left out there. There are {episodes} episodes
-of each kind, all of one fit a row. Intervals are over episodes, paired for differences, so that
-they say nothing of how fits differ.
+characters of the set apart. With one task nothing is disentangled, and the penalties only remove
+components. Sixty tasks, each on a random half of the characters, were tried on another seed.
+Their components were worse than pixels for new characters. After the fit, {ways} characters of
+the second set are to be told apart at a time, from one or five drawings of each. Each other
+drawing gets the character with the nearest mean. Greek and Latin are in both sets, and are left
+out of the second. There are {episodes} episodes of each kind, and one fit per row. Intervals are
+over episodes, and paired for differences. They do not cover how fits differ.
 """
 
 

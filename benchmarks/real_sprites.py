@@ -153,15 +153,15 @@ python -m benchmarks.real_sprites --data DATA
 Sprites of 64 x 64 pixels in colour show a figure whose body, bottomwear, topwear, hair, action
 and direction vary: six factors, of three or six values each, in all combinations
 (`benchmarks/real_sprites.py` says where to get them). The encoder is `encoder="conv"`, from
-pixels, fitted on {n_train:,} of them. Tasks are yes or no. *Thresholds* ask whether the code of a
-factor is larger than a number. So each factor is one line, and one component is wanted for it.
-*Subsets* ask whether the value of a factor is one of some, drawn at random, {n_subsets} times a
-factor. So a factor has no order, and may need several components.
+pixels, fitted on {n_train:,} of them. Tasks are binary. *Thresholds* ask whether the number of a
+factor's value is above a threshold. Then a factor has an order, and one component is enough for
+it. *Subsets* ask whether the value of a factor is in a set of values that is drawn at random,
+{n_subsets} times per factor. Then a factor has no order, and may need several components.
 
-"Ours" has default settings. "No penalties" is the same network with `sparsity=0` and
-`sharing=0`, told that there are six factors. D and C are DCI with the importance
-`"fast_boosting"`, MCC the mean correlation of matched components with the codes, which
-says little of subsets; all on {n_test:,} sprites that no fit has seen.
+"Ours" has default settings. "No penalties" is the same network with `sparsity=0` and `sharing=0`,
+and is told that there are six factors. D and C are DCI with the importance `"fast_boosting"`. MCC
+is the mean correlation of the numbers of the values with their matched components. It is not
+informative for subsets. All are computed on {n_test:,} sprites that no fit has seen.
 """
 
 

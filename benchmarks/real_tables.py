@@ -513,7 +513,7 @@ def few_table(found):
 HEADINGS = {
     PLAIN: "Tasks of the fit, on a random third of the rows:",
     FEW: (
-        "New tasks from few labels: mean score, and beside it how much `fit_task` is above it:"
+        "New tasks from few labels: mean score, and how much `fit_task` is above it:"
     ),
     SHIFT: "Tasks of the fit, on whole groups that were held out:",
 }
@@ -548,34 +548,36 @@ python -m benchmarks.real_tables --data DATA --jobs 2 --few
 python -m benchmarks.real_tables --data DATA --jobs 2 --shift
 ```
 
-Does the estimator, as it comes, predict its own tasks on real data as well as other models
-do? `DATA` is the folder with the files, or the environment variable `SKDISENTANGLE_DATA` names
-it; `benchmarks/_table_sets.py` says what they are and where to get them. A set that is missing
-is named and left out; names of sets before `--data` run these alone, and `--splits` sets the
-number of splits.
+Does the estimator, with default settings, predict its own tasks on real data as well as other
+models do? `DATA` is the folder with the files. Without `--data`, the environment variable
+`SKDISENTANGLE_DATA` names it. `benchmarks/_table_sets.py` says what the files are and where to
+get them. A set that is missing is named and left out. Names of sets before `--data` run only
+these sets, and `--splits` sets the number of splits.
 
-Of each set at most {cap:,} rows are used, of which a random third is the test, five times.
-Binary tasks need {least} labels of each class among the training rows. A score is the mean over
-tasks of R2 (an R2 below {worst:.0f} counts as that), or AUC. "Ours" has default settings;
-"no penalties" is the same network with `sparsity=0` and `sharing=0`, regularised the same way.
-Ridge, lasso, their logistic kin, the elastic net and PLS have strength or number of components
-by {folds}-fold cross-validation (a ridge by leaving one out), on standardised columns; the
-elastic net and PLS are for measurements without missing labels. Boosting is
-`HistGradientBoosting` with its defaults, the forest has 100 trees with three rows or more in a
-leaf; both have a model a task. "Width" is the number of components, or columns, that some task
-uses; "nonzeros" that of nonzero coefficients of the tasks. Times are of one processor. In
-brackets are 95% intervals over splits, paired; splits are of the same rows, so that they are
-narrower than those of other data would be.
+At most {cap:,} rows of each set are used. A random third of them is the test, five times. Binary
+tasks need {least} labels of each class among the training rows. A score is the mean over tasks of
+R2 or AUC. An R2 below {worst:.0f} counts as {worst:.0f}. "Ours" has default settings. "No
+penalties" is the same network with `sparsity=0` and `sharing=0`, regularised the same way.
 
-With `--few` (sets of eight tasks or more) a third of the tasks is new. The estimator is fitted
-on the others, with three quarters of the training rows; each new task gets {labels} labels
-from the other quarter, of both classes alike as far as can be, in {draws} draws, and is scored
-on the test rows. `fit_task` stands against a ridge or logistic regression, with its strength by
-cross-validation, on the columns, and on the components of the network without penalties, both
-standardised over the rows of the fit.
+Ridge, lasso, their logistic versions, the elastic net and PLS see standardised columns. Their
+strength or number of components is chosen by {folds}-fold cross-validation (leave-one-out for
+ridge). The elastic net and PLS are only run on measurements without missing labels. Boosting is
+`HistGradientBoosting` with its defaults. The forest has 100 trees with at least three rows in a
+leaf. Both have one model per task.
 
-With `--shift` whole groups are the test: of Tox21 a third of the scaffolds, drawn at random; of
-New Zealand the sites north of the median, or those south of it, in turn.
+"Width" is the number of components, or columns, that some task uses. "Nonzeros" is the number of
+nonzero coefficients of the tasks. Times are of one processor. In brackets are paired 95% intervals
+over splits. Splits share the same rows, so these intervals are narrower than those for other data.
+
+With `--few` (sets of eight tasks or more), a third of the tasks is new. The estimator is fitted
+to the other tasks, on three quarters of the training rows. Each new task gets {labels} labels
+from the other quarter, as evenly from both classes as possible, in {draws} draws. It is scored on
+the test rows. `fit_task` is compared with a ridge or logistic regression on the columns, and on
+the components of the network without penalties. The strength of these is chosen by
+cross-validation, and their columns are standardised over the rows of the fit.
+
+With `--shift`, whole groups are the test. For Tox21 that is a third of the scaffolds, drawn at
+random. For New Zealand it is the sites north of the median and those south of it, in turn.
 """
 
 

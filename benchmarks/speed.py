@@ -686,60 +686,59 @@ PAGE_TEXT = """# Speed
 python -m benchmarks.speed
 ```
 
-In each round ours and the other run one after the other on the same data; a ratio is taken
-within a round, and given as median and range over rounds. "Processor" is the time that
-the process had a processor, "wall" that on the clock: the machine (2 cores) is shared and
-had other work to do at times, so that the first is what to go by. One thread each. The ratios
-hang on the machine, too: of an earlier version the first one below was 1.22 on it as it is here,
-and 1.31 on days when it was half as fast.
+In each round, ours and the other program run one after the other on the same data, on one thread. A
+ratio is taken within a round, and given as median and range over rounds. "Processor" is processor
+time, and "wall" is time by the clock. The machine (2 cores) is shared and was sometimes busy, so
+processor time is more reliable. The ratios depend on the machine, too. For an earlier version, the
+first ratio below was 1.22, and 1.31 on days when the machine was half as fast.
 
 ## A fit, over a bare torch loop
 
 The bare loop has the same network, batches, epochs and fused Adam, features standardised by
-batch and plain linear heads; rows are gathered for several batches at once, and the
-gradients of the losses written by hand instead of left to autograd: it is the fastest that
-we can write. Half of the tasks are regressions and half binary, except as a case says.
-After each epoch of the fit comes one of the bare loop, so that what else the machine has to do
-disturbs both. "An epoch" is the median one; the whole fit has validation, choice of the basis
-and exact heads besides. Its number of epochs is the default.
+batch, and plain linear heads. It gathers the rows of several batches at once, and its gradients
+of the losses are written by hand instead of by autograd. It is the fastest loop that we can
+write. Half of the tasks are regressions and half are binary, unless a case says otherwise. Epochs
+of the fit and of the bare loop alternate, so that other processes disturb both. "An epoch" is the
+median epoch. The whole fit also includes validation, the choice of the basis and exact heads. Its
+number of epochs is the default.
 
 {epoch}
 
 ## `transform`, over a bare forward pass
 
-The bare pass has the same network on rows that are standardised already, in pieces of the
-size that is best for it, in inference mode; float32.
+The bare pass applies the same network to standardised float32 rows, in inference mode, in chunks of
+the size that is fastest for it.
 
 {transform}
 
 ## Import
 
-Over `import torch, sklearn.base`, in fresh processes.
+The time is compared with that of `import torch, sklearn.base`, in fresh processes.
 
 {import}
 
 ## Small fits
 
-100 rows of 10 columns, default settings.
+These are fits of 100 rows of 10 columns with default settings.
 
 {check}
 
 ## Growth
 
-From 20,000 rows, 64 columns, 60 tasks and 16 components one thing is changed at a time;
-batches of 256, {epochs} epochs, float32, each fit in a process of its own. Times are the
-processor's; memory is the largest resident set, as the operating system gives it, less what
-it was after the import.
+Each row changes one thing of a fit with 20,000 float32 rows, 64 columns, 60 tasks, 16 components,
+batches of 256 and {epochs} epochs. Each fit runs in its own process. Times are processor times.
+Memory is the largest resident set, as the operating system reports it, less that after the
+import.
 
 {growth}
 
 ## Beside other estimators
 
-20,000 rows of 64 columns, 60 tasks, {peer_epochs} epochs in batches of 256, learning rate {rate},
-standardised float32 rows. `MLPRegressor` and `MLPClassifier` have the same layers, with a
-rectifier also on the 16 components; skorch trains the same module with linear heads; CEBRA
-has its own network ("offset1-model", 128 units, 16 features) and loss, as many steps, and a
-ridge regression on its features.
+There are 20,000 standardised float32 rows of 64 columns, 60 tasks, and {peer_epochs} epochs in
+batches of 256 with a learning rate of {rate}. `MLPRegressor` and `MLPClassifier` have the same
+layers, but with a rectifier on the 16 components, too. skorch trains the same module with linear
+heads. CEBRA has its own network ("offset1-model", 128 units, 16 features) and loss, the same
+number of steps, and a ridge regression on its features.
 
 {peers}
 

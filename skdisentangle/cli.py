@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import textwrap
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -44,6 +47,9 @@ MODEL_HELP = (
 #: File name extensions that select joblib.
 PICKLES = (".joblib", ".pkl", ".pickle")
 
+#: File name extensions of files of rows.
+ROWS = (".csv", ".npy", ".parquet", ".arrow", ".feather")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -61,7 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.run(options)
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # What reads the output has ended, as head does. Nothing is left for Python to write,
+        # and to complain about, when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ImportError, OSError, ValueError) as error:
         print(f"skdisentangle: {error}", file=sys.stderr)
         return 1
@@ -75,6 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("skdisentangle: interrupted", file=sys.stderr)
         return 1
     return 0
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning with the names of options in place of those of parameters."""
+    text = re.sub(r"task_types='(\w+)'", r"--task-types COLUMN=\1", str(message))
+    for name in ESTIMATOR_OPTIONS:
+        if "_" in name:
+            text = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", text)
+    print(f"skdisentangle: warning: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,11 +163,19 @@ def _add_fit(commands: Any) -> None:
         "NaN, null and None also mean not labelled, and numbers with leading zeros, such as "
         "007, are text",
     )
-    fit.add_argument(
+    columns = fit.add_mutually_exclusive_group()
+    columns.add_argument(
         "--features",
         nargs="+",
         metavar="COLUMN",
         help="columns to learn from (default: all except the tasks)",
+    )
+    columns.add_argument(
+        "--drop",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns to leave out, such as an id; all others except the tasks are features",
     )
     fit.add_argument(
         "--task-types",
@@ -160,7 +191,27 @@ def _add_fit(commands: Any) -> None:
             default=argparse.SUPPRESS,
             help=f"{text} (default: {DEFAULTS.get(name, 'as in SparseSharedDisentangler')})",
         )
+    fit.add_argument(
+        "--encoder",
+        choices=("mlp", "linear"),
+        default=argparse.SUPPRESS,
+        help="network, or a linear map, which is the easiest to read (default: mlp)",
+    )
+    fit.add_argument(
+        "--suggest-names",
+        action="store_true",
+        help="name the components by the names that describe suggests; extract then writes "
+        "them as the names of columns",
+    )
     fit.add_argument("--quiet", action="store_true", help="do not show progress")
+
+
+def _add_id(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--id",
+        metavar="COLUMN",
+        help="column to name rows by (default: rows are numbered from 1)",
+    )
 
 
 def _add_model_and_table(command: argparse.ArgumentParser) -> None:
@@ -176,12 +227,12 @@ def _add_describe(commands: Any) -> None:
     describe = commands.add_parser(
         "describe",
         help="describe what each component means",
-        description="Print one row per component: its usage, the tasks and columns that go "
-        "with it, whether it can be a factor, and the rows (counted from 0) where it is lowest "
-        "and highest.",
+        description="Print for each component the tasks and columns that go with it, whether "
+        "it can be a factor, its usage, and the rows where it is lowest and highest.",
     )
     describe.set_defaults(run=_describe)
     _add_model_and_table(describe)
+    _add_id(describe)
 
 
 def _add_score(commands: Any) -> None:
@@ -189,7 +240,8 @@ def _add_score(commands: Any) -> None:
         "score",
         help="print how well each task is predicted",
         description="Print one score per task: R2 of measurements, D2 of counts, accuracy of "
-        "classes. Give rows that the model was not fitted on.",
+        "classes beside that of the most frequent class. Give rows that the model was not "
+        "fitted on.",
     )
     score.set_defaults(run=_score)
     _add_model_and_table(score)
@@ -231,6 +283,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "output", type=Path, help="HTML file to write, such as fit.html"
     )
+    _add_id(report)
 
 
 def _add_extract(commands: Any) -> None:
@@ -330,20 +383,26 @@ def _fit(options: argparse.Namespace) -> None:
     as_tensors = options.model.suffix.lower() not in PICKLES
     if as_tensors:
         import_safetensors()
-    given = {k: v for k, v in vars(options).items() if k in ESTIMATOR_OPTIONS}
+    names = (*ESTIMATOR_OPTIONS, "encoder")
+    given = {k: v for k, v in vars(options).items() if k in names}
     parameters = DEFAULTS | given
     dis = SparseSharedDisentangler(
         **parameters,
         task_types=task_types,
         verbose=int(not options.quiet),
     )
-    X, Y_tasks = read_table(options.input, options.tasks, options.features)
+    X, Y_tasks = read_table(
+        options.input, options.tasks, options.features, options.drop
+    )
     # An interrupt must not replace a model by a half-learned one.
     dis._ends_when_interrupted = True
     with redirect_stdout(sys.stderr):  # where progress belongs
         dis.fit(X, Y_tasks)
     del dis._ends_when_interrupted
     dis.set_params(verbose=0)
+    can_describe = len(dis.active_components_) > 0 and len(X) > 1
+    if options.suggest_names and can_describe:
+        dis.set_component_names(dis.suggest_component_names(X))
     if as_tensors:
         dis.save(options.model)
     else:
@@ -351,35 +410,53 @@ def _fit(options: argparse.Namespace) -> None:
             joblib.dump(dis, file)
     n_learned = sum(task.left_out is None for task in dis.tasks_)
     print(
-        f"{options.model}: {len(dis.active_components_)} components for {n_learned} tasks, "
-        f"learned from {X.shape[1]} columns and {len(X):,} rows"
+        f"{options.model}: {_some(len(dis.active_components_), 'component')} for "
+        f"{_some(n_learned, 'task')}, learned from {_some(X.shape[1], 'column')} and "
+        f"{_some(len(X), 'row')}"
     )
     _print_scores(dis, X, Y_tasks, "on the training rows")
-    if len(dis.active_components_) and len(X) > 1:
-        _print_description(dis, X)
+    if can_describe:
+        _print_description(dis, _numbered(X))
+    _print_concerns(dis, X, Y_tasks)
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _print_scores(dis: Any, X: Any, Y_tasks: Any, where: str) -> None:
-    import numpy as np
+    from .inspection._scores import SCORES_SAY, score_lines
+    from .inspection._text import text_width
 
-    scores = dis.score_tasks(X, Y_tasks=Y_tasks)
-    names = [str(task.name) for task in dis.tasks_]
-    width = max(map(len, [*names, "task"]))
-    print(f"\n{'task':<{width}}  score {where}")
-    for name, task, score in zip(names, dis.tasks_, scores, strict=True):
-        shown = "none" if np.isnan(score) else f"{score:.3f}"
-        print(f"{name:<{width}}  {shown} ({_SCORES.get(task.type, 'accuracy')})")
-
-
-_SCORES = {"regression": "R2", "count": "D2"}
+    lines = score_lines(dis, X, Y_tasks)
+    lines.insert(0, ("task", f"score {where}", "most frequent class"))
+    widths = [max(len(line[place]) for line in lines) for place in (0, 1)]
+    print("\n" + textwrap.fill(SCORES_SAY, text_width()))
+    for name, score, baseline in lines:
+        print(f"{name:<{widths[0]}}  {score:<{widths[1]}}  {baseline}".rstrip())
 
 
 def _print_description(dis: Any, X: Any) -> None:
     from .inspection import describe
 
-    table = describe(dis, X)  # a data frame, as the rows were read by pandas
-    shown = table.to_string(float_format="{:.2f}".format)
-    print(f"\n{shown}")
+    print(f"\n{describe(dis, X)}")
+
+
+def _print_concerns(dis: Any, X: Any, Y_tasks: Any) -> None:
+    from .inspection import data_concerns
+    from .inspection._data import fit_concerns
+    from .inspection._text import text_width
+
+    concerns = [*data_concerns(X, Y_tasks), *fit_concerns(dis)]
+    if concerns:
+        print("\nConcerns about the data:")
+    for concern in concerns:
+        print(textwrap.fill(f"- {concern}", text_width(), subsequent_indent="  "))
+
+
+def _numbered(X: Any) -> Any:
+    """Rows numbered from 1, as in errors about files."""
+    return X.set_axis(range(1, len(X) + 1), axis=0)
 
 
 def _table_of(
@@ -405,18 +482,28 @@ def _table_of(
     kept = list(getattr(options, "keep", ()))
     if labelled:
         kept = [str(task.name) for task in dis.tasks_]
-    X, others = read_table(options.input, kept, [str(name) for name in features])
-    return dis, X, others
+    row_name = getattr(options, "id", None)
+    if row_name is not None and row_name not in kept:
+        kept.append(row_name)
+    features = [str(name) for name in features]
+    # Features may be kept, too; a column that is named twice is left to the reader's error.
+    more = [name for name in kept if name not in features or kept.count(name) > 1]
+    X, others = read_table(options.input, more, features)
+    return dis, X, others.assign(**{n: X[n] for n in kept if n in features})[kept]
+
+
+def _with_row_names(options: argparse.Namespace, X: Any, others: Any) -> Any:
+    return _numbered(X) if options.id is None else X.set_axis(others[options.id])
 
 
 def _describe(options: argparse.Namespace) -> None:
-    dis, X, _ = _table_of(options)
-    _print_description(dis, X)
+    dis, X, others = _table_of(options)
+    _print_description(dis, _with_row_names(options, X, others))
 
 
 def _score(options: argparse.Namespace) -> None:
     dis, X, Y_tasks = _table_of(options, labelled=True)
-    _print_scores(dis, X, Y_tasks, f"on {len(X):,} rows")
+    _print_scores(dis, X, Y_tasks, f"on {_some(len(X), 'row')}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -424,9 +511,11 @@ def _report(options: argparse.Namespace) -> None:
         raise ValueError(
             f"output: the name must end in .html; got {options.output.name!r}."
         )
-    dis, X, Y_tasks = _table_of(options, labelled=True)
-    dis.report(options.output, X, Y_tasks)
-    print(f"{options.output}: report of {len(dis.active_components_)} components")
+    dis, X, others = _table_of(options, labelled=True)
+    Y_tasks = others[[str(task.name) for task in dis.tasks_]]
+    dis.report(options.output, _with_row_names(options, X, others), Y_tasks)
+    shown = _some(len(dis.active_components_), "component")
+    print(f"{options.output}: report of {shown}")
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -453,7 +542,8 @@ def _predict(options: argparse.Namespace) -> None:
         else:
             table.to_parquet(file)
     print(
-        f"{options.output}: predictions of {predicted.shape[1]} tasks for {len(X):,} rows"
+        f"{options.output}: predictions of {_some(predicted.shape[1], 'task')} for "
+        f"{_some(len(X), 'row')}"
     )
 
 
@@ -476,6 +566,14 @@ def _task_types(
 
 
 def _extract(options: argparse.Namespace) -> None:
+    kind = Path(options.output).suffix.lower()
+    if kind in ROWS:
+        raise ValueError(
+            f"output: {options.output!r} must be the name of a folder, for shards and their "
+            f"manifest. Name it such as {options.output[: -len(kind)]!r}, and choose the format "
+            "of the shards by --format."
+        )
+
     from .extraction.extract import extract_features
 
     manifest = extract_features(
@@ -502,8 +600,8 @@ def _summary(manifest: dict[str, Any]) -> str:
     shards = manifest["shards"]
     n_rows = sum(shard["rows"] for shard in shards)
     return (
-        f"{len(manifest['features']['names'])} features of {n_rows:,} rows in "
-        f"{len(shards)} shard{'s' * (len(shards) != 1)}"
+        f"{_some(len(manifest['features']['names']), 'feature')} of "
+        f"{_some(n_rows, 'row')} in {_some(len(shards), 'shard')}"
     )
 
 

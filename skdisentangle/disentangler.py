@@ -50,6 +50,7 @@ from .heads import SparseTaskHead
 from .rows.array_api import follows_input
 from .rows.blocks import LazyRows, lazy_if_large
 from .rows.dask_blocks import in_memory, is_dask, transform_blocks
+from .rows.frames import check_cells
 from .rows.images import flat_images
 from .rows.inputs import InputMoments, forward
 from .tasks import Task
@@ -127,7 +128,8 @@ class SparseSharedDisentangler(
     task
         One column of labels to predict. Its type is one of those of ``task_types``.
     factor
-        A property of the data that you do not observe directly and that tasks depend on.
+        A hidden property that made your rows and that tasks depend on, such as the size of
+        a thing in an image.
     component
         One feature that the encoder computes, which should recover one factor. Components
         are the columns of `transform`.
@@ -276,9 +278,10 @@ class SparseSharedDisentangler(
     solver : {"alternating", "bilevel"}, default="alternating"
         ``"alternating"`` fits heads and encoder on the same rows. ``"bilevel"`` follows the
         meta-learning of [1]_: each step fits heads on one half of the batch, and updates the
-        encoder by their loss on the other half. It mostly finds the same factors, and
-        recovers those of binary tasks and of noisy labels more purely. It splits rows at
-        random, so a row of weight 2 does not exactly equal two rows.
+        encoder by their loss on the other half. It recovers the factors of binary tasks and
+        of noisy labels more purely. It may miss a factor if factors are strongly
+        correlated, and takes about twice as long. It splits rows at random, so a row of
+        weight 2 does not exactly equal two rows.
     cross_fit : int, default=None
         Number of folds, at least 2, for out-of-fold features in ``fit_transform``: each row
         is encoded by a fit that has not seen its labels, see :meth:`fit_transform`. This
@@ -307,7 +310,8 @@ class SparseSharedDisentangler(
         ordered categories. For several tasks a list, with None for a task without classes.
         Only if some task has classes.
     input_noise_, nonlinear_noise_ : float
-        The noise used by the fit: on the rows, and added on top for the hidden layers.
+        The noise used by the fit: the row noise, and the hidden noise, which is added on
+        top for the hidden layers.
     sparsity_, sharing_ : float
         The strengths used by the fit.
     component_names_ : ndarray of shape (n_active,)
@@ -373,8 +377,8 @@ class SparseSharedDisentangler(
     ``cross_fit``            the target of a later pipeline step is among the tasks
     ======================== =========================================================
 
-    With codes ``z = encoder(x)``, standardised over the training rows, the fit alternates
-    between the heads (inner problem) and the encoder (outer problem)::
+    With components ``z = encoder(x)``, standardised over the training rows, the fit
+    alternates between the heads (inner problem) and the encoder (outer problem)::
 
         inner:  min_(coef, intercept)  mean_t loss_t(coef z + intercept, y)
                     + mean_t mean_(k in t) spread_k
@@ -1056,10 +1060,13 @@ class SparseSharedDisentangler(
         Returns
         -------
         pandas.DataFrame, or list of dict without pandas
-            For each component its usage, the tasks and columns that go with it, whether it
-            can be a factor, and the rows where it is lowest and highest. A notebook shows
-            these rows as small pictures if they are images, and as texts if they are texts.
-            See :func:`skdisentangle.inspection.describe`.
+            For each component its name, the tasks and columns that go with it, whether it
+            can be a factor, its usage, and the rows where it is lowest and highest.
+            ``print`` shows it as text. A notebook shows the rows as small pictures if they
+            are images, and as texts if they are texts. ``"price (+0.80)"`` among the tasks
+            means: the price rises with the component, and the size of its coefficient is 0.8
+            of the largest one of that task. Tasks of several classes have no sign. See
+            :func:`skdisentangle.inspection.describe`.
 
         Raises
         ------
@@ -1143,8 +1150,9 @@ class SparseSharedDisentangler(
         Returns
         -------
         list of str
-            One name per component, of at most 32 characters. All names differ. A name says
-            what high values of the component mean, such as ``"low price"``. See
+            One name per component, of at most 32 characters. All names differ, also from
+            those of tasks and columns. A name says what high values of the component mean,
+            such as ``"low price"``. See
             :func:`skdisentangle.inspection.suggest_component_names`.
 
         Raises
@@ -1166,14 +1174,15 @@ class SparseSharedDisentangler(
 
         Parameters
         ----------
-        names : sequence of str, or mapping of int to str
+        names : sequence of str, mapping of int to str, or None
             One name per component, or a mapping from some component numbers to names. The
-            other components keep their names. All names must differ.
+            other components keep their names. All names must differ. None removes all names.
 
         Returns
         -------
         self : SparseSharedDisentangler
-            With ``component_names_``, an ndarray of shape (n_components,).
+            With ``component_names_``, an ndarray of shape (n_components,), unless names are
+            None.
 
         Raises
         ------
@@ -1182,6 +1191,9 @@ class SparseSharedDisentangler(
             component, or names are empty, repeated or not strings.
         """
         check_is_fitted(self)
+        if names is None:
+            self.__dict__.pop("component_names_", None)
+            return self
         before = self.get_feature_names_out().tolist()
         self.component_names_ = component_names(names, before)
         return self
@@ -1324,7 +1336,10 @@ class SparseSharedDisentangler(
                     **options,
                 )
         except (OverflowError, TypeError, ValueError) as error:
-            if re.search(r"\bX\b|feature names|sample\(s\)", str(error)):
+            if re.search(r"feature names|sample\(s\)", str(error)):
+                raise
+            check_cells(X)  # says more of a data frame
+            if re.search(r"\bX\b", str(error)):
                 raise
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
 import sys
+import warnings
 
 import joblib
 import numpy as np
@@ -194,13 +198,9 @@ def test_bad_cells_of_features_are_named(tmp_path, table, capsys, monkeypatch):
     arguments = ["fit", str(source), str(tmp_path / "m"), "--tasks", "size", "kind"]
     cells = table.astype({"b": object})
     for cell, row, said in [
-        ("n.a.", 2, "the column 'b' must hold numbers; got 'n.a.' in row 3."),
-        ("1,5", 118, "the column 'b' must hold numbers; got '1,5' in row 119."),
-        (
-            "inf",
-            118,
-            "the column 'b' must hold finite numbers; got one that is none in row 119.",
-        ),
+        ("n.a.", 2, "'b' holds text, 'n.a.' in row 3."),
+        ("1,5", 118, "'b' holds text, '1,5' in row 119."),
+        ("inf", 118, "'b' is not finite in row 119."),
     ]:
         bad = cells.copy()
         bad.loc[row, "b"] = cell
@@ -248,9 +248,13 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
     numbered, gaps = tmp_path / "numbered.csv", tmp_path / "gaps.csv"
     table[["a", "b"]].to_csv(numbered)
     table.assign(b=table["b"].where(table.index != 2)).to_csv(gaps, index=False)
+    semicolons = tmp_path / "semicolons.csv"
+    table.to_csv(semicolons, index=False, sep=";", decimal=",")
     for arguments, said in [
         ([source, model, "--tasks", "nope"], "lacks the columns 'nope'"),
-        ([source, model, "--tasks", "size"], "'kind' must hold numbers"),
+        ([source, model, "--tasks", "size"], "'kind' holds text, 'square' in row 2"),
+        ([source, model, "--tasks", "a", "--drop", "d"], "lacks the columns 'd'"),
+        ([source, model, "--tasks", "a", "--drop", "a"], "column 'a' is a task"),
         ([source, model, "--tasks", *table.columns], "all columns are tasks"),
         ([source, model, "--tasks", "a", "--features", "a"], "requested twice"),
         ([source, model, "--tasks", "a", "--task-types", "b=binary"], "got 'b'"),
@@ -258,6 +262,7 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
         ([str(tmp_path / "no.csv"), model, "--tasks", "a"], "no file or folder"),
         ([str(numbered), model, "--tasks", "a"], "a column without a name"),
         ([str(gaps), model, "--tasks", "a", "--features", "b"], "first in row 3."),
+        ([str(semicolons), model, "--tasks", "a"], "must be separated by commas"),
         ([str(tmp_path / "rows.npy"), model, "--tasks", "a"], "must be a table"),
     ]:
         assert main(["fit", *arguments, *FIT]) == 1
@@ -293,11 +298,17 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     capsys.readouterr()
     dis = SparseSharedDisentangler.load(model)
     assert dis.get_params()["random_state"] == 0  # unless it is given
+    X = table[["a", "b", "c"]]
+    names = dis.suggest_component_names(X)
 
     assert main(["describe", model, source]) == 0
     said = capsys.readouterr().out
     assert "identifiable" in said or "mixture" in said
-    assert len(said.strip().splitlines()) == 2 + len(dis.active_components_)
+    assert f"component 0, suggested name: {names[0]}" in said
+    expected = dis.describe(X.set_axis(range(1, 121), axis=0))  # rows as errors count
+    assert said.strip() == str(expected)
+    assert main(["describe", model, source, "--id", "id"]) == 0
+    assert "highest rows: r" in capsys.readouterr().out
 
     assert main(["score", model, source]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -306,6 +317,9 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     for line, name, score in zip(said[-3:], Y_tasks.columns, scores, strict=True):
         assert line.startswith(name)
         assert f" {score:.3f} (" in line
+    assert said[-3].endswith("(R2)")
+    often = Y_tasks["kind"].value_counts(normalize=True).max()
+    assert said[-2].endswith(f" {often:.3f}")
 
     output = tmp_path / "predictions.csv"
     assert main(["predict", model, source, str(output), "--keep", "id"]) == 0
@@ -315,6 +329,13 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     expected = dis.predict(table[["a", "b", "c"]])
     np.testing.assert_allclose(found["size"], expected["size"])
     assert (found["kind"].to_numpy() == expected["kind"].to_numpy()).all()
+    kept = str(tmp_path / "kept.csv")
+    assert main(["predict", model, source, kept, "--keep", "b", "id", "a"]) == 0
+    found = pd.read_csv(kept)
+    assert list(found.columns[:4]) == ["b", "id", "a", "size"]
+    np.testing.assert_allclose(found["a"], table["a"])  # a feature, too
+    assert main(["predict", model, source, kept, "--keep", "a", "a"]) == 1
+    assert "the column 'a' is requested twice" in capsys.readouterr().err
 
     capsys.readouterr()
     page = tmp_path / "fit.html"
@@ -322,6 +343,9 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     assert capsys.readouterr().out.startswith(f"{page}: report of ")
     score = dis.score_tasks(table[["a", "b", "c"]], Y_tasks=Y_tasks)[0]
     assert f"<td>size</td><td>{score:.3f} (R2)</td>" in page.read_text()
+    assert main(["report", model, source, str(page), "--id", "id"]) == 0
+    capsys.readouterr()
+    assert re.search(r"<div>r\d+, r\d+, ", page.read_text())
     assert main(["report", model, source, str(tmp_path / "fit.pdf")]) == 1
     assert "must end in .html; got 'fit.pdf'" in capsys.readouterr().err
 
@@ -350,3 +374,84 @@ def test_models_that_no_table_goes_with(tmp_path, table, capsys):
         joblib.dump(estimator, tmp_path / "model.joblib")
         assert main(["describe", str(tmp_path / "model.joblib"), str(source)]) == 1
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_unusable_columns_are_all_named_and_dropped(tmp_path, table, capsys):
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "model.joblib")
+    table.insert(0, "the id", [f"r{i}" for i in range(120)])
+    table["gap"] = table["c"].where(table.index != 2)
+    table.to_csv(source, index=False)
+    tasks = ["--tasks", "size", "one of three"]
+    assert main(["fit", source, model, *tasks, "--drop", "a", *FIT]) == 1
+    said = capsys.readouterr().err
+    assert "'the id' holds text, 'r0' in row 1; 'kind' holds text" in said
+    assert "'gap' lacks numbers in 1 row, first in row 3" in said
+    assert said.endswith("leave columns out: --drop a 'the id' kind gap.\n")
+    drop = ["--drop", "the id", "kind", "gap", "--encoder", "linear", "--suggest-names"]
+    assert main(["fit", source, model, *tasks, *drop, *FIT]) == 0
+    dis = joblib.load(model)
+    assert dis.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert dis.encoder == "linear"
+    names = dis.get_feature_names_out().tolist()
+    assert {name.split()[1] for name in names} <= {"a", "c", "size", "one"}
+    assert f"component 0, name: {names[0]}" in capsys.readouterr().out
+    features = ["--format", "csv", "--keep", "the id", "--quiet"]
+    assert main(["extract", model, source, str(tmp_path / "f"), *features]) == 0
+    written = pd.read_csv(tmp_path / "f" / "part-000000.csv")
+    assert written.columns.tolist() == ["the id", *names]
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_concerns_are_printed(tmp_path, table, capsys):
+    source = tmp_path / "rows.csv"
+    table.assign(again=table["size"] + 0.1 * table["c"]).to_csv(source, index=False)
+    arguments = [str(source), str(tmp_path / "m.joblib"), "--features", "a", "b"]
+    assert main(["fit", *arguments, "--tasks", "size", "again", *FIT]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Concerns about the data: - Tasks say nearly the same" in out
+    assert "'size', 'again'" in out
+
+
+def test_warnings_name_options(tmp_path, table, capsys):
+    source = tmp_path / "rows.csv"
+    table.to_csv(source, index=False)
+    arguments = [str(source), str(tmp_path / "m.joblib"), "--features", "a", "b", "c"]
+    tasks = ["--tasks", "size", "one of three", *FIT, "--max-iter", "2"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["fit", *arguments, *tasks]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("skdisentangle: warning: ") for line in lines)
+    text = "".join(lines)
+    assert "Set --task-types COLUMN=multiclass to" in text
+    assert "after --max-iter=2 epochs; raise --max-iter." in text
+
+
+def test_arguments_in_the_wrong_place(tmp_path, table, capsys):
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "m.safetensors")
+    table.to_csv(source, index=False)
+    assert main(["describe", source, model]) == 1
+    assert "Give the model first, then the rows." in capsys.readouterr().err
+    assert main(["extract", model, source, str(tmp_path / "out.csv")]) == 1
+    said = capsys.readouterr().err
+    assert "must be the name of a folder" in said
+    assert "--format" in said
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", source, model, "--tasks", "a", "--drop", "b", "--features", "c"])
+    assert stop.value.code == 2
+
+
+def test_as_a_module_and_before_a_reader_that_ends():
+    command = [sys.executable, "-m", "skdisentangle"]
+    shown = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    assert shown.stdout.strip() == __version__
+    script = "import sys; from skdisentangle import cli; "
+    script += "cli._verify = lambda options: print('x' * 10**6); sys.exit(cli.main())"
+    end, start = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-c", script, "verify", "folder"]
+    ended = subprocess.run(command, stdout=start, stderr=subprocess.PIPE, text=True)
+    os.close(start)
+    assert ended.returncode == 1
+    assert ended.stderr == ""

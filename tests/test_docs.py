@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import re
 import runpy
 from pathlib import Path
@@ -36,6 +38,19 @@ def test_code_on_the_page_runs(page):
         first_line = page.read_text()[: match.start(1)].count("\n")
         code = "\n" * first_line + match[1]
         exec(compile(code, str(page), "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_tutorial_prints_what_it_shows():
+    text = (FOLDER / "start" / "tutorial.md").read_text()
+    code, shown = (
+        "".join(re.findall(f"```{kind}\n(.*?)```", text, re.DOTALL))
+        for kind in ("python", "text")
+    )
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "tutorial.md", "exec"), {})
+    assert out.getvalue() == shown
 
 
 @pytest.mark.parametrize("name", [*SCORES, "explicitness_from_curve"])

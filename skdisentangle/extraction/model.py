@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from .manifest import file_hash
+from .readers import KINDS
 from .tables import check_numbers
 
 #: Bytes of the header of a safetensors file, at the most, as the format has it.
@@ -38,6 +39,11 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Any, str]:
         from ..disentangler import SparseSharedDisentangler  # loads torch, for seconds
 
         return SparseSharedDisentangler.load(path), file_hash(path)
+    if Path(path).suffix.lower() in KINDS:
+        raise ValueError(
+            f"model: {os.fspath(path)!r} is a file of rows, by its name. Give the model first, "
+            "then the rows."
+        )
     try:
         with open(path, "rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()

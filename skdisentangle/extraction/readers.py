@@ -6,17 +6,16 @@ Memory holds a block, whatever the size of the files.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .arrays import ArrayFiles
 from .manifest import MANIFEST, is_complete
-from .tables import TableFiles, check_columns, check_numbers, labels_of_text
+from .tables import TableFiles, check_columns, labels_of_text, what_is_wrong
 
-__all__ = ["Source", "list_files", "open_source", "read_table"]
+__all__ = ["KINDS", "Source", "list_files", "open_source", "read_table"]
 
 #: What gives the rows of files, whatever their kind.
 Source = ArrayFiles | TableFiles
@@ -118,6 +117,7 @@ def read_table(
     path: str | os.PathLike[str],
     tasks: Sequence[str],
     features: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
 ) -> tuple[Any, Any]:
     """Read a whole table into memory.
 
@@ -129,6 +129,8 @@ def read_table(
         Columns of labels.
     features : sequence of str or None
         Columns of rows; None takes all that are no tasks.
+    drop : sequence of str, optional
+        Columns that are not read. Only if ``features`` is None.
 
     Returns
     -------
@@ -137,7 +139,8 @@ def read_table(
     Raises
     ------
     ValueError
-        If columns are missing, or features hold anything but finite numbers.
+        If columns are missing, or features hold anything but finite numbers. The message
+        names all such columns.
     """
     kind, files = list_files("input", path)
     if kind == "npy":
@@ -145,34 +148,37 @@ def read_table(
             f"input: {os.fspath(path)!r} must be a table with column names, such as CSV, "
             "Parquet or Arrow; got .npy."
         )
+    takes_all = features is None
+    if drop:
+        names = TableFiles(kind, files, None).columns
+        check_columns(names, drop, files[0])
+        both = [name for name in drop if name in tasks]
+        if both:
+            raise ValueError(f"drop: the column {both[0]!r} is a task.")
+        features = [name for name in names if name not in (*drop, *tasks)]
     columns = None if features is None else [*features, *tasks]
     table = TableFiles(kind, files, columns, texts=tasks)
     check_columns(table.columns, tasks, files[0])
-    if features is None and "" in table.columns:
+    if takes_all and "" in table.columns:
         raise ValueError(
             f"input: {str(files[0])!r} has a column without a name, such as the row numbers "
-            "that pandas writes. Name the features, or write the file with index=False."
+            "that pandas writes. Leave it out with --drop '', or write the file with "
+            "index=False."
         )
     frame = table.read(2**62)
     X = frame.drop(columns=list(tasks))
     if X.shape[1] == 0:
         raise ValueError("features: all columns are tasks; at least one must be left.")
-    check_numbers(X, "Choose other features.", is_whole=True)
-    missing = X.isna().to_numpy()
-    if missing.any():
-        j = int(missing.any(axis=0).argmax())
+    wrong = {name: said for name in X if (said := what_is_wrong(X[name]))}
+    if wrong:
+        listed = "; ".join(f"{name!r} {said}" for name, said in wrong.items())
+        remedy = "choose other features"
+        if takes_all:
+            remedy = f"leave columns out: --drop {shlex.join([*drop, *wrong])}"
         raise ValueError(
-            f"input: the column {X.columns[j]!r} lacks numbers in {missing[:, j].sum():,} "
-            f"rows, first in row {int(missing[:, j].argmax()) + 1:,}. Fill them in, or "
-            "choose other features."
+            f"input: features must be columns of finite numbers, but {listed}. Correct these "
+            f"cells, or {remedy}."
         )
-    for name in X.columns:
-        infinite = np.isinf(X[name].to_numpy(dtype=np.float64))
-        if infinite.any():
-            raise ValueError(
-                f"input: the column {name!r} must hold finite numbers; got one that is "
-                f"none in row {int(infinite.argmax()) + 1:,}."
-            )
     labels = frame[list(tasks)].copy()
     if kind == "csv":
         for name in tasks:

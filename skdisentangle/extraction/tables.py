@@ -19,6 +19,7 @@ __all__ = [
     "check_numbers",
     "import_tables",
     "labels_of_text",
+    "what_is_wrong",
 ]
 
 #: Bytes of a table that are read at a time; in a CSV file the first tell the types.
@@ -74,23 +75,35 @@ def import_tables() -> tuple[Any, Any]:
     return pa, pd
 
 
-def check_numbers(frame: Any, remedy: str, *, is_whole: bool = False) -> None:
-    """Raise ValueError unless all columns of a data frame hold numbers.
-
-    For the rows of a whole table, the error names the first bad row.
-    """
+def check_numbers(frame: Any, remedy: str) -> None:
+    """Raise ValueError unless all columns of a data frame hold numbers."""
     for name, dtype in frame.dtypes.items():
-        if dtype.kind in "fiub":
-            continue
-        cells = frame[name].tolist() if is_whole else []
+        if dtype.kind not in "fiub":
+            raise ValueError(
+                f"input: the column {name!r} must hold numbers; got {dtype}. {remedy}"
+            )
+
+
+def what_is_wrong(column: Any) -> str:
+    """Why a column of a whole table is no feature, by its first bad row; or nothing."""
+    if column.dtype.kind not in "fiub":
+        cells = column.tolist()
         odd = (
             i for i, c in enumerate(cells) if isinstance(c, str) and not _is_number(c)
         )
         row = next(odd, None)
-        got = f"{dtype}" if row is None else f"{cells[row]!r:.80} in row {row + 1:,}"
-        raise ValueError(
-            f"input: the column {name!r} must hold numbers; got {got}. {remedy}"
-        )
+        if row is None:
+            return f"holds {column.dtype}"
+        return f"holds text, {cells[row]!r:.80} in row {row + 1:,}"
+    missing = column.isna().to_numpy()
+    if missing.any():
+        first = int(missing.argmax()) + 1
+        rows = f"{missing.sum():,} row{'' if missing.sum() == 1 else 's'}"
+        return f"lacks numbers in {rows}, first in row {first:,}"
+    infinite = np.isinf(column.to_numpy(dtype=np.float64))
+    if infinite.any():
+        return f"is not finite in row {int(infinite.argmax()) + 1:,}"
+    return ""
 
 
 def labels_of_text(texts: Any) -> Any:
@@ -362,6 +375,14 @@ def _csv_schema(file: Path) -> Any:
     with file.open("rb") as start:
         if start.read(2) in UTF_16:
             raise ValueError(_not_utf8(file))
+        start.seek(0)
+        names = start.readline(BLOCK_BYTES)
+    if b";" in names and b"," not in names:
+        raise ValueError(
+            f"input: the columns of {str(file)!r} must be separated by commas; its first "
+            "line has semicolons. Write the file again, with commas between columns and "
+            "decimal points in numbers."
+        )
     with csv.open_csv(
         file,
         csv.ReadOptions(block_size=BLOCK_BYTES),
@@ -420,7 +441,7 @@ def _first_bad_cell(file: Path, types: Any) -> str | None:
         if odd:
             row, name, cell = min(odd)
             return (
-                f"the column {name!r} must hold numbers; got {cell!r:.80} in row "
+                f"the column {name!r} holds text, {cell!r:.80} in row "
                 f"{n_before + row + 1:,}. Correct the cell, or choose other columns."
             )
         n_before += batch.num_rows

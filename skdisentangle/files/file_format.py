@@ -59,7 +59,10 @@ OTHER_FILES = {
     b"PK": "a zip archive, such as numpy.savez and torch.save write",
     b"\x80": "a pickle, which can run any code when it is loaded, and was not",
     b"\x1f\x8b": "compressed with gzip",
-    b"\x78": "compressed, perhaps by joblib.dump",
+    **dict.fromkeys(
+        (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"),
+        "compressed, perhaps by joblib.dump",
+    ),
     b"\x93NUMPY": "an array of numpy.save",
     b"\x89HDF": "an HDF5 file",
 }

@@ -71,6 +71,9 @@ __all__ = [
 #: many threads to compute is a matter of the machine.
 NOT_KEPT = ("encoder", "device", "n_threads")
 
+#: Ends of the names of pickles, which run code when they are loaded.
+PICKLES = (".joblib", ".pkl", ".pickle")
+
 #: Parameters of version 0.1.0 that are gone: a file that has them is read without.
 GONE = (
     "penalty",
@@ -136,7 +139,8 @@ class FileMixin:
             If the estimator is not fitted.
         ValueError
             If you changed parameters after the fit so that they no longer describe the
-            encoder, or if something cannot be saved.
+            encoder, or if something cannot be saved. Also if the name is that of a pickle:
+            it ends in ``.pkl``, ``.pickle`` or ``.joblib``.
         OSError
             If the file cannot be written.
         ImportError
@@ -261,6 +265,12 @@ def save_estimator(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator; see :meth:`FileMixin.save`."""
     check_is_fitted(estimator)
     estimator, path = in_numpy(estimator), _writable_path(path)
+    if path.suffix.lower() in PICKLES:
+        raise ValueError(
+            f"path: {path.name!r} is the name of a pickle, and this file is none. Name it "
+            f"such as {path.with_suffix('.safetensors').name!r}, or write a pickle by "
+            "joblib.dump."
+        )
     try:
         document, arrays, left_out = _encode(estimator)
         data = pack(document, arrays)

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from sklearn.utils.validation import _num_samples
 
 from ..tasks.labels import Column, Labels
 
-__all__ = ["data_concerns"]
+__all__ = ["data_concerns", "fit_concerns"]
 
 #: A task of fewer labels than this says little of its components.
 FEW_LABELS = 30
 
-#: Share of rows that repeat, and correlation of what says the same, from which it is told.
-MANY_REPEATS, SAME = 0.05, 0.9999
+#: Share of rows that repeat, and correlation of what says the same, or nearly the same, from
+#: which it is told.
+MANY_REPEATS, SAME, NEARLY_SAME = 0.05, 0.9999, 0.98
 
 #: Tasks and columns that are compared, at the most, and rows that say so.
 MOST_COLUMNS, MOST_ROWS = 500, 5000
@@ -43,7 +45,8 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
     list of str
         A sentence for each concern, none if there is nothing to say: a single task; tasks
         of fewer than 30 labels, or of one value; tasks that say the same as each other, or as a
-        column of X; columns of X that are constant, or look like ids; rows of X that repeat.
+        column of X, or nearly the same as each other (correlation above 0.98); columns of X
+        that are constant, or look like ids; rows of X that repeat.
 
     Raises
     ------
@@ -71,6 +74,19 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
         *_of_tasks(labels),
         *_of_columns(names, columns),
         *_of_both(labels, names, columns),
+    ]
+
+
+def fit_concerns(estimator: Any) -> list[str]:
+    """Sentences on what a fit shows of its data. Other concerns need the data alone."""
+    is_auto = isinstance(estimator.input_noise, str)
+    if not is_auto or estimator.nonlinear_noise_ != 1 or estimator.encoder == "linear":
+        return []
+    return [
+        "The hidden layers got much noise (nonlinear_noise_ is 1): the rows are fewer than "
+        "100, or did not show a gain from anything that is not linear. Compare with "
+        "encoder='linear' by cross_val_score. If it is as good, its components are easier "
+        "to read."
     ]
 
 
@@ -128,6 +144,7 @@ def _of_tasks(labels: Labels) -> list[str]:
     compared = labels.columns[:MOST_COLUMNS]
     codes = np.column_stack([_codes(column)[:MOST_ROWS] for column in compared])
     alike = np.triu(_say_the_same(codes, codes), 1)
+    nearly = np.triu(_say_the_same(codes, codes, NEARLY_SAME), 1) & ~alike
     same = [
         f"{compared[i].name!r} and {compared[j].name!r}" for i, j in np.argwhere(alike)
     ]
@@ -137,6 +154,19 @@ def _of_tasks(labels: Labels) -> list[str]:
             f"Tasks say the same: {'; '.join(same[:MOST_NAMES])}"
             f"{f'; and {more} pairs more' if more > 0 else ''}. They count as one task twice, "
             "and do not help to tell factors apart."
+        )
+    if nearly.any():
+        group = connected_components(nearly, directed=False)[1]
+        groups = [
+            _listed([compared[i].name for i in np.flatnonzero(group == number)])
+            for number in np.flatnonzero(np.bincount(group) > 1)
+        ]
+        more = len(groups) - MOST_NAMES
+        found.append(
+            f"Tasks say nearly the same (correlation above {NEARLY_SAME}): "
+            f"{'; '.join(groups[:MOST_NAMES])}"
+            f"{f'; and {more} groups more' if more > 0 else ''}. They hardly help to tell "
+            "factors apart."
         )
     return found
 
@@ -208,9 +238,11 @@ def _looks_like_an_id(values: NDArray[np.float64]) -> bool:
 
 
 def _say_the_same(
-    first: NDArray[np.float64], second: NDArray[np.float64]
+    first: NDArray[np.float64], second: NDArray[np.float64], level: float = SAME
 ) -> NDArray[np.bool_]:
     """Which columns of one are a line in which columns of the other, where both are known.
+
+    A line, if their correlation is above the level.
 
     The correlation of all pairs at once, each over the rows that both have, as sums of products.
     """
@@ -231,5 +263,5 @@ def _say_the_same(
     spread_b = seen.T @ b**2 / rows - mean_b**2
     size = np.sqrt(np.maximum(spread_a * spread_b, 0.0))
     enough = (number >= FEW_LABELS) & (size > 1e-9)
-    same: NDArray[np.bool_] = enough & (np.abs(covariance) > SAME * size)
+    same: NDArray[np.bool_] = enough & (np.abs(covariance) > level * size)
     return same

@@ -11,11 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
-from ._fitted import active_codes, fitted_parts, learned_tasks, task_sizes
-from ._identifiability import identifiability_report
+from ._fitted import (
+    active_codes,
+    component_labels,
+    fitted_parts,
+    learned_tasks,
+    task_sizes,
+)
+from ._identifiability import identifiability_report, listed
 from ._input_effects import InputEffects, input_effects
 from ._names import suggested_names
 from ._rows import image_reader, pictures, row_names, text_reader
+from ._text import as_text
 
 __all__ = ["describe", "description"]
 
@@ -35,15 +42,17 @@ STYLE = """\
 .skd-description th, .skd-description td {text-align: left; vertical-align: top; \
 padding: 0.3em 0.8em; border-bottom: 1px solid rgba(128, 128, 128, 0.4); \
 overflow-wrap: break-word; max-width: 22em}
+.skd-description td[data-label="tasks"], .skd-description td[data-label="columns"] \
+{min-width: 16em; max-width: 30em}
 .skd-description figure {display: inline-block; margin: 0 5px 2px 0; \
 text-align: center; font-size: 0.8em}
 .skd-description img {width: 52px; image-rendering: pixelated; display: block}
 @media (max-width: 50em) {
-.skd-description, .skd-description tbody, .skd-description tr, .skd-description td \
-{display: block; max-width: none}
+.skd-description, .skd-description tbody, .skd-description tr, \
+.skd-description td[data-label] {display: block; min-width: 0; max-width: none}
 .skd-description thead {display: none}
 .skd-description tr {padding: 0.6em 0; border-bottom: 2px solid rgba(128, 128, 128, 0.6)}
-.skd-description td {border: 0; padding: 0.15em 0; display: grid; \
+.skd-description td[data-label] {border: 0; padding: 0.15em 0; display: grid; \
 grid-template-columns: 7.5em minmax(0, 1fr)}
 .skd-description td::before {content: attr(data-label); font-weight: bold}
 }
@@ -70,22 +79,26 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
         - ``"component"``: its number, a column of ``transform`` (the index of a data frame);
         - ``"name"``: its name, if ``set_component_names`` gave names; else ``"suggested name"``,
           a guess, see :func:`~skdisentangle.inspection.suggest_component_names`;
-        - ``"share of use"``: its share of the heads' magnitude;
-        - ``"tasks"``: the tasks that use it most. A plus says that the target, or the odds of the
-          second class, rises with the component, a minus that it falls; a task of several classes
-          has no sign. The number is the size of the coefficient, as a share of the largest of
-          that task;
-        - ``"columns"``: the columns that move it most, with the sign in which they do. The
-          number is the mean change of the component, in standard deviations, when the column is
-          taken from another row;
+        - ``"tasks"``: the tasks that use it most, such as ``"price (+1.00)"``. The number is the
+          size of the coefficient, as a share of the largest coefficient of that task: 1 for the
+          component that the task depends on most. With a plus the target, or the odds of the
+          second class, rises with the component; with a minus it falls. A task of several
+          classes has no sign, because each class has a coefficient of its own, and some rise
+          while others fall;
         - ``"verdict"``: whether it can be a factor, see
           :func:`~skdisentangle.inspection.identifiability_report`;
+        - ``"columns"``: the columns that move it most, such as ``"area (-0.80)"``. The number is
+          the mean change of the component, in standard deviations, when the column is taken
+          from another row. With a plus the component rises with the column. A column has no
+          sign if the component rises with it in some rows, and falls in others;
+        - ``"share of use"``: its share of the heads' magnitude;
         - ``"lowest rows"``, ``"highest rows"``: the rows of X where the component is lowest and
           highest, from the most extreme on: their labels in the index of a data frame, else
           their numbers.
 
-        A notebook shows small pictures of these rows if they are images, and their beginnings
-        if they are texts.
+        Printed, it is a few lines of text for each component, of the width of the terminal. A
+        notebook shows small pictures of these rows if they are images, and their beginnings if
+        they are texts.
 
     Raises
     ------
@@ -114,7 +127,7 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
     >>> dis = SparseSharedDisentangler(n_components=3, random_state=0).fit(X, Y_tasks)
     >>> table = describe(dis, X)
     >>> sorted(columns.split()[0] for columns in table["columns"])
-    ['+x0', '+x1']
+    ['x0', 'x1']
     """
     check_scalar(n_named, "n_named", Integral, min_val=1)
     records, html = description(estimator, X, n_named)
@@ -128,11 +141,14 @@ def describe(estimator: Any, X: Any, *, n_named: int = 3) -> Any:
 
 
 class Records(list[dict[str, Any]]):
-    """A list of records that a notebook shows as a table."""
+    """A list of records that prints as text, and that a notebook shows as a table."""
 
     def __init__(self, records: list[dict[str, Any]], html: str) -> None:
         super().__init__(records)
         self._html = html
+
+    def __repr__(self) -> str:
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         return self._html
@@ -149,6 +165,9 @@ def description(
     sizes, signs = task_sizes(dis)
     tasks = [str(task.name) for task in learned_tasks(dis)]
     own = getattr(dis, "component_names_", None)
+    labels = dict(
+        zip(dis.active_components_.tolist(), component_labels(dis), strict=True)
+    )
     key = "suggested name" if own is None else "name"
     names = suggested_names(estimator, effects) if own is None else own
     records, lines = [], []
@@ -164,9 +183,10 @@ def description(
         record = {
             "component": int(component),
             key: str(names[component]),
+            "tasks": _joined(lists["tasks"]),
+            "verdict": _verdict(row, labels, is_single=len(tasks) == 1),
+            "columns": _joined(lists["columns"]),
             "share of use": row["usage"],
-            **{name: _joined(values) for name, values in lists.items()},
-            "verdict": _verdict(row, own),
             **{name: ", ".join(row_names(X, rows)) for name, rows in ends.items()},
         }
         records.append(record)
@@ -180,10 +200,10 @@ def _named(
     signs: NDArray[np.float64],
     n_named: int,
 ) -> list[str]:
-    """The names of largest size, with signs and sizes, and how many more there are."""
+    """The names of largest size, as ``name (+size)``, and how many more there are."""
     order = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > 0]
     shown = [
-        f"{SIGNS[int(signs[i])]}{names[i]} {sizes[i]:.2f}" for i in order[:n_named]
+        f"{names[i]} ({SIGNS[int(signs[i])]}{sizes[i]:.2f})" for i in order[:n_named]
     ]
     more = len(order) - len(shown)
     return [*shown, *([f"and {more} more"] if more else [])]
@@ -202,13 +222,13 @@ def _columns(effects: InputEffects, place: int, n_named: int) -> list[str]:
     return _named(effects.column_names, sizes, directions, n_named)
 
 
-def _verdict(row: dict[str, Any], names: Any) -> str:
-    if row["identifiable"]:
-        return "identifiable"
-    if row["mixed_with"]:
-        others = [str(j if names is None else names[j]) for j in row["mixed_with"]]
-        return f"may be a mixture with {', '.join(others)}"
-    return str(row["verdict"])
+def _verdict(row: dict[str, Any], labels: dict[int, Any], *, is_single: bool) -> str:
+    """The verdict on a component, short."""
+    if is_single or not row["mixed_with"]:
+        return str(row["verdict"]).partition(";")[0]
+    others = listed([labels[j] for j in row["mixed_with"]])
+    before = "used by all tasks: " if row["used_by_all"] else ""
+    return f"{before}may be a mixture with {others}"
 
 
 def _html(

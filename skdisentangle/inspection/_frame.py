@@ -6,11 +6,13 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
+from ._text import as_text
+
 __all__ = ["Description"]
 
 
 class Description(pd.DataFrame):  # type: ignore[misc]
-    """A data frame that a notebook shows with pictures or texts of the rows.
+    """A data frame that prints as text, and that a notebook shows with pictures of the rows.
 
     What is selected from it is a plain data frame.
     """
@@ -24,6 +26,11 @@ class Description(pd.DataFrame):  # type: ignore[misc]
         frame = cls(pd.DataFrame(records).set_index("component"))
         frame._html = html
         return frame
+
+    def __repr__(self) -> str:
+        if self.index.name != "component":  # somebody has changed it
+            return str(super().__repr__())
+        return as_text(self.reset_index().to_dict("records"))
 
     def _repr_html_(self) -> str:
         return self._html

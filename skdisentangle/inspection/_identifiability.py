@@ -24,6 +24,10 @@ condition, taken at its word, holds for nearly every fit. Of a pair we ask for m
   that do not know of each other; then one task of the pair is enough, unless the gap is
   missing.
 
+A component that all tasks use is in doubt as well, also where it is the only one. The condition
+asks for supports that leave out each factor; of what all tasks use there are none. If all tasks
+need two factors in the same proportions, the fit finds their sum as one component.
+
 The numbers in these rules were chosen on development problems of the suite
 "identifiability" in ``benchmarks``, and hold on others (see the page of the benchmarks).
 """
@@ -63,6 +67,7 @@ __all__ = [
     "IdentifiabilityDisplay",
     "IdentifiabilityReport",
     "identifiability_report",
+    "listed",
     "separating_tasks",
 ]
 
@@ -229,8 +234,14 @@ def _stability_in_refit(
     return stability
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+def listed(labels: Sequence[Any]) -> str:
+    """Components by name, or by number where they have none."""
+    if all(isinstance(label, int) for label in labels):
+        numbers = ", ".join(map(str, labels))
+        return f"component{'' if len(labels) == 1 else 's'} {numbers}"
+    return ", ".join(
+        f"component {label}" if isinstance(label, int) else label for label in labels
+    )
 
 
 def _plural(count: int, noun: str) -> str:
@@ -251,11 +262,14 @@ class IdentifiabilityReport:
         A row for each active component, with the keys
 
         - ``"component"``: its number, a column of ``transform``;
+        - ``"name"``: its name, or its number if ``set_component_names`` gave it none;
         - ``"usage"``: its share of the heads' magnitude;
         - ``"n_tasks"``: how many tasks use it;
         - ``"n_separating"``: how many of these omit another component, at the
           least over all others (NaN if there is no other);
         - ``"mixed_with"``: list of the components that it cannot be told apart from;
+        - ``"used_by_all"``: whether all tasks that use any component use it, so that it may
+          be a mixture that no task takes apart;
         - ``"stability"``: correlation with its match in re-fits, NaN without them;
         - ``"minor"``: whether it is used so rarely that the verdict on the whole does not
           depend on it;
@@ -303,10 +317,13 @@ class IdentifiabilityReport:
         ]
         if not self.components:
             return "\n".join(lines)
-        lines += ["", "component  usage  tasks  separating  stability  verdict"]
-        for row in self.components:
+        names = [str(row["name"]) for row in self.components]
+        width = max(map(len, [*names, "component"]))
+        title = f"{'component':>{width}}"
+        lines += ["", f"{title}  usage  tasks  separating  stability  verdict"]
+        for row, name in zip(self.components, names, strict=True):
             lines.append(
-                f"{row['component']:9d}  {row['usage']:5.2f}  {row['n_tasks']:5d}  "
+                f"{name:>{width}}  {row['usage']:5.2f}  {row['n_tasks']:5d}  "
                 f"{_cell(row['n_separating'], '10.0f')}  "
                 f"{_cell(row['stability'], '9.2f')}  {row['verdict']}"
             )
@@ -335,20 +352,19 @@ def _cell(value: float, form: str) -> str:
     return f"{'-':>{width}}" if np.isnan(value) else f"{value:{form}}"
 
 
-def _omitted(count: int, n_tasks: int, component: int) -> str:
+def _omitted(count: int, n_tasks: int, label: Any) -> str:
     """How many of the tasks of a component have a zero on another one, in words."""
-    if n_tasks == 1 and count == 0:
-        return f"its only task uses component {component}, too"
-    whole = "its only task" if n_tasks == 1 else f"the {n_tasks} tasks"
-    if count == 0:
-        return f"none of {whole} omits component {component}"
+    other = listed([label])
     if n_tasks == 1:
-        return f"{whole} omits component {component}"
-    return f"{count} of {whole} omit{'s' * (count == 1)} component {component}"
+        return "only one task uses it" + ("" if count else f", which uses {other}, too")
+    if count == 0:
+        return f"none of the {n_tasks} tasks omits {other}"
+    return f"{count} of the {n_tasks} tasks omit{'s' * (count == 1)} {other}"
 
 
 def _component_verdict(
     row: dict[str, Any],
+    mixed_with: list[Any],
     weakest: str,
     *,
     is_unseen: bool,
@@ -356,9 +372,13 @@ def _component_verdict(
     is_single: bool,
 ) -> str:
     """Verdict on a component, with the reasons."""
-    reasons = ["is of a single task"] if is_single else []
-    if row["mixed_with"]:
-        reasons.append(f"may be mixed with {_listed(row['mixed_with'])} ({weakest})")
+    reasons = []
+    if is_single:
+        reasons.append("one task tells nothing apart")
+    elif row["used_by_all"]:
+        reasons.append("used by all tasks: may be a mixture")
+    if mixed_with:
+        reasons.append(f"may be mixed with {listed(mixed_with)} ({weakest})")
     if is_unseen:
         reasons.append("is in a direction that the heads do not see")
     if not is_stable:
@@ -385,15 +405,26 @@ def _whole_verdict(
             f"{'a mixture' if n == 1 else 'mixtures'} of them."
         )
     doubtful = [row for row in rows if not row["identifiable"]]
-    minor = [row["component"] for row in doubtful if row["minor"]]
+    minor = [row["name"] for row in doubtful if row["minor"]]
     if len(minor) == len(doubtful):
-        rest = f"; but for {_listed(minor)}, used rarely" if minor else ""
+        rest = f"; except {listed(minor)}, used rarely" if minor else ""
         return (
             f"Identifiable: {_plural(n - len(minor), 'component')}, each told apart from "
             f"all others by the tasks{rest}."
         )
-    named = _listed([row["component"] for row in doubtful])
-    text = f"Not identifiable: {len(doubtful)} of {n} components in doubt ({named})."
+    if n == 1 and doubtful[0]["used_by_all"]:
+        return (
+            "Not identifiable: all tasks use the only component, so it may be a mixture "
+            "of factors. Tasks that need only a part of it would help."
+        )
+    named = listed([row["name"] for row in doubtful])
+    text = (
+        f"Not identifiable: {len(doubtful)} of {_plural(n, 'component')} in doubt "
+        f"({named})."
+    )
+    used_by_all = [row["name"] for row in doubtful if row["used_by_all"]]
+    if used_by_all:
+        text += f" All tasks use {listed(used_by_all)}."
     if rank < n:
         text += f" The heads have rank {rank}, which is less than {n}."
     if any(row["mixed_with"] for row in doubtful):
@@ -431,7 +462,8 @@ def identifiability_report(
     more tasks separate a pair than chance explains; that zeros are zero by themselves, not
     held by the penalty, and set apart from other coefficients by a gap; where the tasks are
     too few for that, that the components are uncorrelated; and, with `Y_tasks`, that fits
-    on rows drawn anew find the same ones.
+    on rows drawn anew find the same ones. A component that all tasks use may be a mixture that
+    no task takes apart, so it never counts as identifiable.
 
     Parameters
     ----------
@@ -537,33 +569,42 @@ def identifiability_report(
     use, n_tasks = estimator.usage_[active], (sizes > 0).sum(axis=0)
     minor = use < MINOR_USAGE * use.max(initial=0)
     minor &= n_tasks < MINOR_TASKS * len(sizes)
+    n_with_support = int((sizes > 0).any(axis=1).sum())
+    names = component_labels(estimator)
     rows: list[dict[str, Any]] = []
     for i, component in enumerate(active):
         others = np.delete(np.arange(len(active)), i)
         partners = np.flatnonzero(~separated[i])
         is_stable = not stability[i] < STABLE  # NaN without re-fits
+        used_by_all = bool(n_tasks[i] == n_with_support)
         row = {
             "component": int(component),
+            "name": names[i],
             "usage": float(use[i]),
             "n_tasks": int(n_tasks[i]),
             "n_separating": float(without[i, others].min()) if len(others) else np.nan,
             "mixed_with": active[partners].tolist(),
+            "used_by_all": used_by_all,
             "stability": float(stability[i]),
             "minor": bool(minor[i]),
             "identifiable": bool(
-                len(sizes) > 1 and not len(partners) and not unseen[i] and is_stable
+                len(sizes) > 1
+                and not used_by_all
+                and not (len(partners) or unseen[i])
+                and is_stable
             ),
         }
         weakest = ""
         if len(partners):
             j = partners[without[i, partners].argmin()]
-            weakest = _omitted(int(without[i, j]), int(n_tasks[i]), int(active[j]))
+            weakest = _omitted(int(without[i, j]), int(n_tasks[i]), names[j])
             if small[i, j]:
                 weakest += (
                     f"; {small[i, j]} nearly {'does' if small[i, j] == 1 else 'do'}"
                 )
         row["verdict"] = _component_verdict(
             row,
+            [names[j] for j in partners],
             weakest,
             is_unseen=bool(unseen[i]),
             is_stable=is_stable,
@@ -571,8 +612,7 @@ def identifiability_report(
         )
         rows.append(row)
     pairs = [(int(active[i]), int(active[j])) for i, j in np.argwhere(~separated)]
-    with_support = (sizes > 0).any(axis=1)
-    support_size = float((sizes > 0).sum() / max(1, with_support.sum()))
+    support_size = float((sizes > 0).sum() / max(1, n_with_support))
     return IdentifiabilityReport(
         identifiable=bool(rows)
         and all(row["identifiable"] or row["minor"] for row in rows),

@@ -24,9 +24,18 @@ def suggest_component_names(estimator: Any, X: Any) -> list[str]:
 
     A component gets the name of a column, if that column moves it at least as far as all
     others together. Otherwise it gets the name of the task that depends most on this
-    component alone. A name says what high values of the component mean: ``"low price"`` where
-    it rises as the price falls, ``"kind=round"`` where it makes that class likely, and
-    ``"not sold"`` where it makes the second class of a task with classes 0 and 1 unlikely.
+    component alone. A name says what high values of the component mean:
+
+    ============================= ==========================================================
+    ``"high price"``              the component rises with the price
+    ``"low price"``               it rises as the price falls
+    ``"likely sold"``             it makes the second class of a task of classes 0 and 1 likely
+    ``"not sold"``                it makes that class unlikely
+    ``"kind=round"``              it makes this one of two classes likely
+    ``"about class"``             it is about a task of more than two classes without an order
+    ============================= ==========================================================
+
+    No name is that of a task or a column, so features stand beside them in one table.
 
     The names are guesses. Before you use one, look at the rows where the component is low and
     high.
@@ -69,7 +78,7 @@ def suggest_component_names(estimator: Any, X: Any) -> list[str]:
     >>> Y_tasks = pd.DataFrame({"rent": X["area"], "price": 2 * X["area"], "old": X["age"]})
     >>> dis = SparseSharedDisentangler(n_components=3, random_state=0).fit(X, Y_tasks)
     >>> sorted(suggest_component_names(dis, X))
-    ['age', 'area']
+    ['high age', 'high area']
     """
     return suggested_names(estimator, input_effects(estimator, X))
 
@@ -83,12 +92,13 @@ def suggested_names(estimator: Any, effects: InputEffects) -> list[str]:
     tasks = learned_tasks(dis)
     names = [str(name) for name in dis.get_feature_names_out()]
     taken = set(np.delete(names, dis.active_components_))
+    taken |= {*effects.column_names, *(str(task.name) for task in dis.tasks_)}
     for place, component in enumerate(dis.active_components_):
         found = _of_column(effects, place, before)
         for t in np.argsort(-alone[:, component], kind="stable"):
-            if sizes[t, component] > 0:
+            if sizes[t, component] > 0 and str(tasks[t].name).strip():
                 found.append(_of_task(tasks[t], signs[t, component]))
-        short = [one_line(name, MAX_LENGTH) for name in found if name.strip()]
+        short = [one_line(name, MAX_LENGTH) for name in found]
         base = one_line(short[0], MAX_LENGTH - 4) if short else "component"
         numbered = (f"{base} {number}" for number in count(component))
         names[component] = next(n for n in chain(short, numbered) if n not in taken)
@@ -105,9 +115,13 @@ def _of_column(effects: InputEffects, place: int, before: Pipeline | None) -> li
     if sizes[first] < sizes.sum() / 2:
         return []
     name, sign = effects.column_names[first], effects.clear_directions()[first, place]
-    if sign == 0 or name.rstrip("0123456789") in _given_by_code(before):
+    if (
+        sign == 0
+        or not name.strip()
+        or name.rstrip("0123456789") in _given_by_code(before)
+    ):
         return []
-    return [name if sign > 0 else f"low {name}"]
+    return [_end(name, sign)]
 
 
 def _given_by_code(before: Pipeline | None) -> set[str]:
@@ -119,10 +133,14 @@ def _given_by_code(before: Pipeline | None) -> set[str]:
 def _of_task(task: Task, sign: float) -> str:
     name = str(task.name)
     if sign == 0:  # of several classes
-        return name
+        return f"about {name}"
     if task.type != "binary" or task.classes is None:
-        return name if sign > 0 else f"low {name}"
+        return _end(name, sign)
     classes = task.classes.tolist()
     if classes == [0, 1]:  # or False and True
-        return name if sign > 0 else f"not {name}"
+        return f"likely {name}" if sign > 0 else f"not {name}"
     return f"{name}={classes[1 if sign > 0 else 0]}"
+
+
+def _end(name: str, sign: float) -> str:
+    return f"high {name}" if sign > 0 else f"low {name}"

@@ -6,11 +6,11 @@ import base64
 import io
 import os
 import platform
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sklearn
 import torch
 from sklearn.utils.validation import _num_samples
@@ -18,12 +18,13 @@ from sklearn.utils.validation import _num_samples
 from .._notebook import task_table
 from .._replacing import replacing
 from .._version import __version__
-from ._data import data_concerns
+from ._data import data_concerns, fit_concerns
 from ._description import description
 from ._fitted import fitted_parts
 from ._identifiability import identifiability_report
 from ._input_effects import InputEffectDisplay
 from ._loss_curve import LossCurveDisplay
+from ._scores import SCORES_SAY, score_lines
 from ._task_components import TaskComponentDisplay
 
 __all__ = ["write_report"]
@@ -89,6 +90,11 @@ def write_report(
     TypeError, ValueError
         If an argument is not as described.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            "path must be the name of the file to write, such as 'fit.html', and comes before "
+            f"X and Y_tasks; got {type(path).__name__}."
+        )
     path = Path(path)
     dis, before = fitted_parts(estimator)
     _, table = description(estimator, X, N_NAMED)
@@ -101,11 +107,11 @@ def write_report(
         f"<p>{escape(type(dis).__name__)} of skdisentangle {__version__}, described on "
         f"{_num_samples(X):,} rows.</p>",
         "<h2>What each component means</h2>",
-        "<p>A plus before a task says that the task rises with the component, a minus that it "
-        "falls; the number is the size of the coefficient, as a share of that task's largest. A "
-        "plus before a column says that the component rises with the column; the number is how "
-        "far the column moves it, in standard deviations. The rows are those where the "
-        "component is lowest and highest.",
+        "<p>The number of a task is the size of its coefficient, as a share of that task's "
+        "largest. With a plus the task rises with the component, with a minus it falls; a task "
+        "of several classes has no sign. The number of a column is how far it moves the "
+        "component, in standard deviations. With a plus the component rises with the column. "
+        "The rows are those where the component is lowest and highest.",
         "</p>"
         if hasattr(dis, "component_names_")
         else " Suggested names are guesses.</p>",
@@ -116,7 +122,7 @@ def write_report(
         "<h2>Tasks</h2>",
         _scores(dis, inner, Y_tasks),
         task_table(dis),
-        _concerns(X, Y_tasks),
+        _concerns(dis, X, Y_tasks),
         "<h2>Settings and versions</h2>",
         _settings(dis),
     ]
@@ -163,20 +169,17 @@ def _pictures(estimator: Any, X: Any) -> str:
 def _scores(dis: Any, X: Any, Y_tasks: Any) -> str:
     if Y_tasks is None:
         return ""
-    rows = []
-    for task, score in zip(
-        dis.tasks_, dis.score_tasks(X, Y_tasks=Y_tasks), strict=True
-    ):
-        shown = "none" if np.isnan(score) else f"{score:.3f}"
-        kind = {"regression": "R2", "count": "D2"}.get(task.type, "accuracy")
-        rows.append((str(task.name), f"{shown} ({kind})"))
-    return _pairs("task", "score on these rows", rows)
+    lines = score_lines(dis, X, Y_tasks)
+    names = ("task", "score on these rows", "most frequent class")
+    return f"<p>{SCORES_SAY}</p>{_table(names, lines)}"
 
 
-def _concerns(X: Any, Y_tasks: Any) -> str:
-    if Y_tasks is None:
+def _concerns(dis: Any, X: Any, Y_tasks: Any) -> str:
+    found = fit_concerns(dis)
+    if Y_tasks is not None:
+        found = [*data_concerns(X, Y_tasks), *found] or ["Nothing stands out."]
+    if not found:
         return ""
-    found = data_concerns(X, Y_tasks) or ["Nothing stands out."]
     items = "".join(f"<li>{escape(concern)}</li>" for concern in found)
     return f"<h2>Concerns about the data</h2><ul>{items}</ul>"
 
@@ -195,14 +198,16 @@ def _settings(dis: Any) -> str:
         (name, f"{getattr(dis, name):.4g}")
         for name in ("sparsity_", "sharing_", "input_noise_", "nonlinear_noise_")
     ]
-    return _pairs("setting", "value", rows)
+    return _table(("setting", "value"), rows)
 
 
-def _pairs(first: str, second: str, rows: list[tuple[str, str]]) -> str:
+def _table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(
-        f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        for row in rows
     )
     return (
-        f'<div class="wide"><table class="pairs"><thead><tr><th>{first}</th><th>{second}</th>'
-        f"</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="wide"><table class="pairs"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
     )

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from ..distributed import Ranks
 
-__all__ = ["Column", "Labels", "beyond_floats", "pandas_index", "text_as_str"]
+__all__ = [
+    "Column",
+    "Labels",
+    "beyond_floats",
+    "missing_cells",
+    "pandas_index",
+    "text_as_str",
+]
 
 #: Categories of pandas, as it names their kinds, that are classes as they are: they have
 #: an order. Those that are numbers, strings or booleans are read as such labels are.
@@ -28,7 +35,8 @@ WAYS_TO_ARRAYS = ("toarray", "collect")
 ARGUMENT = "Y_tasks"
 
 
-def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+def missing_cells(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where an array of any type holds NaN, None, NA or NaT."""
     if values.dtype.kind in "fc":
         return np.asarray(np.isnan(values))
     if values.dtype.kind == "O":
@@ -159,7 +167,7 @@ class Column:
         argument: str = ARGUMENT,
     ) -> Column:
         values = text_as_str(values, name, argument)
-        missing = _missing(values)
+        missing = missing_cells(values)
         present = values[~missing]
         if values.dtype.kind == "O":
             kinds = {type(value) for value in present.tolist()}
@@ -204,7 +212,7 @@ class Column:
 
         Held for objects only, which take long to look at: numbers may be many.
         """
-        return _missing(self.values) if self.mask is None else self.mask
+        return missing_cells(self.values) if self.mask is None else self.mask
 
     def distinct(self, repeats: NDArray[np.float64] | None = None) -> Column:
         """The labels that say what the column is: all classes, or that there are none.

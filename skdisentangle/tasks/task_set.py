@@ -29,8 +29,8 @@ Said = TypeVar("Said")
 #: Of so many labels or more, a share above this that differ makes them names of rows.
 ID_ROWS, ID_SHARE = 50, 0.5
 
-#: Tasks that are named in a warning.
-MOST_NAMED = 20
+#: Tasks that are named in a warning: of those left out, and of those taken for classes.
+MOST_NAMED, MOST_GUESSES = 20, 3
 
 
 def said_of_tasks(
@@ -128,10 +128,10 @@ def _typed(
     return found.task(column, index, row_weight)
 
 
-def _named(names: Sequence[str]) -> str:
+def _named(names: Sequence[str], most: int = MOST_NAMED) -> str:
     """Some of the names of tasks, and how many more there are."""
-    n_more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
+    n_more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
 def _declared(column: Column, index: int, kind: str | None, classes: Any) -> Task:
@@ -309,9 +309,10 @@ class TaskSet:
         out = cls.lay_out(tasks, labels, quiet=quiet)
         if guessed and not quiet:
             warn(
-                f"Numbers are taken for classes in the tasks {_named(guessed)}, because they "
-                f"are few, small and repeated. Set {setting}='multiclass' to confirm this, or "
-                f"{setting}='regression' if they are counts or measurements."
+                "Numbers are taken for classes in the tasks "
+                f"{_named(guessed, MOST_GUESSES)}, because they are few, small and repeated. "
+                f"Set {setting}='multiclass' to confirm this, 'ordinal' if they have an "
+                "order, 'count' for counts, or 'regression' for measurements."
             )
         return out
 

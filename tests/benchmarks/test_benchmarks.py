@@ -48,7 +48,7 @@ def test_new_tasks_are_compared_pair_by_pair():
     }
     shown = new_tasks.page({"machine": "here", "results": [line]})
     assert "| fit_task | **0.800** |" in shown
-    assert "| ridge | +0.033 ± 0.088 (1/1/1) |" in shown
+    assert "| less ridge or logistic | -0.033 (-0.413 to +0.346) |" in shown
     assert "| fit_task | 0.50 |" in shown
 
 

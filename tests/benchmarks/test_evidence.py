@@ -36,12 +36,13 @@ def test_every_suite_has_a_command_a_version_and_a_place_on_the_site(pages):
     listed = (SITE / "index.md").read_text().splitlines()
     for suite in readme.SUITES:
         text = pages[f"reports/{suite}.md"]
-        said = readme.OLDER.get(suite, readme.PRESENT)
+        age, said = readme.age(suite), readme.version(suite)
         assert text.startswith("# ")
         assert f"python -m benchmarks.{suite}" in text
         assert said in text
         assert f"[{suite}](reports/{suite}.md)" in pages["README.md"]
-        assert said in pages["README.md"]
+        assert re.search(rf"\[{suite}\].* {age} \|$", pages["README.md"], re.MULTILINE)
+        assert readme.AGES[age] in pages["README.md"]
         assert suite in listed
         assert f"reports/{suite}.md" in (SITE / f"{suite}.md").read_text()
 

@@ -104,7 +104,7 @@ def test_section_has_the_tables(monkeypatch):
     assert "| 7 to 8 | 3.0 |" in text
     assert "| ours | 0.900 |" in text
     assert "Glyphs" not in text
-    assert "Seeds 1 to 2, 2 runs of each method, but 0 of ours, L1;" in text
+    assert "Seeds 1 to 2, 2 runs of each method, except 0 of ours, L1;" in text
     assert "; 1 of PCA;" in text
 
 

@@ -48,6 +48,6 @@ def test_table_counts_agreement():
 
 def test_summary_goes_by_components_too():
     text = suite.summary([row(True, 0.99), row(False, 0.5, purity=0.6)])
-    assert "correlate with a factor by 0.95 or more, of those in doubt 0%" in text
+    assert "by 0.95 or more. Of the components in doubt, 0% do." in text
     assert "area under the curve of 1.000" in text
     assert "area" not in suite.summary([row(True, 0.99)])

@@ -192,6 +192,9 @@ def test_rows_of_dates_are_said(job, frame):
     model, _, output = job
     path = output.with_name("dates.parquet")
     frame.assign(d=pd.Timestamp("2020-01-01")).to_parquet(path)
+    with pytest.raises(ValueError, match="dates or other values in the column 'd'"):
+        extract_features(model, path, output, **SETTINGS)
+    joblib.dump(StandardScaler().fit(frame.assign(d=0.0)), model)
     with pytest.raises(ValueError, match="the model cannot take its rows"):
         extract_features(model, path, output, **SETTINGS)
 

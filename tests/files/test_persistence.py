@@ -534,6 +534,13 @@ def load_bytes(content, tmp_path, kind=SparseSharedDisentangler):
     return kind.load(path)
 
 
+@pytest.mark.parametrize("name", ["model.pkl", "model.PICKLE", "model.joblib"])
+def test_names_of_pickles_are_refused(name, quick_fit, tmp_path):
+    with pytest.raises(ValueError, match=r"is the name of a pickle.*'model\.safetens"):
+        quick_fit.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 class TestHostileFiles:
     def test_pickles_are_not_run(self, tmp_path):
         trace = str(tmp_path / "trace")
@@ -562,10 +569,11 @@ class TestHostileFiles:
             (struct.pack("<Q", 90) + b"{" * 99, "not that of a safetensors file"),
             (struct.pack("<Q", 90) + b"[" * 99, "not a safetensors file"),
             (b"<html>not found</html>", "not a safetensors file"),
+            (b"x,y,colour\n1,2,red\n", "not a safetensors file"),
             (struct.pack("<Q", 100_000) + b'{"a":' * 20_000, "damaged|recursion"),
             (struct.pack("<Q", 2) + b"{}", "damaged or different safetensors file"),
         ],
-        ids=range(8),
+        ids=range(9),
     )
     def test_other_content(self, content, message, tmp_path):
         with pytest.raises(ValueError, match=message):

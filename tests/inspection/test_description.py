@@ -30,6 +30,9 @@ from skdisentangle.inspection import (
     identifiability_report,
 )
 
+#: A name, and the sign of its number.
+NAMED = re.compile(r"(\w+) \(([+-])\d")
+
 
 @pytest.fixture(scope="module")
 def house():
@@ -64,7 +67,7 @@ def test_each_component_has_its_tasks_columns_and_rows(house):
     codes = dis.transform(X)
     by_column = {}
     for component, row in table.iterrows():
-        sign, name = row["columns"][0], row["columns"][1:].split()[0]
+        name, sign = NAMED.match(row["columns"]).groups()
         by_column[name] = row
         rising = np.corrcoef(codes[:, component], X[name])[0, 1] > 0
         assert sign == ("+" if rising else "-")
@@ -73,21 +76,59 @@ def test_each_component_has_its_tasks_columns_and_rows(house):
         assert row["highest rows"].split(", ") == [f"house{i}" for i in order[::-1][:3]]
     assert set(by_column) == {"area", "age"}
     area, age = by_column["area"], by_column["age"]
-    sign = area["columns"][0]
+    sign = NAMED.match(area["columns"])[2]
     assert set(area["tasks"].split(", ")) == {
-        f"{sign}rent 1.00",
-        f"{sign}price 1.00",
-        "size 1.00",  # of several classes, so without a sign
+        f"rent ({sign}1.00)",
+        f"price ({sign}1.00)",
+        "size (1.00)",  # of several classes, so without a sign
     }
-    flipped = "-" if age["columns"][0] == "+" else "+"
-    assert f"{flipped}repairs 1.00" in age["tasks"]
-    assert f"{age['columns'][0]}old 1.00" in age["tasks"]
+    sign = NAMED.match(age["columns"])[2]
+    flipped = "-" if sign == "+" else "+"
+    assert f"repairs ({flipped}1.00)" in age["tasks"]
+    assert f"old ({sign}1.00)" in age["tasks"]
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_it_prints_as_lines_that_fit(house, monkeypatch, width):
+    dis, X = house
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = dis.describe(X, n_named=5)
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    for component, row in table.iterrows():
+        assert (
+            f"component {component}, suggested name: {row['suggested name']}" in lines
+        )
+    text = " ".join(line.strip() for line in lines)
+    for name in ("tasks", "verdict", "columns", "lowest rows", "highest rows"):
+        for said in table[name]:
+            assert f"{name}: {said}" in text
+    assert all(")" in line for line in lines if "(" in line)  # numbers keep to names
+    table.index.name = None  # then it is shown as any data frame
+    assert "component 0" not in str(table)
+
+
+def test_a_component_of_all_tasks_is_never_identifiable():
+    """Two independent columns, of which all tasks need the sum."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(400, 2)), columns=["height", "debt"])
+    sums = X["height"] + X["debt"]
+    Y_tasks = pd.DataFrame({f"t{j}": sums + rng.normal(size=400) for j in range(6)})
+    dis = SparseSharedDisentangler(encoder="linear", random_state=0).fit(X, Y_tasks)
+    table = dis.describe(X)
+    assert table["verdict"].tolist() == ["used by all tasks: may be a mixture"]
+    pytest.importorskip("matplotlib")
+    display = IdentifiabilityDisplay.from_estimator(dis, X)
+    assert display.ax_.get_title() == "Not identifiable"
+    with pytest.warns(UserWarning, match="single task"):
+        dis.fit(X, Y_tasks[["t0"]])
+    assert dis.describe(X)["verdict"].iloc[0] == "one task tells nothing apart"
 
 
 def test_no_more_than_asked_for_is_named(house):
     dis, X = house
     table = dis.describe(X, n_named=1)
-    names = table["columns"].str[1:].str.split().str[0].tolist()
+    names = table["columns"].str.split().str[0].tolist()
     assert sorted(names) == ["age", "area"]
     assert table["tasks"].iloc[names.index("area")].endswith(" and 2 more")
     assert not table["lowest rows"].str.contains(",").any()
@@ -123,8 +164,9 @@ def test_mixtures_are_told_with_their_partners():
     assert any(mixed)
     for verdict, others in zip(table["verdict"], mixed, strict=True):
         if others:
+            noun = "component" if len(others) == 1 else "components"
             shown = ", ".join(map(str, others))
-            assert verdict == f"may be a mixture with {shown}"
+            assert verdict == f"may be a mixture with {noun} {shown}"
 
 
 def test_images_are_told_by_their_numbers():
@@ -231,7 +273,7 @@ def test_texts_are_shown_by_their_beginnings():
         assert "and so…" in html or "and so on…" in html
         assert "and so on " * 8 not in html
     names = {name.removeprefix("low ") for name in table["suggested name"]}
-    assert names == {"red", "large"}
+    assert {name.removeprefix("high ") for name in names} == {"red", "large"}
 
 
 def test_the_table_is_a_data_frame(house):
@@ -287,14 +329,15 @@ class TestSuggestedNames:
     def test_a_column_that_stands_out_comes_first(self, house):
         dis, X = house
         names = dis.suggest_component_names(X)
-        assert {name.removeprefix("low ") for name in names} == {"area", "age"}
+        assert {name.split()[1] for name in names} == {"area", "age"}
         codes = dis.transform(X)
         for number, name in enumerate(names):
             rises = np.corrcoef(codes[:, number], X[name.split()[-1]])[0, 1] > 0
-            assert name.startswith("low ") == (not rises)
+            assert name.split()[0] == ("high" if rises else "low")
         others = self.flipped(dis).suggest_component_names(X)
         for name, other in zip(names, others, strict=True):
-            assert {name, other} == {name.split()[-1], f"low {name.split()[-1]}"}
+            column = name.split()[1]
+            assert {name, other} == {f"high {column}", f"low {column}"}
 
     def test_else_a_task_names_a_component_by_its_high_end(self, mixed):
         dis, X = mixed
@@ -302,11 +345,11 @@ class TestSuggestedNames:
         flipped = self.flipped(dis).suggest_component_names(X)
         assert names == dis.suggest_component_names(X)
         pairs = set(zip(names, flipped, strict=True))
-        ends = {frozenset(pair) for pair in pairs if not {"class", "sold"} & set(pair)}
-        assert frozenset(["price", "low price"]) in ends
+        ends = {frozenset(pair) for pair in pairs}
+        assert frozenset(["high price", "low price"]) in ends
         assert frozenset(["kind=round", "kind=square"]) in ends
-        assert ("class", "class") in pairs
-        assert ("sold", "not sold") in pairs or ("not sold", "sold") in pairs
+        assert ("about class", "about class") in pairs
+        assert frozenset(["likely sold", "not sold"]) in ends
         codes, predicted = dis.transform(X), dis.predict(X)
         for number, name in enumerate(names):
             if name.startswith("kind="):
@@ -322,8 +365,16 @@ class TestSuggestedNames:
         names = dis.fit(X, Y_tasks).suggest_component_names(X)
         assert len(set(names)) == 3
         assert max(map(len, names)) <= 32
-        assert all(name.startswith(("the answer", "low the")) for name in names)
+        assert all(name.startswith(("high the answ", "low the answ")) for name in names)
         dis.set_component_names(names)
+
+    def test_they_are_none_of_the_names_of_tasks_and_columns(self):
+        rng = np.random.default_rng(0)
+        X = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
+        Y_tasks = X.set_axis(["high a", "low a"], axis=1)
+        dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+        names = dis.fit(X, Y_tasks).suggest_component_names(X)
+        assert not {*names} & {*X.columns, *Y_tasks.columns}
 
     def test_the_table_has_them_until_names_are_set(self, house):
         dis, X = house
@@ -338,7 +389,7 @@ class TestNames:
     def named(self, house):
         dis, X = house
         dis = copy.deepcopy(dis)
-        first = dis.describe(X)["columns"].iloc[0][1:].split()[0]
+        first = dis.describe(X)["columns"].iloc[0].split()[0]
         names = ["area", "age"] if first == "area" else ["age", "area"]
         assert dis.set_component_names(names) is dis
         return dis, X, names
@@ -386,6 +437,12 @@ class TestNames:
         dis.fit(X, np.column_stack([X["area"], X["age"], X["area"]]))
         assert dis.get_feature_names_out()[0] == "sparseshareddisentangler0"
         assert "name" not in dis.describe(X)
+
+    def test_none_removes_them(self, named):
+        dis, X, _ = named
+        assert dis.set_component_names(None) is dis
+        assert dis.get_feature_names_out()[0] == "sparseshareddisentangler0"
+        assert "suggested name" in dis.describe(X)
 
     def test_some_are_given_by_number(self, named):
         dis, _, names = named

@@ -82,11 +82,13 @@ def test_component_that_is_never_alone():
     report = identifiability_report(fitted(heads), normal())
     assert not report.identifiable
     assert report.unseparated_pairs == [(0, 1)]
-    assert report.verdict.startswith("Not identifiable: 1 of 3 components in doubt (0)")
+    assert report.verdict.startswith(
+        "Not identifiable: 1 of 3 components in doubt (component 0)."
+    )
     row = report.components[0]
     assert row["mixed_with"] == [1]
-    assert (
-        row["verdict"] == "may be mixed with 1 (none of the 6 tasks omits component 1)"
+    assert row["verdict"] == (
+        "may be mixed with component 1 (none of the 6 tasks omits component 1)"
     )
     # Which says nothing of 1 itself.
     assert report.components[1]["identifiable"]
@@ -143,7 +145,7 @@ def test_zeros_that_only_the_penalty_holds():
     assert report.unseparated_pairs == [(0, 1)]
     assert report.separating_tasks[0, 1] == 2
     assert report.components[0]["verdict"] == (
-        "may be mixed with 1 (2 of the 6 tasks omit component 1; 2 nearly do)"
+        "may be mixed with component 1 (2 of the 6 tasks omit component 1; 2 nearly do)"
     )
     dis._pull /= 2
     assert identifiability_report(dis, normal()).identifiable
@@ -201,7 +203,7 @@ def test_rarely_used_components_do_not_decide():
     assert row["minor"]
     assert not row["identifiable"]
     assert report.identifiable
-    assert report.verdict.endswith("but for 3, used rarely.")
+    assert report.verdict.endswith("except component 3, used rarely.")
 
 
 def test_heads_of_less_rank_than_components():
@@ -223,9 +225,63 @@ def test_nothing_active_and_one_component():
     assert report.verdict == "Not identifiable: no component is active."
     assert report.verdict in str(report)
     one = identifiability_report(fitted(np.ones((3, 1))), normal(n_components=1))
-    assert one.identifiable
-    assert "1 component," in one.verdict
+    assert not one.identifiable
+    assert "all tasks use the only component, so it may be a mixture" in one.verdict
+    assert one.components[0]["verdict"] == "used by all tasks: may be a mixture"
     assert np.isnan(one.components[0]["n_separating"])
+
+
+def test_a_task_without_components_omits_none():
+    heads = np.ones((3, 1)) * [[1], [1], [0]]
+    assert identifiability_report(fitted(heads)).components[0]["used_by_all"]
+
+
+@pytest.mark.parametrize("n_others", [1, 2])
+def test_what_all_tasks_use_is_in_doubt_beside_others(n_others):
+    """Others are told apart as before, but all may hold some of it."""
+    others = CLEAR[:, :n_others]
+    heads = np.column_stack([np.ones(len(CLEAR)), others])
+    report = identifiability_report(fitted(heads), normal(n_components=1 + n_others))
+    assert not report.identifiable
+    assert "All tasks use component 0." in report.verdict
+    first, *rest = report.components
+    assert first["used_by_all"]
+    assert not first["identifiable"]
+    assert first["mixed_with"] == []
+    assert first["verdict"] == "used by all tasks: may be a mixture"
+    assert [row["mixed_with"] for row in rest] == [[0]] * n_others
+    assert not any(row["used_by_all"] for row in rest)
+    # One task that does without it is not enough for the others, but for itself.
+    heads = np.vstack([heads, [[0] + [1] * n_others]])
+    report = identifiability_report(fitted(heads), normal(0.9, 1 + n_others))
+    assert report.components[0]["identifiable"]
+
+
+def test_one_task_tells_nothing_apart():
+    report = identifiability_report(fitted(np.ones((1, 2))), normal(n_components=2))
+    assert report.verdict.startswith("Not identifiable: a single task cannot tell")
+    for row, other in zip(report.components, (1, 0), strict=True):
+        assert not row["identifiable"]
+        assert row["verdict"].startswith(
+            "one task tells nothing apart; may be mixed with component "
+            f"{other} (only one task uses it, which uses component {other}, too)"
+        )
+
+
+def test_names_stand_in_all_sentences():
+    heads = CLEAR.copy()
+    heads[:, 1] = np.where((heads[:, 1] == 0) & (heads[:, 0] != 0), 1.1, heads[:, 1])
+    dis = fitted(heads)
+    dis.component_names_ = np.array(["height", "debt", "sparseshareddisentangler2"])
+    report = identifiability_report(dis, normal())
+    assert "1 of 3 components in doubt (height)." in report.verdict
+    assert [row["name"] for row in report.components] == ["height", "debt", 2]
+    assert report.components[0]["verdict"] == (
+        "may be mixed with debt (none of the 6 tasks omits debt)"
+    )
+    lines = str(report).splitlines()
+    assert lines[5].lstrip().startswith("height ")
+    assert lines[7].lstrip().startswith("2 ")
 
 
 def test_table_and_frame():

@@ -57,6 +57,15 @@ def test_good_data_raise_no_concern(table):
             lambda X, Y: (X, Y.assign(other=np.where(X["b"] > 0, 7, 3))),
             "Tasks say the same: 'two' and 'other'.",
         ),
+        (
+            lambda X, Y: (
+                X,
+                Y.assign(
+                    near=Y["one"] + 0.1 * X["<c>"], nearer=3 * Y["one"] + 0.1 * X["b"]
+                ),
+            ),
+            "Tasks say nearly the same (correlation above 0.98): 'one', 'near', 'nearer'.",
+        ),
         (lambda X, Y: (X.assign(flat=4.0), Y), "constant, and say nothing: 'flat'."),
         (
             lambda X, Y: (X.assign(number=np.arange(300) * 3 + 9), Y),
@@ -147,7 +156,9 @@ class TestReport:
             assert part in html
         assert "<c>" not in html
         score = fitted.score_tasks(X, Y_tasks=Y_tasks)[0]
-        assert f"<td>one</td><td>{score:.3f} (R2)</td>" in html
+        assert f"<td>one</td><td>{score:.3f} (R2)</td><td></td>" in html
+        often = Y_tasks["two"].value_counts(normalize=True).max()
+        assert f" (accuracy)</td><td>{often:.3f}</td>" in html
         # Nothing is fetched: all sources are data, and there are no scripts or sheets.
         assert all(
             source.startswith("data:") for source in re.findall(r'src="([^"]+)"', html)
@@ -202,6 +213,18 @@ class TestReport:
         monkeypatch.setitem(sys.modules, "pandas", None)
         found = dis.report(tmp_path / "without.html", X, Y_tasks).read_text()
         assert found == expected
+
+    def test_much_noise_is_a_concern(self, table, tmp_path):
+        X, Y_tasks = table
+        path = tmp_path / "fit.html"
+        for encoder in ("mlp", "linear"):
+            dis = SparseSharedDisentangler(encoder=encoder, random_state=0)
+            html = dis.fit(X[:90], Y_tasks[:90]).report(path, X).read_text()
+            assert ("nonlinear_noise_ is 1" in html) == (encoder == "mlp")
+
+    def test_the_path_comes_first(self, fitted, table, tmp_path):
+        with pytest.raises(TypeError, match=r"comes before X and Y_tasks; got DataFr"):
+            fitted.report(*table, tmp_path / "fit.html")
 
     def test_what_was_there_stays_if_it_fails(self, fitted, table, tmp_path):
         path = tmp_path / "fit.html"

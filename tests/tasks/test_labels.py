@@ -206,7 +206,7 @@ def test_a_single_task_is_told_that_nothing_is_disentangled(rows):
     assert report.verdict.startswith("Not identifiable: a single task cannot tell")
     for row in report.components:
         assert not row["identifiable"]
-        assert row["verdict"].startswith("is of a single task")
+        assert row["verdict"].startswith("one task tells nothing apart")
 
 
 def test_types_of_a_fit_hold_in_its_parts(rows):

@@ -138,10 +138,12 @@ def test_numbers_taken_for_classes_are_named_once():
     assert len(caught) == 1
     text = str(caught[0].message)
     assert "tasks 'stage' (3 values), 'stars' (5 values), because" in text
-    assert "task_types='multiclass'" in text
-    assert "task_types='regression'" in text
-    with pytest.warns(UserWarning, match="task_type='regression' if"):
+    assert "task_types='multiclass' to confirm this, 'ordinal' if" in text
+    assert "'count' for counts, or 'regression' for measurements" in text
+    with pytest.warns(UserWarning, match="task_type='multiclass' to confirm"):
         build(FEW % 3, setting="task_type")
+    with pytest.warns(UserWarning, match=r"'task2' \(3 values\) and 12 more, because"):
+        build(np.tile(FEW % 3, (15, 1)).T)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build(frame, quiet=True)
