@@ -58,7 +58,7 @@ def test_section_of_a_small_run(monkeypatch):
         noises=[("2 numbers", 90, 3)],
     )
     text = suite.page(json.loads(json.dumps(content)))
-    assert text.startswith("## The metrics themselves")
+    assert text.startswith("# The metrics themselves")
     assert "| fast_boosting | D | " in text
     assert "| numbers | perfect | " in text
     assert "| 6 of 2 classes | random_forest | 1 | " in text
