@@ -64,7 +64,6 @@ OLDER = {
     "method": "older",
     "factors": "older",
     "constants": "recent",
-    "identifiability": "older",
     "leakage": "older",
     "speed": "older",
     "memory": "older",

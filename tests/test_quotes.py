@@ -103,9 +103,9 @@ learn/reading | method | 80 labelled rows a task | worst | 0.971
 learn/reading | method | 20% of labels wrong | D | 0.975
 learn/reading | method | 20% of labels wrong | worst | 0.972
 learn/reading | method | every task uses all factors | D | 0.43
-learn/reading | identifiability | 3 to 5 factors a task | median D, n | 0.584
+learn/reading | identifiability | 3 to 5 factors a task | median D, n | 0.271
 learn/reading | identifiability | two factors tied | report: | 0%
-learn/reading | identifiability | rho 0.9 | median D, i | 0.999
+learn/reading | identifiability | rho 0.9 | median D, i | 0.998
 learn/reading | identifiability | rho 0.9, 20 tasks | D >= | 0%
 learn/reading | factors: Glyphs | ours | D | 0.843
 learn/reading | new_tasks | less ridge or logistic | 20 | 0.049
