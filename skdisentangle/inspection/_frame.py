@@ -1,17 +1,20 @@
-"""The table of components as a data frame. Importing this needs pandas."""
+"""The table of components as a data frame. Using it needs pandas."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-import pandas as pd
-
 from ._text import as_text
+
+try:
+    from pandas import DataFrame
+except ImportError:  # the module is imported without it, too
+    DataFrame = object
 
 __all__ = ["Description"]
 
 
-class Description(pd.DataFrame):  # type: ignore[misc]
+class Description(DataFrame):  # type: ignore[misc]
     """A data frame that prints as text, and that a notebook shows with pictures of the rows.
 
     What is selected from it is a plain data frame.
@@ -23,7 +26,7 @@ class Description(pd.DataFrame):  # type: ignore[misc]
     @classmethod
     def of(cls, records: list[dict[str, Any]], html: str) -> Self:
         """The data frame of some records, and the HTML that stands for it."""
-        frame = cls(pd.DataFrame(records).set_index("component"))
+        frame = cls(DataFrame(records).set_index("component"))
         frame._html = html
         return frame
 
