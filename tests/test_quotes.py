@@ -10,6 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "benchmarks" / "reports"
 
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks").exists(), reason="only the repository has benchmarks"
+)
+
 #: Names that would make a line below too long.
 LONG = {
     "FastICA": "no penalties, FastICA of its components",
@@ -188,8 +192,6 @@ def text_of(page):
 @pytest.mark.parametrize("quoted", QUOTED.strip().splitlines())
 def test_numbers_are_those_of_the_benchmarks(quoted):
     page, suite, row, column, shown = cells(quoted)
-    if not REPORTS.exists():
-        pytest.skip("an installed package has no benchmarks")
     names, values = table_row(suite, row)
     value = values[next(n for n, name in enumerate(names) if name.startswith(column))]
     if re.fullmatch(r"\d\.\d+", shown):
@@ -234,8 +236,6 @@ def rows_on_page():
 @pytest.mark.parametrize("quoted", BEST.strip().splitlines())
 def test_methods_are_the_best_on_as_many_real_tables_as_pages_say(quoted):
     page, method, said = parts(quoted)
-    if not REPORTS.exists():
-        pytest.skip("an installed package has no benchmarks")
     best = 0
     for name in rows_on_page():
         names, values = table_row("real_tables", name)
@@ -246,8 +246,6 @@ def test_methods_are_the_best_on_as_many_real_tables_as_pages_say(quoted):
 
 
 def test_table_of_real_tables_is_that_of_the_report():
-    if not REPORTS.exists():
-        pytest.skip("an installed package has no benchmarks")
     report = (REPORTS / "real_tables.md").read_text()
     shown = (
         "ours",
