@@ -150,7 +150,7 @@ BOUNDS = {
         "LEAST_ROUNDS",
         "VARIMAX_ROUNDS",
     ),
-    "solvers.basis.pairs": ("MAX_SHEAR_SIZES",),
+    "solvers.basis.pairs": ("MAX_SHEAR_SIZES", "MAX_VALUES"),
     "solvers.exact_heads": ("WHOLE_VALUES", "PART_VALUES"),
     "solvers.supports": (
         "MAX_NEWTON",

@@ -21,6 +21,11 @@ from ._common import (
 #: Sizes of a shear, at the most, that are tried.
 MAX_SHEAR_SIZES = 32
 
+#: Values that are looked at, at the most, after each pair was looked at once: about a tenth
+#: of a second. Heads of hundreds of classes are dense, and would go on saving one of
+#: thousands of nonzeros at a time.
+MAX_VALUES = 10**7
+
 
 def _best_shear(
     heads: FloatArray, correlation: FloatArray, i: int, j: int
@@ -79,6 +84,7 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
     transform = np.eye(number)
     shears = np.zeros((number, number, 3))
     changed = set(range(number))
+    n_values = 0
     for _ in range(MAX_ROUNDS):
         for i, j in permutations(range(number), 2):
             if i in changed or j in changed:
@@ -95,6 +101,10 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
         matrix = change.T @ matrix @ change
         transform = transform @ change
         changed = {i, j}
+        n_used = np.count_nonzero(heads[:, [i, j]])
+        n_values += 2 * number * n_used * MAX_SHEAR_SIZES
+        if n_values > MAX_VALUES:
+            break
     if np.array_equal(transform, np.eye(len(chosen))):
         return None
     n_outputs, n_components = coef.shape
