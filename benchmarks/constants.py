@@ -121,6 +121,7 @@ CONSTANTS = {
     "fitting.fit": {"SPARE": FITS},
     "fitting.held_back": {
         "NONLINEAR": NOISY,
+        "MORE": NOISY,
         "LESS": NOISY,
         "MOST": NOISY,
         "HELD_BACK": NOISY,

@@ -46,7 +46,7 @@ def task_table(estimator: Any) -> str:
         components = ", ".join(map(str, used)) or "none"
         if task.left_out is not None:
             components = f"left out: {task.left_out}"
-        cells = (task.name, task.type, _classes(task.classes), components)
+        cells = (task.name, task.type, _classes(task.class_names()), components)
         rows.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
     head = "".join(
         f"<th>{name}</th>" for name in ("task", "type", "classes", "components")
@@ -62,10 +62,6 @@ def task_table(estimator: Any) -> str:
     )
 
 
-def _classes(classes: Any) -> str:
+def _classes(names: list[str]) -> str:
     """A few classes in full, of many the number."""
-    if classes is None:
-        return ""
-    if len(classes) > 5:
-        return f"{len(classes)} classes"
-    return ", ".join(str(label) for label in classes.tolist())
+    return ", ".join(names) if len(names) <= 5 else f"{len(names)} classes"

@@ -14,6 +14,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = partial(_show_warning, options.named)
             options.run(options)
         print(end="", flush=True)
     except BrokenPipeError:
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ImportError, OSError, ValueError) as error:
-        print(f"skdisentangle: {error}", file=sys.stderr)
+        said = _as_typed(str(error), options.named)
+        print(f"skdisentangle: {said}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         # torch raises a RuntimeError if it cannot allocate
@@ -91,13 +93,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning with the names of options in place of those of parameters."""
-    text = re.sub(r"task_types='(\w+)'", r"--task-types COLUMN=\1", str(message))
-    for name in ESTIMATOR_OPTIONS:
-        if "_" in name:
-            text = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", text)
-    print(f"skdisentangle: warning: {text}", file=sys.stderr)
+def _show_warning(
+    named: dict[str, str], message: Warning | str, *_: Any, **__: Any
+) -> None:
+    said = _as_typed(str(message), named)
+    print(f"skdisentangle: warning: {said}", file=sys.stderr)
+
+
+def _as_typed(text: str, named: dict[str, str]) -> str:
+    """A message with the options of the command in place of parameters of Python."""
+    text = re.sub(r"^The '(\w+)' parameter of \w+", r"\1", text)
+    text = re.sub(r"\btask_types='(\w+)'", r"--task-types COLUMN=\1", text)
+    for name, option in named.items():
+        text = re.sub(rf"\b{name}='(\w+)'", rf"{option} \1", text)
+        if "_" in name:  # but not as the name of a column or file, in quotes
+            text = re.sub(rf"(?<![\w'/.-]){name}(?![\w'/-])", option, text)
+        else:  # a word like any other, unless the message begins with it
+            text = re.sub(rf"^{name}(?=:| must\b)", option, text)
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,7 +131,19 @@ def _parser() -> argparse.ArgumentParser:
         _add_verify,
     ):
         add(commands)
+    for command in commands.choices.values():
+        command.set_defaults(named=_options_of(command))
     return parser
+
+
+def _options_of(command: argparse.ArgumentParser) -> dict[str, str]:
+    """What the user types for the parameters of Python behind a command."""
+    options = {
+        action.dest: action.option_strings[-1]
+        for action in command._actions
+        if action.option_strings
+    }
+    return options | {"X": "input", "Y_tasks": options.get("tasks", "labels")}
 
 
 def _add_demo(commands: Any) -> None:
@@ -240,8 +265,8 @@ def _add_score(commands: Any) -> None:
         "score",
         help="print how well each task is predicted",
         description="Print one score per task: R2 of measurements, D2 of counts, accuracy of "
-        "classes beside that of the most frequent class. Give rows that the model was not "
-        "fitted on.",
+        "classes beside that of the most frequent class, and the AUC of a task of two "
+        "classes. Give rows that the model was not fitted on.",
     )
     score.set_defaults(run=_score)
     _add_model_and_table(score)
@@ -394,6 +419,11 @@ def _fit(options: argparse.Namespace) -> None:
     X, Y_tasks = read_table(
         options.input, options.tasks, options.features, options.drop
     )
+    print(
+        f"{options.input}: {_some(len(X), 'row')}, {_some(len(options.tasks), 'task')} "
+        f"({_few(options.tasks)}) and {_some(X.shape[1], 'feature')} ({_few(list(X))})",
+        flush=True,
+    )
     # An interrupt must not replace a model by a half-learned one.
     dis._ends_when_interrupted = True
     with redirect_stdout(sys.stderr):  # where progress belongs
@@ -424,16 +454,24 @@ def _some(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def _few(names: Sequence[str]) -> str:
+    """All names, or the first and the last, where labels often stand."""
+    if len(names) <= 6:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, ..., {', '.join(names[-2:])}"
+
+
 def _print_scores(dis: Any, X: Any, Y_tasks: Any, where: str) -> None:
     from .inspection._scores import SCORES_SAY, score_lines
     from .inspection._text import text_width
 
     lines = score_lines(dis, X, Y_tasks)
-    lines.insert(0, ("task", f"score {where}", "most frequent class"))
-    widths = [max(len(line[place]) for line in lines) for place in (0, 1)]
+    lines.insert(0, ("task", f"score {where}", "most frequent class", "AUC"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print("\n" + textwrap.fill(SCORES_SAY, text_width()))
-    for name, score, baseline in lines:
-        print(f"{name:<{widths[0]}}  {score:<{widths[1]}}  {baseline}".rstrip())
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def _print_description(dis: Any, X: Any) -> None:
@@ -531,8 +569,12 @@ def _predict(options: argparse.Namespace) -> None:
     dis, X, kept = _table_of(options)
     predicted = dis.predict(X)
     if not isinstance(predicted, pd.DataFrame):
-        names = [str(task.name) for task in dis.tasks_ if task.left_out is None]
+        names = [str(task.name) for task in dis.tasks_]
         predicted = pd.DataFrame(predicted, columns=names)
+    for place, task in enumerate(dis.tasks_):
+        if task.has_whole_classes:  # write 1, as in the table, not 1.0
+            whole = predicted.iloc[:, place].astype("Int64")
+            predicted.isetitem(place, whole)
     table = pd.concat(
         [kept.reset_index(drop=True), predicted.reset_index(drop=True)], axis=1
     )

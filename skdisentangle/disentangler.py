@@ -937,9 +937,8 @@ class SparseSharedDisentangler(
         return self._one_or_all(out if alike else TaskProbabilities(out))
 
     def _one_or_all(self, values: list[Any]) -> Any:
-        """The single value if labels have one dimension, else the list."""
-        single = self._task_set.container in ("1d", "pandas-series", "polars-series")
-        return values[0] if single else values
+        """The value of a single task, or the list; a column of labels is one task, too."""
+        return values[0] if len(values) == 1 else values
 
     @follows_input
     def score(

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from skdisentangle import SparseSharedDisentangler, __version__
@@ -104,7 +105,9 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     assert list(dis.tasks_[1].classes) == ["round", "square"]
     assert dis.get_params()["n_components"] == 4
     assert not dis.verbose
-    said = capsys.readouterr().out
+    first, said = capsys.readouterr().out.split("\n", 1)
+    tasks = "3 tasks (size, kind, one of three)"
+    assert first == f"{source}: 120 rows, {tasks} and 3 features (a, b, c)"
     assert said.startswith(f"{model}: ")
     for task in ("size", "kind", "one of three"):
         assert f"\n{task} " in said
@@ -127,7 +130,9 @@ def test_the_whole_job_from_a_shell(tmp_path, table, capsys, kind):
     assert header.startswith('"kind","size","sparseshareddisentangler0"')
     assert main(["verify", kept, "--input", source]) == 0
     assert main(["extract", model, source, kept + "2", "--keep", "kind"]) == 1
-    assert "give format='parquet'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("skdisentangle: --keep: shards of format 'npy'")
+    assert "give --format parquet" in said
 
     check = ["verify", output, "--model", model, "--input", source]
     assert main(check) == 0
@@ -255,7 +260,7 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
         ([source, model, "--tasks", "size"], "'kind' holds text, 'square' in row 2"),
         ([source, model, "--tasks", "a", "--drop", "d"], "lacks the columns 'd'"),
         ([source, model, "--tasks", "a", "--drop", "a"], "column 'a' is a task"),
-        ([source, model, "--tasks", *table.columns], "all columns are tasks"),
+        ([source, model, "--tasks", *table.columns], "input: all columns are tasks;"),
         ([source, model, "--tasks", "a", "--features", "a"], "requested twice"),
         ([source, model, "--tasks", "a", "--task-types", "b=binary"], "got 'b'"),
         ([source, str(tmp_path / "no" / "m"), "--tasks", "a"], "cannot be written"),
@@ -319,7 +324,11 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
         assert f" {score:.3f} (" in line
     assert said[-3].endswith("(R2)")
     often = Y_tasks["kind"].value_counts(normalize=True).max()
-    assert said[-2].endswith(f" {often:.3f}")
+    there = Y_tasks["kind"].notna()
+    chances = dis.predict_proba(X[there])[1][:, 1]
+    area = roc_auc_score(Y_tasks["kind"][there], chances)
+    assert re.search(rf" {often:.3f} +{area:.3f}$", said[-2])
+    assert re.search(r"\(accuracy\) +0\.\d{3}$", said[-1])  # of three classes: no AUC
 
     output = tmp_path / "predictions.csv"
     assert main(["predict", model, source, str(output), "--keep", "id"]) == 0
@@ -342,7 +351,9 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     assert main(["report", model, source, str(page)]) == 0
     assert capsys.readouterr().out.startswith(f"{page}: report of ")
     score = dis.score_tasks(table[["a", "b", "c"]], Y_tasks=Y_tasks)[0]
-    assert f"<td>size</td><td>{score:.3f} (R2)</td>" in page.read_text()
+    html = page.read_text()
+    assert f"<td>size</td><td>{score:.3f} (R2)</td><td></td><td></td>" in html
+    assert f"<td>{often:.3f}</td><td>{area:.3f}</td>" in html
     assert main(["report", model, source, str(page), "--id", "id"]) == 0
     capsys.readouterr()
     assert re.search(r"<div>r\d+, r\d+, ", page.read_text())
@@ -353,6 +364,50 @@ def test_describe_score_report_and_predict(tmp_path, table, capsys):
     assert "must end in .csv or .parquet" in capsys.readouterr().err
     assert main(["score", model, str(output)]) == 1
     assert "lacks the columns 'a', 'b', 'c'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_whole_numbers_with_gaps_come_back_as_whole_numbers(tmp_path, table, kind):
+    source, model = str(tmp_path / f"rows.{kind}"), str(tmp_path / "m.joblib")
+    table["flag"] = (table["a"] > 0).astype("Int64").mask(table.index % 4 == 0)
+    table["grade"] = (table["one of three"] + 3).astype("Int64").mask(table["b"] > 1)
+    table["dose"] = 2 * table["b"]
+    if kind == "csv":
+        table.to_csv(source, index=False)
+    else:
+        table.to_parquet(source)
+    tasks = ["--tasks", "flag", "grade", "dose", "--features", "a", "b", "c"]
+    types = ["--task-types", "grade=multiclass"]
+    assert main(["fit", source, model, *tasks, *types, *FIT]) == 0
+    for output in (tmp_path / "p.csv", tmp_path / "p.parquet"):
+        assert main(["predict", model, source, str(output)]) == 0
+    rows = [line.split(",") for line in (tmp_path / "p.csv").read_text().split()]
+    assert {row[0] for row in rows[1:]} == {"0", "1"}
+    assert {row[1] for row in rows[1:]} == {"3", "4", "5"}
+    assert all("." in row[2] for row in rows[1:])
+    written = pd.read_parquet(tmp_path / "p.parquet")
+    assert written.dtypes.astype(str).tolist() == ["Int64", "Int64", "float64"]
+    predicted = joblib.load(model).predict(table[["a", "b", "c"]])
+    assert (written["flag"].to_numpy() == predicted["flag"].to_numpy()).all()
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_predictions_of_labels_in_an_array(tmp_path, table):
+    """One of them is left out; it is predicted by its only value."""
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "m.joblib")
+    X = table[["a", "b", "c"]]
+    X.to_csv(source, index=False)
+    flag = (X["a"] > 0).to_numpy().astype(float)
+    flag[::4] = np.nan
+    dis = SparseSharedDisentangler(encoder="linear", max_iter=30, random_state=0)
+    with pytest.warns(UserWarning, match="left out"):
+        dis.fit(X, np.column_stack([flag, np.full(len(X), 7.0), X["b"]]))
+    joblib.dump(dis, model)
+    assert main(["predict", model, source, str(tmp_path / "p.csv")]) == 0
+    header, *rows = (tmp_path / "p.csv").read_text().split()
+    assert header == "task0,task1,task2"
+    assert {tuple(row.split(",")[:2]) for row in rows} == {("0", "7"), ("1", "7")}
 
 
 @pytest.mark.filterwarnings("ignore:The fit was still improving")
@@ -426,6 +481,53 @@ def test_warnings_name_options(tmp_path, table, capsys):
     text = "".join(lines)
     assert "Set --task-types COLUMN=multiclass to" in text
     assert "after --max-iter=2 epochs; raise --max-iter." in text
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+def test_errors_name_options(tmp_path, table, capsys):
+    """Also where the functions behind the commands name a parameter of theirs."""
+    source, model = str(tmp_path / "rows.csv"), str(tmp_path / "m.joblib")
+    table["max_iter"] = table["c"]
+    table["endless"] = np.inf
+    table.to_csv(source, index=False)
+    fit = ["fit", source, model, "--features", "a", "b", "c", *FIT]
+    assert main([*fit, "--tasks", "size", "kind"]) == 0
+    features = str(tmp_path / "features")
+    extract = ["extract", model, source, features, "--quiet"]
+    assert main(extract) == 0
+    np.save(tmp_path / "rows.npy", np.zeros((3, 3)))
+    dis = SparseSharedDisentangler(encoder="linear", max_iter=3, random_state=0)
+    numbers = table[["a", "b", "c"]].to_numpy()
+    joblib.dump(dis.fit(numbers, numbers), tmp_path / "unnamed.joblib")
+    from_array = [str(tmp_path / "unnamed.joblib"), str(tmp_path / "rows.npy")]
+    capsys.readouterr()
+    for arguments, said in [
+        ([*fit, "--tasks", "size", "--n-components", "0"], "--n-components must be an"),
+        ([*fit, "--tasks", "size", "--sparsity=-1"], "--sparsity must be a float"),
+        ([*fit, "--tasks", "size", "--device", "gpux"], "--device must be 'auto'"),
+        ([*fit, "--tasks", "size", "--n-threads", "0"], "--n-threads must be positive"),
+        (
+            [*fit, "--tasks", "max_iter", "--task-types", "max_iter=count"],
+            "--task-types: task 'max_iter' cannot be 'count'",
+        ),
+        ([*fit, "--tasks", "endless"], "--tasks: task 'endless' holds infinite"),
+        (
+            ["fit", source, model, "--tasks", "a", "--drop", "a"],
+            "--drop: the column 'a' is a task",
+        ),
+        ([*extract, "--batch-size", "0"], "--batch-size must be a positive"),
+        ([*extract, "--rows-per-shard", "0"], "--rows-per-shard must be a positive"),
+        (
+            ["extract", *from_array, features, "--format", "csv", "--keep", "id"],
+            "--keep: ",
+        ),
+        (
+            ["verify", features, "--input", str(tmp_path / "no.csv")],
+            "--input: there is no file",
+        ),
+    ]:
+        assert main(arguments) == 1
+        assert f"skdisentangle: {said}" in capsys.readouterr().err
 
 
 def test_arguments_in_the_wrong_place(tmp_path, table, capsys):

@@ -64,7 +64,7 @@ def test_table_of_tasks(fitted):
     assert rows[0][:2] == ["<script>alert(1)</script>", "regression"]
     assert rows[1][:3] == ["a & b", "binary", '"no", <i>']
     assert rows[2][1:3] == ["multiclass", "7 classes"]
-    assert rows[3][3] == "left out: has one class only"
+    assert rows[3][2:] == ["1", "left out: has one class only"]  # not 1.0
     coef = np.abs(fitted.coef_[0])
     used = [int(number) for number in rows[0][3].split(", ")]
     assert sorted(used) == np.flatnonzero(coef).tolist()

@@ -168,7 +168,10 @@ def read_table(
     frame = table.read(2**62)
     X = frame.drop(columns=list(tasks))
     if X.shape[1] == 0:
-        raise ValueError("features: all columns are tasks; at least one must be left.")
+        raise ValueError(
+            f"input: all columns are tasks{' or dropped' if drop else ''}; at least one must "
+            "be left to learn from."
+        )
     wrong = {name: said for name in X if (said := what_is_wrong(X[name]))}
     if wrong:
         listed = "; ".join(f"{name!r} {said}" for name, said in wrong.items())

@@ -10,7 +10,8 @@ loss there is less by more than twice the standard error of the difference (a st
 than that of one such error, Breiman, Friedman, Olshen & Stone, "Classification and Regression
 Trees", 1984, section 3.4.3): short fits say too little of what long ones learn by heart, so
 what is in doubt is left to the noise. None for hidden layers is tried only where less was
-better. Short fits have no ``sharing``: without a basis it switches off components that are
+better. Where less was not, twice the noise for hidden layers is tried, and taken if the loss is
+less at all, for the same reason. Short fits have no ``sharing``: without a basis it switches off components that are
 needed, and what is lost with them hides what the noise does.
 """
 
@@ -44,8 +45,9 @@ from .training import train
 
 __all__ = ["Noise", "choose_on_held_back_rows", "share_that_varies"]
 
-#: Noise for the hidden layers to begin with, and less of it.
-NONLINEAR, LESS = 1.0, (0.3, 0.0)
+#: Noise for the hidden layers to begin with, less of it, and more. (On tables other than those
+#: of the report, more gained up to 0.03 with one binary task, and lost up to 0.02 on 138 rows.)
+NONLINEAR, LESS, MORE = 1.0, (0.3, 0.0), 2.0
 
 #: Noise on all columns is not doubled beyond this: as much hides all.
 MOST = 4.0
@@ -356,6 +358,10 @@ def _least(
             break  # where less noise is worse, none is
         if is_better(other):
             linear, nonlinear, best, has_less = first, lesser, other, True
+    if nonlinear and not has_less:
+        other = tried(linear, MORE)
+        if gains_of(other).sum() > 0:
+            nonlinear, best = MORE, other
     if has_less:
         # What a network knows, a linear model does not, and asks for too much.
         if linear > least and is_better(other := tried(least, nonlinear)):

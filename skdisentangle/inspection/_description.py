@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_scalar
 
+from .._warnings import each_once
 from ._fitted import (
     active_codes,
     component_labels,
@@ -154,6 +155,7 @@ class Records(list[dict[str, Any]]):
         return self._html
 
 
+@each_once()
 def description(
     estimator: Any, X: Any, n_named: int
 ) -> tuple[list[dict[str, Any]], str]:

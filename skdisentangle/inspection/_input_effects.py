@@ -34,6 +34,7 @@ from sklearn.utils.validation import _num_samples
 
 from .._random import RandomState, generator
 from .._threads import threads
+from .._warnings import each_once
 from ._fitted import active_codes, column_names, component_labels, fitted_parts
 from ._plots import (
     BLUE,
@@ -269,6 +270,7 @@ def _by_gradient(
     return spread * total / len(rows), signed / np.where(total > 0, total, 1.0)
 
 
+@each_once()
 def input_effects(
     estimator: Any,
     X: Any,

@@ -6,6 +6,7 @@ from itertools import chain, count
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from ..tasks import Task
@@ -18,13 +19,22 @@ __all__ = ["suggest_component_names", "suggested_names"]
 #: Longest name.
 MAX_LENGTH = 32
 
+#: Columns, or tasks, of at least this share of the largest count about as much as it.
+ABOUT_EQUAL = 2 / 3
+
+#: A name, and whether it rises or falls with the component; zero if that is not known.
+Part = tuple[str, float]
+
 
 def suggest_component_names(estimator: Any, X: Any) -> list[str]:
     """Guess at names for the components, from the columns and tasks that go with them.
 
     A component gets the name of a column, if that column moves it at least as far as all
-    others together. Otherwise it gets the name of the task that depends most on this
-    component alone. A name says what high values of the component mean:
+    others together, or the names of two columns that do so together and about equally.
+    Otherwise it gets the name of the task that depends most on this component alone. If two
+    tasks do so about equally, it gets both names; if there are more, it gets one of them and
+    their number. What is at least two thirds of the largest is about equal to it. A name says
+    what high values of the component mean:
 
     ============================= ==========================================================
     ``"high price"``              the component rises with the price
@@ -33,6 +43,11 @@ def suggest_component_names(estimator: Any, X: Any) -> list[str]:
     ``"not sold"``                it makes that class unlikely
     ``"kind=round"``              it makes this one of two classes likely
     ``"about class"``             it is about a task of more than two classes without an order
+    ``"height + debt"``           it rises with both
+    ``"height - debt"``           it rises with the height, and falls with the debt
+    ``"low (height + debt)"``     it falls with both
+    ``"about class and price"``   it is about both, one of which has no direction
+    ``"high debt and 3 others"``  it rises with the debt, and goes with three other tasks
     ============================= ==========================================================
 
     No name is that of a task or a column, so features stand beside them in one table.
@@ -94,34 +109,76 @@ def suggested_names(estimator: Any, effects: InputEffects) -> list[str]:
     taken = set(np.delete(names, dis.active_components_))
     taken |= {*effects.column_names, *(str(task.name) for task in dis.tasks_)}
     for place, component in enumerate(dis.active_components_):
-        found = _of_column(effects, place, before)
-        for t in np.argsort(-alone[:, component], kind="stable"):
-            if sizes[t, component] > 0 and str(tasks[t].name).strip():
-                found.append(_of_task(tasks[t], signs[t, component]))
-        short = [one_line(name, MAX_LENGTH) for name in found]
-        base = one_line(short[0], MAX_LENGTH - 4) if short else "component"
+        found = _of_columns(effects, place, before)
+        found += _of_tasks(tasks, alone[:, component], signs[:, component])
+        base = one_line(found[0], MAX_LENGTH - 4) if found else "component"
         numbered = (f"{base} {number}" for number in count(component))
-        names[component] = next(n for n in chain(short, numbered) if n not in taken)
+        names[component] = next(n for n in chain(found, numbered) if n not in taken)
         taken.add(names[component])
     return names
 
 
-def _of_column(effects: InputEffects, place: int, before: Pipeline | None) -> list[str]:
-    """The column that moves a component, if it is one, and has a name of its own."""
+def _of_columns(
+    effects: InputEffects, place: int, before: Pipeline | None
+) -> list[str]:
+    """The one or two columns that move a component, if they have names of their own."""
     if effects.image_shape is not None:
         return []
     sizes = effects.effects[:, place]
-    first = int(sizes.argmax())
-    if sizes[first] < sizes.sum() / 2:
+    first = _about_largest(sizes)
+    if len(first) > 2 or sizes[first].sum() < sizes.sum() / 2:
         return []
-    name, sign = effects.column_names[first], effects.clear_directions()[first, place]
-    if (
-        sign == 0
-        or not name.strip()
-        or name.rstrip("0123456789") in _given_by_code(before)
+    names = [effects.column_names[j] for j in first]
+    directions = effects.clear_directions()[first, place]
+    numbered = _given_by_code(before)
+    if not directions.all() or any(
+        not name.strip() or name.rstrip("0123456789") in numbered for name in names
     ):
         return []
-    return [_end(name, sign)]
+    if len(names) == 1:
+        return [one_line(_end(names[0], directions[0]), MAX_LENGTH)]
+    return [_of_two(*zip(names, directions, strict=True))]
+
+
+def _of_tasks(
+    tasks: list[Task], alone: NDArray[np.float64], signs: NDArray[np.float64]
+) -> list[str]:
+    """The tasks that are most about a component, together; then each by itself if it is one."""
+    named = [t for t, task in enumerate(tasks) if str(task.name).strip()]
+    order = [t for t in named if alone[t] > 0]
+    order.sort(key=lambda t: -alone[t])
+    first = [order[i] for i in _about_largest(alone[order])]
+    if len(first) == 2:
+        return [_of_two(*(_part(tasks[t], signs[t]) for t in first))]
+    if len(first) > 2:
+        more = f" and {len(first) - 1} others"
+        return [
+            one_line(_of_task(tasks[t], signs[t]), MAX_LENGTH - len(more)) + more
+            for t in first
+        ]
+    return [one_line(_of_task(tasks[t], signs[t]), MAX_LENGTH) for t in order]
+
+
+def _about_largest(sizes: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Where sizes are about as large as the largest, from there on."""
+    order = np.argsort(-sizes, kind="stable")
+    least = ABOUT_EQUAL * sizes.max(initial=0.0)
+    found: NDArray[np.intp] = order[sizes[order] >= least]
+    return found
+
+
+def _of_two(one: Part, other: Part) -> str:
+    """A name of two columns or tasks that count about the same."""
+    if one[1] < 0 < other[1]:
+        one, other = other, one
+    if one[1] == 0 or other[1] == 0:
+        form = "about {} and {}"
+    elif one[1] < 0:
+        form = "low ({} + {})"
+    else:
+        form = "{} + {}" if other[1] > 0 else "{} - {}"
+    room = (MAX_LENGTH - len(form.format("", ""))) // 2
+    return form.format(one_line(one[0], room), one_line(other[0], room))
 
 
 def _given_by_code(before: Pipeline | None) -> set[str]:
@@ -131,15 +188,24 @@ def _given_by_code(before: Pipeline | None) -> set[str]:
 
 
 def _of_task(task: Task, sign: float) -> str:
-    name = str(task.name)
-    if sign == 0:  # of several classes
+    name, direction = _part(task, sign)
+    if direction == 0:  # of several classes
         return f"about {name}"
-    if task.type != "binary" or task.classes is None:
-        return _end(name, sign)
-    classes = task.classes.tolist()
-    if classes == [0, 1]:  # or False and True
-        return f"likely {name}" if sign > 0 else f"not {name}"
-    return f"{name}={classes[1 if sign > 0 else 0]}"
+    if task.type != "binary":
+        return _end(name, direction)
+    if name != str(task.name):  # it says the class
+        return name
+    return f"likely {name}" if direction > 0 else f"not {name}"
+
+
+def _part(task: Task, sign: float) -> Part:
+    """A task, or the class of it that goes with the component."""
+    name = str(task.name)
+    if task.type != "binary" or task.classes is None or sign == 0:
+        return name, sign
+    if task.classes.tolist() == [0, 1]:  # or False and True
+        return name, sign
+    return f"{name}={task.class_names()[1 if sign > 0 else 0]}", 1.0
 
 
 def _end(name: str, sign: float) -> str:

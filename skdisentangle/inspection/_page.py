@@ -18,6 +18,7 @@ from sklearn.utils.validation import _num_samples
 from .._notebook import task_table
 from .._replacing import replacing
 from .._version import __version__
+from .._warnings import each_once
 from ._data import data_concerns, fit_concerns
 from ._description import description
 from ._fitted import fitted_parts
@@ -53,6 +54,7 @@ N_NAMED = 4
 DPI, CSS_DPI = 150, 96
 
 
+@each_once()
 def write_report(
     estimator: Any, path: str | os.PathLike[str], X: Any, Y_tasks: Any = None
 ) -> Path:
@@ -170,7 +172,7 @@ def _scores(dis: Any, X: Any, Y_tasks: Any) -> str:
     if Y_tasks is None:
         return ""
     lines = score_lines(dis, X, Y_tasks)
-    names = ("task", "score on these rows", "most frequent class")
+    names = ("task", "score on these rows", "most frequent class", "AUC")
     return f"<p>{SCORES_SAY}</p>{_table(names, lines)}"
 
 

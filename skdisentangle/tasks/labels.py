@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..distributed import Ranks
 
 __all__ = [
+    "LARGEST_EXACT",
     "Column",
     "Labels",
     "beyond_floats",

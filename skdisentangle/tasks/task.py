@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from .labels import LARGEST_EXACT
+
 __all__ = ["Task", "TaskProbabilities"]
 
 
@@ -51,6 +53,27 @@ class Task:
     @property
     def n_outputs(self) -> int:
         return int(self.outputs.stop - self.outputs.start)
+
+    @property
+    def has_whole_classes(self) -> bool:
+        """Whether the classes are whole numbers that are held as floats.
+
+        So are whole numbers beside missing labels.
+        """
+        if self.classes is None or self.classes.dtype.kind != "f":
+            return False
+        return bool(np.all(self.classes % 1 == 0)) and not np.any(
+            np.abs(self.classes) > LARGEST_EXACT
+        )
+
+    def class_names(self) -> list[str]:
+        """Classes as they are shown, none for a task without; 1.0 is shown as 1."""
+        if self.classes is None:
+            return []
+        classes = self.classes
+        if self.has_whole_classes:
+            classes = classes.astype(np.int64)
+        return [str(label) for label in classes.tolist()]
 
     def constant_prediction(self, n_rows: int) -> NDArray[Any]:
         """What is predicted for a task that was left out: its only value, or none."""

@@ -8,6 +8,7 @@ import io
 import pickle
 import re
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -286,6 +287,31 @@ def test_the_table_is_a_data_frame(house):
     assert "<table" in pd.DataFrame(table)._repr_html_()
 
 
+@pytest.mark.parametrize("fitted_on", ["frame", "array"])
+def test_scikit_learn_warns_once_of_names(house, tmp_path, fitted_on):
+    pytest.importorskip("matplotlib")
+    dis, X = house
+    other, said = X.to_numpy(), "X does not have valid feature names"
+    if fitted_on == "array":
+        dis = copy.deepcopy(dis)
+        del dis.feature_names_in_
+        other, said = X, "X has feature names"
+    for call in (
+        dis.describe,
+        dis.suggest_component_names,
+        dis.plot,
+        lambda rows: dis.report(tmp_path / "fit.html", rows),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(other)
+        (warning,) = caught
+        assert str(warning.message).startswith(said)
+    with warnings.catch_warnings(), pytest.raises(UserWarning, match=said):
+        warnings.simplefilter("error")  # which holds inside, too
+        dis.describe(other)
+
+
 def test_wrong_input_is_named(house):
     dis, X = house
     with pytest.raises(NotFittedError):
@@ -355,6 +381,59 @@ class TestSuggestedNames:
             if name.startswith("kind="):
                 high = predicted["kind"][codes[:, number] > 1]
                 assert set(high) == {name.removeprefix("kind=")}
+
+    @pytest.mark.parametrize(
+        ("height", "debt", "name"),
+        [
+            (1, 1, "height + debt"),
+            (-1, -1, "low (height + debt)"),
+            (1, -1, "height - debt"),
+            (-1, 1, "debt - height"),
+            (1, 0.3, "high height"),
+        ],
+    )
+    def test_two_columns_that_count_about_the_same_are_both_named(
+        self, height, debt, name
+    ):
+        rng = np.random.default_rng(0)
+        X = pd.DataFrame(rng.normal(size=(400, 3)), columns=["height", "debt", "age"])
+        need = height * X["height"] + debt * X["debt"]
+        Y_tasks = pd.DataFrame({f"t{j}": (j + 1) * need for j in range(3)})
+        dis = SparseSharedDisentangler(encoder="linear", random_state=0)
+        dis.fit(X, Y_tasks)
+        if dis.coef_[0, 0] < 0:  # the sign of a component is chance
+            dis = self.flipped(dis)
+        first = dis.suggest_component_names(X)[0]
+        assert first == name
+
+    def test_so_are_two_tasks_and_of_more_the_number(self):
+        rng = np.random.default_rng(0)
+        factors = rng.normal(size=(800, 3))
+        X = pd.DataFrame(factors @ rng.normal(size=(3, 8)))
+        X = X.add_prefix("c")
+        long = "what someone owes to all the others"
+        Y_tasks = pd.DataFrame(
+            {
+                "sold": (factors[:, 0] > 0).astype(float),
+                "kind": np.where(factors[:, 0] > 0, 3, 1),
+                long: factors[:, 1],
+                "rent": factors[:, 1],
+                **{f"price {j}": factors[:, 2] for j in range(4)},
+            }
+        )
+        Y_tasks["kind"] = Y_tasks["kind"].mask(Y_tasks.index % 9 == 0)  # so floats
+        dis = SparseSharedDisentangler(3, encoder="linear", random_state=0)
+        dis.fit(X, Y_tasks)
+        for which in (dis, self.flipped(dis)):
+            names = which.suggest_component_names(X)
+            assert len(set(names)) == 3
+            assert max(map(len, names)) <= 32
+            assert any(
+                re.fullmatch(r"(high|low) price \d and 3 others", n) for n in names
+            )
+            assert any("what" in n and "rent" in n for n in names)
+            sold = {"sold + kind=3", "kind=3 + sold", "kind=1 - sold"}
+            assert sold & {*names}
 
     def test_they_differ_and_are_short(self):
         rng = np.random.default_rng(0)

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from skdisentangle import SparseSharedDisentangler
 from skdisentangle.inspection import data_concerns, write_report
+from skdisentangle.inspection._scores import score_lines
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +158,11 @@ class TestReport:
             assert part in html
         assert "<c>" not in html
         score = fitted.score_tasks(X, Y_tasks=Y_tasks)[0]
-        assert f"<td>one</td><td>{score:.3f} (R2)</td><td></td>" in html
+        assert f"<td>one</td><td>{score:.3f} (R2)</td><td></td><td></td>" in html
         often = Y_tasks["two"].value_counts(normalize=True).max()
-        assert f" (accuracy)</td><td>{often:.3f}</td>" in html
+        area = roc_auc_score(Y_tasks["two"], fitted.predict_proba(X)[1][:, 1])
+        cells = f"<td>{often:.3f}</td><td>{area:.3f}</td>"
+        assert f" (accuracy)</td>{cells}" in html
         # Nothing is fetched: all sources are data, and there are no scripts or sheets.
         assert all(
             source.startswith("data:") for source in re.findall(r'src="([^"]+)"', html)
@@ -234,3 +238,33 @@ class TestReport:
         assert path.read_text() == "before"
         with pytest.raises(OSError, match="No such file"):
             fitted.report(tmp_path / "no" / "fit.html", table[0])
+
+
+class TestScores:
+    def test_the_area_tells_of_a_rare_class_what_accuracy_does_not(self):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(2000, 3))
+        noise = rng.normal(size=(2, 2000))
+        odds = np.column_stack([X[:, 0] + noise[0], noise[1]])
+        rare = pd.DataFrame((odds > 2.5).astype(int), columns=["seen", "unseen"])
+        rare["grade"] = np.digitize(X[:, 1], [-0.5, 0.5]).astype(str)
+        dis = SparseSharedDisentangler(
+            encoder="linear", input_noise=0, random_state=0
+        ).fit(X[:1000], rare[:1000])
+        seen, unseen, grade = score_lines(dis, X[1000:], rare[1000:])
+        assert seen[1].endswith("(accuracy)")
+        assert abs(float(seen[1].split()[0]) - float(seen[2])) < 0.02
+        assert float(seen[3]) > 0.8
+        assert abs(float(unseen[3]) - 0.5) < 0.15
+        assert grade[3] == ""
+
+    def test_gaps_and_unknown_classes_are_left_out(self, fitted, table):
+        X, Y_tasks = table
+        chances = fitted.predict_proba(X)[1][:, 1]
+        two = Y_tasks["two"].copy()
+        two[::3], two[1::3] = None, "perhaps"
+        area = roc_auc_score(two[2::3], chances[2::3])
+        assert score_lines(fitted, X, Y_tasks.assign(two=two))[1][3] == f"{area:.3f}"
+        assert score_lines(fitted, X, Y_tasks.assign(two="yes"))[1][3] == ""
+        nothing = Y_tasks.assign(two=np.where(X["a"] > 9, "yes", None))
+        assert score_lines(fitted, X, nothing)[1][1:] == ("none", "", "")

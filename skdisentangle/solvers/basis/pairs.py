@@ -101,7 +101,7 @@ def settled_basis(coef: Tensor, correlation: Tensor) -> Basis | None:
         matrix = change.T @ matrix @ change
         transform = transform @ change
         changed = {i, j}
-        n_used = np.count_nonzero(heads[:, [i, j]])
+        n_used = int(np.count_nonzero(heads[:, [i, j]]))
         n_values += 2 * number * n_used * MAX_SHEAR_SIZES
         if n_values > MAX_VALUES:
             break
