@@ -270,7 +270,8 @@ class SparseSharedDisentangler(
         - The second is 1. With fewer than 100 rows, the choice ends here.
         - Short fits then compare alternatives on a quarter of the rows, held back: 0.3 or 0
           instead of 1; if one is better, also a smaller first number; and twice the first
-          number, up to 4. A change must improve the loss by twice its standard error.
+          number, up to 4. A change must improve the loss by twice its standard error. If 0.3
+          is not better than 1, they also try 2, which need only have a smaller loss.
 
         ``"auto"`` adds no noise with ``scale_inputs=False``, where columns may have any
         scale. It adds none in ``partial_fit`` either, where the number of rows is unknown,
@@ -924,8 +925,9 @@ class SparseSharedDisentangler(
         Returns
         -------
         ndarray of shape (n_samples, n_classes), or list
-            For several tasks a list with one array per task. It holds None for tasks
-            without classes and for tasks that were left out.
+            An array for one task, also if its labels are a column. For several tasks a
+            list with one array per task. It holds None for tasks without classes and for
+            tasks that were left out.
         """
         scores = self._scores(X)
         out: list[NDArray[Any] | None] = []

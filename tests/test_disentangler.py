@@ -611,6 +611,10 @@ class TestPredict:
         assert dis.predict_proba(X).shape == (300, 2)
         assert dis.classes_.tolist() == ["high", "low"]
         assert not hasattr(quick(), "classes_")
+        column = quick().fit(X, names[:, np.newaxis])
+        np.testing.assert_array_equal(column.predict_proba(X), dis.predict_proba(X))
+        assert column.classes_.tolist() == ["high", "low"]
+        assert column.predict(X).shape == (300, 1)
         regression = quick().fit(X, factors[:, 0])
         assert not hasattr(regression, "predict_proba")
         assert not hasattr(regression, "classes_")

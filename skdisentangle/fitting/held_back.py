@@ -11,8 +11,8 @@ than that of one such error, Breiman, Friedman, Olshen & Stone, "Classification 
 Trees", 1984, section 3.4.3): short fits say too little of what long ones learn by heart, so
 what is in doubt is left to the noise. None for hidden layers is tried only where less was
 better. Where less was not, twice the noise for hidden layers is tried, and taken if the loss is
-less at all, for the same reason. Short fits have no ``sharing``: without a basis it switches off components that are
-needed, and what is lost with them hides what the noise does.
+less at all, for the same reason. Short fits have no ``sharing``: without a basis it switches off
+components that are needed, and what is lost with them hides what the noise does.
 """
 
 from __future__ import annotations

@@ -80,11 +80,11 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
 def fit_concerns(estimator: Any) -> list[str]:
     """Sentences on what a fit shows of its data. Other concerns need the data alone."""
     is_auto = isinstance(estimator.input_noise, str)
-    if not is_auto or estimator.nonlinear_noise_ != 1 or estimator.encoder == "linear":
+    if not is_auto or estimator.nonlinear_noise_ < 1 or estimator.encoder == "linear":
         return []
     return [
-        "The hidden layers got much noise (nonlinear_noise_ is 1): the rows are fewer than "
-        "100, or did not show a gain from anything that is not linear. Compare with "
+        "The hidden layers got much noise (nonlinear_noise_ is at least 1): the rows are fewer "
+        "than 100, or did not show a gain from anything that is not linear. Compare with "
         "encoder='linear' by cross_val_score. If it is as good, its components are easier "
         "to read."
     ]

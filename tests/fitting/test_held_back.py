@@ -43,7 +43,7 @@ def test_a_noisy_table_is_predicted_about_as_well_as_by_a_ridge():
     ridge = RidgeCV(np.logspace(-1, 4, 12)).fit(X[rows], Y[rows])
     ours = r2_score(Y[others], dis.predict(X[others]))
     assert ours > r2_score(Y[others], ridge.predict(X[others])) - 0.02
-    assert dis.nonlinear_noise_ == held_back.NONLINEAR
+    assert dis.nonlinear_noise_ >= held_back.NONLINEAR
 
 
 def test_what_is_not_linear_is_still_learned():
@@ -70,6 +70,11 @@ def test_with_few_rows_nothing_is_held_back(monkeypatch):
         ({(0.2, 1.0): 1.0}, (0.2, 1.0)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.9, (0.2, 0.0): 0.8}, (0.2, 0.0)),
         ({(0.2, 1.0): 1.0, (0.2, 0.3): 1.0 - 1e-9, (0.2, 0.0): 0.8}, (0.2, 0.0)),
+        # More for hidden layers is taken at a tie of all but the last digits.
+        ({(0.2, 1.0): 1.0, (0.2, 2.0): 1.0 - 1e-9}, (0.2, 2.0)),
+        ({(0.2, 1.0): 1.0, (0.2, 2.0): 1.0 + 1e-9}, (0.2, 1.0)),
+        ({(0.2, 1.0): 3, (0.4, 1.0): 2, (0.4, 2.0): 1.9}, (0.4, 2.0)),
+        ({(0.2, 1.0): 1.0, (0.2, 0.3): 0.9, (0.2, 2.0): 0.5}, (0.2, 0.3)),
         # Where less is worse, none is not tried.
         ({(0.2, 1.0): 1.0, (0.2, 0.0): 0.8}, (0.2, 1.0)),
         ({(0.2, 1.0): 1.0, (0.4, 1.0): 0.9, (0.8, 1.0): 0.7}, (0.8, 1.0)),
@@ -216,7 +221,7 @@ def test_every_type_of_task_can_be_chosen_on(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         dis.fit(X, tasks)
-    assert dis.nonlinear_noise_ in (1.0, *held_back.LESS)
+    assert dis.nonlinear_noise_ in (held_back.MORE, 1.0, *held_back.LESS)
     assert dis.input_noise_ >= LEAST
 
 
