@@ -16,6 +16,8 @@ None is part of this repository. They are looked for, at any depth, below the fo
   resistance to five drugs.
 - ``psych_bfi.csv`` (or gzipped) and ``psych_keys.json``: ``bfi`` and ``bfi.keys`` of CRAN's
   package psychTools, the latter as ``{"bfi.keys": {scale: [item or -item, ...]}}``.
+- ``psych_epi.csv``, ``psych_msq.csv`` and ``psych_spi.csv`` (or gzipped): ``epi``, ``msq`` and
+  ``spi`` of the same package, written by ``write.csv(..., row.names = FALSE)``.
 
 Diabetes and linnerud come with scikit-learn; piosphere, chemicals and yeast are those of
 :mod:`benchmarks._real`.
@@ -143,6 +145,17 @@ def read_bfi():
     return Table(answers[columns].to_numpy(float), answers[tasks].to_numpy(float))
 
 
+def read_items(name, columns):
+    """Half of the items of a questionnaire, as for bfi, of who answered all.
+
+    Items that more than half of the people were not asked are left out.
+    """
+    answers = pd.read_csv(find_file(f"psych_{name}.csv*", PSYCH)).iloc[:, columns]
+    answers = answers.loc[:, answers.notna().mean() > 0.5].dropna()
+    columns, tasks = halves(answers, seed=0)
+    return Table(answers[columns].to_numpy(float), answers[tasks].to_numpy(float))
+
+
 def read_diabetes():
     X, y = datasets.load_diabetes(return_X_y=True)
     return Table(X, y[:, np.newaxis])
@@ -162,6 +175,10 @@ SETS = {
     "diabetes": Source(read_diabetes, "regression"),
     "linnerud": Source(read_linnerud, "regression"),
     "bfi": Source(read_bfi, "regression", many=True),
+    # Their first columns are items, but for ten of spi that say who answers.
+    "epi": Source(lambda: read_items("epi", slice(57)), "regression", many=True),
+    "msq": Source(lambda: read_items("msq", slice(75)), "regression", many=True),
+    "spi": Source(lambda: read_items("spi", slice(10, 145)), "regression", many=True),
     "enb": Source(lambda: read_arff("enb", 2), "regression"),
     "jura": Source(lambda: read_arff("jura", 3), "regression"),
     "hiv": Source(read_hiv, "regression"),
