@@ -85,7 +85,7 @@ learn/strengths | method | rho 0.9, binary tasks | D | 0.981
 learn/strengths | method | rho 0.9, binary tasks; bilevel | D | 0.988
 learn/strengths | method | rho 0.9 | worst | 0.989
 learn/strengths | method | rho 0.9; bilevel | worst | 0.771
-learn/strengths | method | 20% of labels wrong; bilevel | D | 0.983
+learn/strengths | method | 20% of labels wrong; bilevel | D | 0.984
 learn/strengths | method | 20% of labels wrong | D | 0.983
 learn/pipelines | leakage | among 60 tasks; clean | half | 0.94
 learn/pipelines | leakage | among 60 tasks; 20% wrong | weight on noise | 0.37
@@ -105,7 +105,7 @@ learn/reading | method | 500 rows | worst | 0.978
 learn/reading | method | 80 labelled rows a task | D | 0.971
 learn/reading | method | 80 labelled rows a task | worst | 0.949
 learn/reading | method | 20% of labels wrong | D | 0.983
-learn/reading | method | 20% of labels wrong | worst | 0.980
+learn/reading | method | 20% of labels wrong | worst | 0.981
 learn/reading | method | every task uses all factors | D | 0.35
 learn/reading | identifiability | 3 to 5 factors a task | median D, n | 0.246
 learn/reading | identifiability | two factors tied | report: | 0%
