@@ -81,10 +81,7 @@ TWO_STEPS = "heads took two steps per batch in all epochs, and not only in the f
 NOTES = {
     "real_images": "New attributes on the components of ours are current.",
     "emotions": "New emotions on the components of ours are current.",
-    "constants": (
-        "The rows of LOSS_SHARE and NOISE_FACTOR are changes from their values before, 0.02 "
-        "and 2: half of these made no difference here, and twice did not either."
-    ),
+    "constants": "The rows of LOSS_SHARE, NOISE_FACTOR and MORE are current.",
     "method": (
         "But the rows of wrong labels, of 80 labelled rows and of 500 rows are current, and "
         "those of 50 factors are older: a formula alone chose the noise."
