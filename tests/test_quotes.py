@@ -67,7 +67,7 @@ README | real_images | ours; fit_task | 10 labels | 0.685
 README | new_tasks | fit_task | 20 | 0.919
 README | new_tasks | less ridge or logistic | 20 | 0.049
 README | new_tasks | less ridge or logistic on X | 20 | 0.086
-README | recovery | 20 components | fit (s) | 3.8
+README | recovery | 20 components | fit (CPU s) | 3.8
 README | memory | in memory, float64; `fit` | 1,000,000 rows | 423
 README | memory | in memory, float64; `transform` | 1,000,000 rows | 115
 start/should_i_use_it | known_factors | ours | mean correlation | 0.77
