@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from importlib import import_module
 from os import PathLike, fspath
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._extras import import_extra
 
 __all__ = [
     "File",
@@ -69,15 +69,10 @@ def _not_read(name: str, path: str | bytes, why: str) -> str:
     return f"{name} must be the path of an image; cannot read {path!r}: {why}."
 
 
-def _pillow(extra: str) -> tuple[ModuleType, ModuleType]:
+def _pillow(extra: str) -> tuple[Any, Any]:
     """Pillow's Image and ImageOps; an ImportError says how to install them."""
-    try:
-        return import_module("PIL.Image"), import_module("PIL.ImageOps")
-    except ImportError as error:
-        raise ImportError(
-            "Reading or resizing images needs PIL: pip install "
-            f"'skdisentangle[{extra}]'."
-        ) from error
+    needed = "Reading or resizing images", f"'skdisentangle[{extra}]'"
+    return import_extra("PIL.Image", *needed), import_extra("PIL.ImageOps", *needed)
 
 
 def decode(file: File, name: str, extra: str = "images") -> Pixels:

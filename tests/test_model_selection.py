@@ -464,7 +464,8 @@ class TestDisplay:
         plt.close("all")
 
     def test_without_matplotlib(self, path, monkeypatch):
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        for name in ("matplotlib", "matplotlib.pyplot"):
+            monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(ImportError, match=r"pip install 'skdisentangle\[plots\]'"):
             SparsityPathDisplay.from_path(path)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
@@ -28,7 +27,6 @@ __all__ = [
     "Trainable",
     "code_of",
     "digest",
-    "import_extra",
     "module_key",
 ]
 
@@ -36,18 +34,6 @@ Features = NDArray[np.float32]
 
 #: Part of every key of the cache: to be raised when features change.
 CACHE_VERSION = 2
-
-
-def import_extra(
-    name: str, whose: str, install: str = "'skdisentangle[backbones]'"
-) -> ModuleType:
-    """Import an optional package, or say how to install it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"{whose} needs {name.split('.')[0]}: pip install {install}."
-        ) from error
 
 
 def digest(parts: Iterable[bytes]) -> str:

@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._extras import import_extra
 from .._images import File, Pixels, decode, resized
 from ..encoders.networks import seeded
 from ..validation import torch_device
@@ -31,7 +32,6 @@ from ._embedder import (
     Model,
     Trainable,
     digest,
-    import_extra,
     module_key,
 )
 from ._mobilenet import MobileNetV2, without_classifier

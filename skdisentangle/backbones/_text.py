@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from torch import nn
 
+from .._extras import import_extra
 from ..encoders.networks import seeded
 from ..validation import torch_device
 from ._embedder import (
@@ -29,7 +30,6 @@ from ._embedder import (
     Trainable,
     code_of,
     digest,
-    import_extra,
     module_key,
 )
 
@@ -203,7 +203,9 @@ class TextEmbedder(Embedder):
             model = copy.deepcopy(model).to(device)
         else:
             folder = _folder(model)
-            library = import_extra("sentence_transformers", "TextEmbedder")
+            library = import_extra(
+                "sentence_transformers", "TextEmbedder", "'skdisentangle[backbones]'"
+            )
             with seeded(0), _no_bar() if folder else nullcontext():
                 model = library.SentenceTransformer(
                     str(folder or str(model).removeprefix("hub:")),

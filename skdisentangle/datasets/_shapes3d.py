@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._extras import import_extra
 from .._random import RandomState
 from ._cache import Source, cached_arrays, encode_factors, make_bunch
 from ._download import (
@@ -180,13 +180,9 @@ def fetch_shapes3d(
 
 
 def _import_h5py() -> Any:
-    try:
-        return import_module("h5py")
-    except ImportError as error:
-        raise ImportError(
-            "fetch_shapes3d reads an HDF5 file and needs h5py: "
-            "pip install 'skdisentangle[datasets]'."
-        ) from error
+    return import_extra(
+        "h5py", "fetch_shapes3d reads an HDF5 file, so it", "'skdisentangle[datasets]'"
+    )
 
 
 def _read(path: Path, h5py: Any) -> Source:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import import_extra
 from .manifest import file_sizes
 
 __all__ = [
@@ -64,15 +65,8 @@ def import_tables() -> tuple[Any, Any]:
     ImportError
         If one of them is not installed. The message says how to install it.
     """
-    try:
-        import pandas as pd
-        import pyarrow as pa
-    except ImportError as error:
-        raise ImportError(
-            "CSV, Parquet and Arrow files need pyarrow and pandas: "
-            "pip install 'skdisentangle[parquet]'"
-        ) from error
-    return pa, pd
+    needed = "A CSV, Parquet or Arrow file", "'skdisentangle[parquet]'"
+    return import_extra("pyarrow", *needed), import_extra("pandas", *needed)
 
 
 def check_numbers(frame: Any, remedy: str) -> None:

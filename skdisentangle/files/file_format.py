@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._extras import import_extra
 from .._version import __version__
 
 __all__ = [
@@ -73,14 +74,9 @@ OTHER_FILES = {
 
 def import_safetensors() -> Any:
     """Import safetensors; an ImportError says how to install it."""
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "Files of save and load need safetensors: pip install 'skdisentangle[files]'."
-        ) from error
-    return safetensors
+    needed = "To save or load, skdisentangle", "'skdisentangle[files]'"
+    import_extra("safetensors.numpy", *needed)
+    return import_extra("safetensors", *needed)
 
 
 def pack(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:

@@ -16,6 +16,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .._extras import import_extra
 from .._replacing import replacing
 from ..tasks.types import TYPES
 
@@ -46,13 +47,8 @@ class _Graph(nn.Module):
 def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as an ONNX graph; see :meth:`OnnxMixin.to_onnx`."""
     check_is_fitted(estimator)
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "to_onnx needs onnx and onnxscript: pip install 'skdisentangle[onnx]'."
-        ) from error
+    for name in ("onnx", "onnxscript"):
+        import_extra(name, "to_onnx", "'skdisentangle[onnx]'")
     if hasattr(estimator, "embedder_"):
         raise ValueError(
             "to_onnx cannot write an encoder that is a FineTuned. Write its backbone, "

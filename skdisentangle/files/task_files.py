@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._extras import import_extra
 from ..tasks.labels import ORDERED_CATEGORIES, Labels
 from ..tasks.task import Task
 from ..tasks.task_set import TaskSet
@@ -249,10 +249,5 @@ def _named(found: Content, library: str, pattern: str) -> str:
 
 
 def _imported(library: str) -> Any:
-    try:
-        return importlib.import_module(library)
-    except ImportError as error:
-        raise ImportError(
-            f"Predictions of this model come in {library}, like the labels of the fit: pip "
-            f"install {library}."
-        ) from error
+    whose = f"This model predicts in {library}, like the labels of its fit, and"
+    return import_extra(library, whose, library)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._extras import import_extra
+
 __all__ = [
     "BLUE",
     "GREEN",
@@ -48,14 +50,9 @@ MAX_NAME, SHORT = 32, 4
 
 def pyplot(display: object) -> Any:
     """Import matplotlib.pyplot, or raise an ImportError that says how to install it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{type(display).__name__} needs matplotlib. Install it with "
-            "pip install 'skdisentangle[plots]'."
-        ) from error
-    return plt
+    return import_extra(
+        "matplotlib.pyplot", type(display).__name__, "'skdisentangle[plots]'"
+    )
 
 
 def new_axes(display: object, ax: Any, width: float, height: float) -> Any:

@@ -555,7 +555,8 @@ def test_images_of_several_sizes_need_a_size():
 
 def test_without_pillow(monkeypatch, tmp_path):
     paths = save_images(tmp_path, IMAGES)
-    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    for name in ("PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
     SMALL.transform(IMAGES)  # nothing to resize
     for X in (paths, make_images(size=20)):
         with pytest.raises(

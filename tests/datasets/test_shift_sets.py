@@ -392,6 +392,7 @@ def test_read_images_that_are_not_there_or_none(tmp_path, monkeypatch):
     for size in 0, "8", (8,), (8, 0), 8.0:
         with pytest.raises(ValueError, match="size must be"):
             read_images([good], size=size)
-    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    for name in ("PIL", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"skdisentangle\[images\]"):
         read_images([good])

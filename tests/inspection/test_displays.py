@@ -445,7 +445,8 @@ class TestLongNames:
 
 
 def test_without_matplotlib(fitted, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
     dis, X, *_ = fitted
     for make in (
         lambda: TaskComponentDisplay.from_estimator(dis),
