@@ -769,9 +769,10 @@ def memory_sentence():
 
 
 def cost_section():
-    loops = [row["ratio"] for row in load(recovery.RESULTS)]
-    if not loops:
+    fits = load(recovery.RESULTS)
+    if not fits:
         return ""
+    loops, given = ([row[key] for row in fits] for key in ("ratio", "ratio_given"))
     lines = [
         [case, name, middle(ratios), f"{mine:.3f}", f"{theirs:.3f}"]
         for case, name, ratios, (mine, theirs) in cost_rows()
@@ -785,7 +786,8 @@ def cost_section():
         words(
             f"""A whole fit takes {middle(loops)} times as long as a bare torch loop with the
             same network and batches: median and range over the cases and seeds of
-            {link("recovery", "recovery")}. Other estimators, with as many epochs, in
+            {link("recovery", "recovery")}. Without the choice of the noise it takes
+            {middle(given)} times as long. Other estimators, with as many epochs, in
             {rounds} rounds each ({link("speed")}):"""
         ),
         peers_table(),

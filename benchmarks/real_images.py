@@ -55,17 +55,18 @@ NEW, BLOND, CHARACTERS = PARTS = ("new attributes", "blond hair", "new character
 #: Splits of the report. Those of characters are fitted on the first set, and on the other.
 N_SEEDS = {NEW: 5, BLOND: 5, CHARACTERS: 2}
 
-#: What heads are given.
-RAW, OURS, NET = METHODS = ("raw", "ours", "no penalties")
-SETTINGS = {OURS: {}, NET: {"sparsity": 0, "sharing": 0}}
+#: What heads are given. Faces from pixels get fewer fits, as each takes minutes.
+RAW, OURS, PIXELS, NET = METHODS = ("raw", "ours", "ours, from pixels", "no penalties")
+SETTINGS = {OURS: {}, PIXELS: {"encoder": "conv"}, NET: {"sparsity": 0, "sharing": 0}}
+N_PIXEL_SEEDS = 3
 
 FACES, ATTRIBUTES = "CelebA_10k_89x109.zip", "list_attr_celeba.txt"
 DRAWINGS = "images_background_small{}.zip"
 CELEBA = "Make it of CelebA as benchmarks/real_images.py says"
 OMNIGLOT = "Get it from https://github.com/brendenlake/omniglot, folder python"
 
-#: Sides of images, in pixels: of faces for the network, of drawings.
-FACE_SIZE, DRAWING_SIZE = 96, 28
+#: Sides of images, in pixels: of faces for the network and without it, of drawings.
+FACE_SIZE, SMALL_FACE_SIZE, DRAWING_SIZE = 96, 48, 28
 
 #: Shares of the faces that are fitted on, and that new labels or validation are drawn from.
 FIT, HELD = 0.5, 0.2
@@ -122,6 +123,16 @@ def faces():
     return _faces(str(data_folder()))
 
 
+@remembered
+def small_faces(folder):
+    """Faces (n, height, width, 3) for an encoder that sees pixels, read once from a folder."""
+    from PIL import Image
+
+    size = (SMALL_FACE_SIZE, SMALL_FACE_SIZE)
+    images = map(Image.fromarray, read_faces()[0])
+    return np.stack([each.resize(size, Image.Resampling.BOX) for each in images])
+
+
 def read_characters(number):
     """Drawings (n, pixels) with ink 1 on 0, and the character and the alphabet of each."""
     from PIL import Image
@@ -174,7 +185,10 @@ def in_blocks(blocks, fit):
 
 
 def learners(method, X, Y, fit, seed):
-    """By name, what gives scores of rows from rows with labels; and what is said of the fit."""
+    """By name, what gives scores of rows from rows with labels; and what is said of the fit.
+
+    X are embeddings, or pixels for the method that sees these.
+    """
 
     def with_logistic(Z):
         def learn(rows, labels, scored):
@@ -190,15 +204,18 @@ def learners(method, X, Y, fit, seed):
         head = estimator.fit_task(X[rows], labels, task_type="binary")
         return scores_of_tasks(head, X[scored], "binary")[:, 0]
 
-    found = {FIT_TASK: with_fit_task} if method == OURS else {}
+    found = {} if method == NET else {FIT_TASK: with_fit_task}
     found[LOGISTIC] = with_logistic(standardised(codes, fit))
-    found[BESIDE] = with_logistic(in_blocks([codes, X], fit))
+    if method != PIXELS:
+        found[BESIDE] = with_logistic(in_blocks([codes, X], fit))
     return found, {"components": codes.shape[1], "seconds": round(seconds, 1)}
 
 
 def new_attributes(method, seed):
     """Mean AUC of attributes that are no tasks, by head and number of labels."""
     X, Y, _ = faces()
+    if method == PIXELS:
+        X = small_faces(str(data_folder()))
     fit, pool, test = divided(len(X), seed)
     new, tasks = parted(Y.shape[1], seed)
     found, said = learners(method, X, Y[:, tasks], fit, seed)
@@ -475,6 +492,9 @@ attributes and draws. `fit_task` adds a head to the fit. "Logistic" is logistic 
 strength is chosen by cross-validation on the labels. "Beside the embeddings" has the components
 and the embeddings as columns, and `BlockScaler` gives both blocks the same scale.
 
+"Ours, from pixels" has `encoder="conv"` on faces of {small} x {small} pixels instead of the
+embeddings, and {pixel_seeds} of the splits.
+
 *Blond hair.* Does a face have blond hair? Few blond people here are male, so the attribute `Male`
 is a background that a classifier can rely on. The tasks of ours and of "no penalties" are all
 attributes except `Male`, with blond hair among them. Some of these are related to `Male`, such as
@@ -498,18 +518,23 @@ They do not cover how fits differ.
 """
 
 
+NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+
 def page(rows=None):
     """The page of the suite, with the saved results if there are any."""
     rows = load(RESULTS) if rows is None else rows
     *first, last = map(str, N_LABELS)
     text = PAGE_TEXT.format(
         face=FACE_SIZE,
-        new_seeds=("no", "one", "two", "three", "four", "five")[N_SEEDS[NEW]],
+        small=SMALL_FACE_SIZE,
+        new_seeds=NUMBERS[N_SEEDS[NEW]],
+        pixel_seeds=NUMBERS[N_PIXEL_SEEDS],
         new=N_NEW,
         labels=f"{', '.join(first)} or {last}",
         draws=N_DRAWS,
         drawing=DRAWING_SIZE,
-        ways=("no", "one", "two", "three", "four", "five")[WAYS],
+        ways=NUMBERS[WAYS],
         fits=("never", "once", "twice")[N_SEEDS[CHARACTERS]],
         episodes=N_EPISODES,
     )
@@ -520,7 +545,10 @@ def page(rows=None):
 
 def seeds(part, method):
     """Splits of the report."""
-    return range(FIRST_SEED, FIRST_SEED + N_SEEDS[part])
+    number = N_SEEDS[part]
+    if method == PIXELS:  # drawings have no embeddings: ours sees their pixels anyway
+        number = N_PIXEL_SEEDS if part == NEW else 0
+    return range(FIRST_SEED, FIRST_SEED + number)
 
 
 def missing(part, method):

@@ -24,6 +24,7 @@ def test_table_has_a_row_for_each_case():
         "seed": 0,
         "seconds": 1.0,
         "ratio": 1.25,
+        "ratio_given": 1.1,
         "active": 6,
         "correlation": 0.99,
         "disentanglement": 0.97,
