@@ -503,6 +503,7 @@ def _table_of(
     """The model, its feature columns, and the columns of its tasks or those to keep."""
     from .extraction.model import column_names, load_model
     from .extraction.readers import read_table
+    from .extraction.tables import labels_like, labels_of_text
     from .validation import is_disentangler
 
     dis, _ = load_model(options.model)
@@ -526,7 +527,14 @@ def _table_of(
     features = [str(name) for name in features]
     # Features may be kept, too; a column that is named twice is left to the reader's error.
     more = [name for name in kept if name not in features or kept.count(name) > 1]
-    X, others = read_table(options.input, more, features)
+    classes = {str(task.name): task.classes for task in dis.tasks_}
+
+    def labels(texts: Any) -> Any:
+        if labelled and texts.name in classes:
+            return labels_like(texts, classes[texts.name])
+        return labels_of_text(texts)
+
+    X, others = read_table(options.input, more, features, labels=labels)
     return dis, X, others.assign(**{n: X[n] for n in kept if n in features})[kept]
 
 
@@ -571,6 +579,12 @@ def _predict(options: argparse.Namespace) -> None:
     if not isinstance(predicted, pd.DataFrame):
         names = [str(task.name) for task in dis.tasks_]
         predicted = pd.DataFrame(predicted, columns=names)
+    twice = [name for name in kept if name in set(predicted)]
+    if twice:
+        raise ValueError(
+            f"keep: the column {twice[0]!r} has the name of a task, whose predictions take "
+            "that name. Rename the column, or leave it out."
+        )
     for place, task in enumerate(dis.tasks_):
         if task.has_whole_classes:  # write 1, as in the table, not 1.0
             whole = predicted.iloc[:, place].astype("Int64")

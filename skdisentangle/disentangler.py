@@ -211,7 +211,8 @@ class SparseSharedDisentangler(
         parameter or the fit shows that all tasks have classes.
     task_weight : array-like of shape (n_tasks,) or mapping, default=None
         Weight of each task, or of the named tasks, in the mean loss. A task of weight zero
-        gets a head but does not influence the encoder.
+        gets a head after the training, and the features are those of a fit without it.
+        Only in :meth:`partial_fit` it can influence which components are in use.
     class_weight : {"balanced"} or None, default=None
         Whether all classes of a task weigh the same, however frequent they are.
     max_iter : int or "auto", default="auto"
@@ -1036,7 +1037,8 @@ class SparseSharedDisentangler(
         Returns
         -------
         skdisentangle.heads.SparseTaskHead
-            The fitted predictor, from raw rows to labels.
+            The fitted predictor, from raw rows to labels. Its ``task_type`` is the type given
+            or inferred, so that clones of it have the same.
 
         Raises
         ------
@@ -1046,7 +1048,8 @@ class SparseSharedDisentangler(
         """
         check_is_fitted(self)
         head = SparseTaskHead(FrozenEstimator(copy.copy(self)), task_type=task_type)
-        return head.fit(X, y, sample_weight=sample_weight)
+        head.fit(X, y, sample_weight=sample_weight)
+        return head.set_params(task_type=head.task_.type)
 
     def describe(self, X: Any, *, n_named: int = 3) -> Any:
         """Describe what each component means, in a table with one row per component.

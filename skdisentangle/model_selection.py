@@ -188,7 +188,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
         seed = draw_seed(check_rng(self.random_state))
         kept = None if problem.weight is None else np.asarray(sample_weight) != 0
         folds = list(self._folds(problem.X, problem.labels, kept, seed))
-        settings = with_task_types(Settings.of(self, *candidates[0]), problem.labels)
+        settings = with_task_types(Settings.of(self, *candidates[0]), problem)
         losses, nonzeros, active, weights = [], [], [], []
         for number, (train, test) in enumerate(folds, 1):
             seen = problem.take(train)
@@ -201,7 +201,7 @@ loss_curve_, validation_scores_, n_features_in_, feature_names_in_
                 continue
             losses.append(fold)
             weights.append(np.full(len(test), unseen.weights().mean()))
-            nonzeros.append(count_nonzeros(models))
+            nonzeros.append(count_nonzeros(models, settings))
             active.append([model.n_active for model in models])
             if self.verbose:
                 print(

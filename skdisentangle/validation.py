@@ -71,7 +71,10 @@ def noise_sizes(input_noise: Any) -> tuple[float, float]:
 
 
 def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] | None:
-    """Weights of the rows of X, or None if all weigh the same."""
+    """Weights of the rows of X, or None if each counts as one row.
+
+    All weights 2 are all rows twice; below one, a row is still a row.
+    """
     if sample_weight is None:
         return None
     try:
@@ -92,7 +95,7 @@ def row_weights(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64] 
                 f"sample_weight holds numbers up to {weight.max():.6g}, whose sum is not "
                 "finite; divide them by a number."
             )
-    return None if np.ptp(weight) == 0 else weight
+    return None if np.ptp(weight) == 0 and weight[0] <= 1 else weight
 
 
 def row_weights_of_all(
@@ -101,7 +104,7 @@ def row_weights_of_all(
     n_rows: int,
     ranks: Ranks,
 ) -> NDArray[np.float64] | None:
-    """Weights of the rows here, or None if those of all ranks weigh the same.
+    """Weights of the rows here, or None if each row of all ranks counts as one.
 
     Parameters
     ----------
@@ -117,7 +120,7 @@ def row_weights_of_all(
         constant = 1.0 if sample_weight is None else np.max(np.asarray(sample_weight))
         weight = np.full(n_rows, float(constant))
     highest, lowest = ranks.largest(np.array([weight.max(), -weight.min()]))
-    return None if highest == -lowest else weight
+    return None if highest == -lowest and highest <= 1 else weight
 
 
 def split_rows(

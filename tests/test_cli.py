@@ -253,8 +253,9 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
     numbered, gaps = tmp_path / "numbered.csv", tmp_path / "gaps.csv"
     table[["a", "b"]].to_csv(numbered)
     table.assign(b=table["b"].where(table.index != 2)).to_csv(gaps, index=False)
-    semicolons = tmp_path / "semicolons.csv"
+    semicolons, tabs = tmp_path / "semicolons.csv", tmp_path / "tabs.csv"
     table.to_csv(semicolons, index=False, sep=";", decimal=",")
+    table.to_csv(tabs, index=False, sep="\t")
     for arguments, said in [
         ([source, model, "--tasks", "nope"], "lacks the columns 'nope'"),
         ([source, model, "--tasks", "size"], "'kind' holds text, 'square' in row 2"),
@@ -267,7 +268,8 @@ def test_a_fit_that_cannot_be(tmp_path, table, capsys):
         ([str(tmp_path / "no.csv"), model, "--tasks", "a"], "no file or folder"),
         ([str(numbered), model, "--tasks", "a"], "a column without a name"),
         ([str(gaps), model, "--tasks", "a", "--features", "b"], "first in row 3."),
-        ([str(semicolons), model, "--tasks", "a"], "must be separated by commas"),
+        ([str(semicolons), model, "--tasks", "a"], "its first line has semicolons"),
+        ([str(tabs), model, "--tasks", "a"], "its first line has tabs"),
         ([str(tmp_path / "rows.npy"), model, "--tasks", "a"], "must be a table"),
     ]:
         assert main(["fit", *arguments, *FIT]) == 1
@@ -290,6 +292,47 @@ def test_wrong_usage(arguments, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert "usage: skdisentangle" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The fit was still improving")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_labels_to_score_are_read_as_those_of_the_fit(tmp_path, table, capsys, kind):
+    """Even if all cells of the new table look like something else."""
+    pytest.importorskip("safetensors")
+    source, new = tmp_path / f"rows.{kind}", tmp_path / "new.csv"
+    model, report = str(tmp_path / "model.safetensors"), tmp_path / "fit.html"
+    table = table[["a", "b", "c"]].copy()
+    table["code"] = np.where(table["a"] > 1, "A", np.where(table["a"] > 0, "1", "2"))
+    table["zip"] = np.where(table["b"] > 1, "010", np.where(table["b"] > 0, "120", "9"))
+    table["yes"] = (table["c"] > 0).astype(int)
+    getattr(table, f"to_{kind}")(source, index=False)
+    seen = table[(table["code"] != "A") & (table["zip"] != "010")]
+    seen.to_csv(new, index=False)
+    tasks = ["--tasks", "code", "zip", "yes", "--encoder", "linear"]
+    assert main(["fit", str(source), model, *tasks]) == 0
+    capsys.readouterr()
+    assert main(["score", model, str(new)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    found = {cells[0]: float(cells[1]) for cells in lines if "(accuracy)" in cells}
+    dis = SparseSharedDisentangler.load(model)
+    right = dis.predict(seen[["a", "b", "c"]])
+    for name in ("code", "zip", "yes"):
+        assert found[name] > 0.7
+        assert found[name] == pytest.approx(
+            np.mean(right[name] == seen[name]), abs=1e-3
+        )
+    assert main(["report", model, str(new), str(report)]) == 0
+    capsys.readouterr()
+    gap = seen.assign(yes=seen["yes"].astype(object))
+    gap.iloc[4, gap.columns.get_loc("yes")] = "?"
+    gap.to_csv(new, index=False)
+    assert main(["score", model, str(new)]) == 1
+    assert "'yes' was fitted on numbers; got '?' in row 5" in capsys.readouterr().err
+    # A column that is kept may not have the name of a prediction.
+    out = tmp_path / "out.csv"
+    assert main(["predict", model, str(source), str(out), "--keep", "yes"]) == 1
+    assert "the column 'yes' has the name of a task" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.filterwarnings("ignore:The fit was still improving")

@@ -252,15 +252,92 @@ class TestFit:
             weighted.transform(X), repeated.transform(X), atol=1e-4
         )
 
-    def test_task_of_weight_zero_has_no_say(self, problem):
-        X, _, factors = problem
-        rng = np.random.default_rng(0)
-        Y = np.column_stack([factors[:, 0], rng.normal(size=len(X))])
-        Z = np.column_stack([factors[:, 0], rng.normal(size=len(X))])
-        a = quick(task_weight=[1, 0], sharing=0).fit(X, Y)
-        b = quick(task_weight=[1, 0], sharing=0).fit(X, Z)
-        codes = a.transform(X)[:, 0]
-        assert np.abs(np.corrcoef(codes, b.transform(X)[:, 0])[0, 1]) > 0.999
+    @pytest.mark.parametrize("sparsity", [0.01, "auto"])
+    def test_the_same_weight_for_all_rows_counts_them(self, sparsity):
+        """Weight 5 is each row five times; so few whole numbers are then classes."""
+        rng = np.random.default_rng(1)
+        X, y = rng.normal(size=(16, 3)), rng.integers(0, 3, 16)
+        options = {"encoder": "linear", "sparsity": sparsity, "batch_size": 1000}
+        given = [
+            (X, y, None),
+            (X, y, np.full(16, 0.5)),
+            (X, y, np.full(16, 5)),
+            (X.repeat(5, axis=0), y.repeat(5), None),
+        ]
+        plain, light, heavy, repeated = (
+            quick(**options).fit(rows, labels, sample_weight=weight)
+            for rows, labels, weight in given
+        )
+        kinds = [dis.tasks_[0].type for dis in (plain, light, heavy, repeated)]
+        assert kinds == ["regression", "regression", "multiclass", "multiclass"]
+        np.testing.assert_array_equal(light.transform(X), plain.transform(X))
+        if sparsity != "auto":  # which holds rows back, of which there are more
+            np.testing.assert_allclose(
+                heavy.transform(X), repeated.transform(X), atol=1e-8
+            )
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"input_noise": "auto"},
+            {"encoder": "linear", "early_stopping": True},
+            {"sparsity": "auto", "sharing": 0.1},
+            {"sparsity": 0, "sharing": 0},
+            {"solver": "bilevel"},
+        ],
+    )
+    def test_task_of_weight_zero_has_no_say(self, problem, options):
+        """The fit is that without the task, bit by bit; its head predicts what it can."""
+        X, Y, factors = problem
+        target, first = factors[:, 0], {"first": 0.0}
+        cases = {
+            "regression": target**3,
+            "binary": target > 0.3,
+            "multiclass": np.digitize(target, [-0.5, 0.5]),
+            "ordinal": np.digitize(target, [-0.5, 0.5]),
+        }
+        settings = {"n_components": 6, "max_iter": 30, "random_state": 0} | options
+        names = [f"t{j}" for j in range(Y.shape[1])]
+        tasks = pd.DataFrame(Y, columns=names)
+        alone = SparseSharedDisentangler(**settings).fit(X, tasks)
+        for kind, labels in cases.items():
+            both = SparseSharedDisentangler(
+                **settings, task_weight=first, task_types={"first": kind}
+            ).fit(X, pd.concat([pd.Series(labels, name="first"), tasks], axis=1))
+            np.testing.assert_array_equal(both.transform(X), alone.transform(X))
+            own = both.tasks_[0].outputs
+            np.testing.assert_array_equal(both.coef_[own.stop :], alone.coef_)
+            np.testing.assert_array_equal(both.usage_, alone.usage_)
+            assert both.loss_curve_ == alone.loss_curve_
+            found = both.predict(X)["first"]
+            if kind == "regression":
+                assert r2_score(labels, found) > 0.4
+            else:
+                assert np.mean(found == labels) > 0.8
+
+    def test_fits_go_on_beside_a_task_of_weight_zero(self, problem):
+        X, Y, factors = problem
+        both = np.column_stack([factors[:, 0] ** 3, Y])
+        weight = [0, *np.ones(Y.shape[1])]
+        options = {"warm_start": True, "max_iter": 5, "input_noise": 0}
+        alone, beside = quick(**options), quick(**options, task_weight=weight)
+        for _ in range(2):
+            alone.fit(X, Y)
+            beside.fit(X, both)
+            np.testing.assert_array_equal(beside.transform(X), alone.transform(X))
+        # Once it counts, it goes on from its head.
+        beside.set_params(task_weight=None).fit(X, both)
+        assert beside.loss_curve_[0] < 0.5
+
+    def test_a_task_of_weight_zero_without_components(self, problem):
+        X, Y, _ = problem
+        noise = np.random.default_rng(0).normal(size=len(X))
+        dis = quick(task_weight=[1, 0], sparsity=5.0)
+        with pytest.warns(UserWarning, match="No component is in use"):
+            dis.fit(X, np.column_stack([noise, 3 + Y[:, 0]]))
+        assert dis.coef_.shape == (2, 0)
+        np.testing.assert_allclose(dis.predict(X)[:, 1], 3 + Y[:, 0].mean(), atol=1e-5)
 
     def test_balanced_classes(self):
         rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ import torch
 from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -503,6 +504,8 @@ def test_clone_pickle_and_search(world):
     assert is_regressor(dis.fit_task(X[:60], factors[:60, 0]))
     plain = SparseTaskHead(FrozenEstimator(dis))
     assert cross_val_score(plain, X[:60], y, scoring="roc_auc").mean() > 0.9
+    vote = VotingClassifier([("a", head), ("b", LogisticRegression())], voting="soft")
+    assert cross_val_score(vote, X[:60], y).mean() > 0.8  # clones know what they are
     search = GridSearchCV(plain, {"task_type": ["binary", "multiclass"]}, cv=3)
     assert search.fit(X[:60], y).best_score_ > 0.8
 

@@ -504,7 +504,8 @@ def tasks_from_classes(
         With attributes
 
         - **Y**: ndarray of shape (n_samples, n_tasks), the labels of `y`. Numbers are
-          float64, with NaN where a row is not labelled; others are objects, with None.
+          float64, with NaN where a row is not labelled. Others, and numbers too large for
+          float64, are objects, with None.
         - **classes**: ndarray of shape (n_tasks, n_classes), the classes of each task.
         - **task_types**: list of str. Give it to the estimator as `task_types`, so that it
           does not take class numbers for measurements.
@@ -532,13 +533,16 @@ def tasks_from_classes(
         raise ValueError(
             f"y must hold labels of one kind; got {', '.join(sorted(kinds))}."
         )
-    numeric = kinds == {"numbers"}
+    # Larger whole numbers, as ids are, would be one as floats.
+    numeric = kinds == {"numbers"} and all(abs(value) <= 2**53 for value in present)
     known: NDArray[Any] = np.asarray(present, dtype=np.float64 if numeric else object)
-    if numeric and np.any(known % 1 != 0):
-        raise ValueError(
-            f"y must hold classes, whole numbers if it holds numbers; got "
-            f"{known[known % 1 != 0][0].item()!r}."
-        )
+    if kinds == {"numbers"}:
+        with np.errstate(invalid="ignore"):  # of infinity
+            fractions = known[known % 1 != 0].tolist()
+        if fractions:
+            raise ValueError(
+                f"y must hold classes, whole numbers if it holds numbers; got {fractions[0]!r}."
+            )
     classes, index = np.unique(known, return_inverse=True)
     check_size("n_classes", n_classes, 2)
     if n_classes > len(classes):

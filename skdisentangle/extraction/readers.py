@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,7 @@ def read_table(
     tasks: Sequence[str],
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
+    labels: Callable[[Any], Any] = labels_of_text,
 ) -> tuple[Any, Any]:
     """Read a whole table into memory.
 
@@ -131,6 +132,8 @@ def read_table(
         Columns of rows; None takes all that are no tasks.
     drop : sequence of str, optional
         Columns that are not read. Only if ``features`` is None.
+    labels : callable, optional
+        From a column of labels in a CSV file, as text, to what they mean.
 
     Returns
     -------
@@ -182,8 +185,8 @@ def read_table(
             f"input: features must be columns of finite numbers, but {listed}. Correct these "
             f"cells, or {remedy}."
         )
-    labels = frame[list(tasks)].copy()
+    Y_tasks = frame[list(tasks)].copy()
     if kind == "csv":
         for name in tasks:
-            labels[name] = labels_of_text(labels[name])
-    return X, labels
+            Y_tasks[name] = labels(Y_tasks[name])
+    return X, Y_tasks

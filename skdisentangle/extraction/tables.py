@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._extras import import_extra
 from .manifest import file_sizes
@@ -19,6 +20,7 @@ __all__ = [
     "check_columns",
     "check_numbers",
     "import_tables",
+    "labels_like",
     "labels_of_text",
     "what_is_wrong",
 ]
@@ -52,6 +54,9 @@ MISSING = [
 #: Whole numbers, and those with zeros before them, which are codes and no numbers.
 WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,300})")
 PADDED = re.compile(r"[+-]?0[0-9]+")
+
+#: What else may stand between columns, and its name.
+OTHER_MARKS = {b";": "semicolons", b"\t": "tabs", b"|": "vertical bars"}
 
 #: How files begin that are in UTF-16.
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -148,6 +153,47 @@ def labels_of_text(texts: Any) -> Any:
     except pa.ArrowInvalid:
         _check_few_numbers(texts.name, texts.tolist(), missing)
         return texts
+
+
+def labels_like(texts: Any, classes: NDArray[Any] | None) -> Any:
+    """Turn labels of a CSV file into those of a fit.
+
+    Parameters
+    ----------
+    texts : pandas.Series
+        Cells as text, or missing.
+    classes : ndarray or None
+        Classes of the task in the fit; None if its labels are numbers.
+
+    Returns
+    -------
+    pandas.Series
+
+    Raises
+    ------
+    ValueError
+        If a cell is text, but the labels of the fit are not.
+    """
+    if classes is not None and all(isinstance(each, str) for each in classes.tolist()):
+        return texts
+    labels = labels_of_text(texts)
+    if labels is not texts:
+        return labels
+    cells = texts.tolist()
+    row = next(
+        (
+            i
+            for i, cell in enumerate(cells)
+            if isinstance(cell, str) and not _is_number(cell)
+        ),
+        None,
+    )
+    if row is None:  # numbers with zeros before them
+        return texts.astype(float)
+    raise ValueError(
+        f"input: task {texts.name!r} was fitted on numbers; got {cells[row]!r:.80} in row "
+        f"{row + 1:,}. Correct the cell, or leave it empty."
+    )
 
 
 def _check_few_numbers(name: str, cells: list[Any], missing: Any) -> None:
@@ -371,12 +417,13 @@ def _csv_schema(file: Path) -> Any:
             raise ValueError(_not_utf8(file))
         start.seek(0)
         names = start.readline(BLOCK_BYTES)
-    if b";" in names and b"," not in names:
-        raise ValueError(
-            f"input: the columns of {str(file)!r} must be separated by commas; its first "
-            "line has semicolons. Write the file again, with commas between columns and "
-            "decimal points in numbers."
-        )
+    for mark, shown in OTHER_MARKS.items():
+        if mark in names and b"," not in names:
+            raise ValueError(
+                f"input: the columns of {str(file)!r} must be separated by commas; its "
+                f"first line has {shown}. Write the file again, with commas between columns "
+                "and decimal points in numbers."
+            )
     with csv.open_csv(
         file,
         csv.ReadOptions(block_size=BLOCK_BYTES),

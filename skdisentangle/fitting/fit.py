@@ -32,10 +32,11 @@ from ..tasks.blocks import (
     with_thresholds,
 )
 from ..tasks.task_set import TaskSet
-from ..tasks.weights import learned_task_weights
+from ..tasks.weights import idle_tasks, learned_task_weights
 from ..validation import layer_sizes, noise_sizes, split_rows, torch_device
 from .all_rows import finish, score_state
 from .held_back import Noise, choose_on_held_back_rows
+from .idle import with_idle_tasks
 from .monitor import Monitor
 from .problem import Fitted, Problem, Settings
 from .steps import EPS, TrainingOptions, TrainingState
@@ -76,7 +77,8 @@ WORSE = 0.01
 class Setup:
     """Tasks, scales and body of a fit, new or those of the last one.
 
-    The body has ``n_components + spare`` outputs.
+    The body has ``n_components + spare`` outputs. Of all rows, tasks of weight zero are left
+    out of ``task_set``: nothing that depends on them can then change the components.
     """
 
     task_set: TaskSet
@@ -114,6 +116,8 @@ class Setup:
             quiet=quiet,
             ranks=ranks,
         )
+        if of_all_rows:
+            task_set = task_set.without(idle_tasks(settings.task_weight, task_set))
         n_features = problem.X.shape[1]
         moments = InputMoments(n_features)
         moments.update(problem.X, weights, ranks)
@@ -137,8 +141,11 @@ class Setup:
 
     @classmethod
     def of(cls, before: Fitted, problem: Problem, settings: Settings) -> Setup:
-        """Go on from a fit."""
+        """Go on from a fit, on all rows."""
         before.task_set.check(problem.labels)
+        task_set = before.task_set
+        idle = idle_tasks(settings.task_weight, task_set)
+        before = before.over(task_set.without(idle))
         width = len(before.encoder.components.mean)
         wanted = settings.n_components
         able = {
@@ -442,18 +449,33 @@ def fit(
         where = state, train_rows, train_labels, options
         finish(*where, n_rows=counts.rows, seed=noise_seed)
 
+    def with_all_heads(state: TrainingState) -> Fitted:
+        fitted = fitted_from(state, setup, settings, spread)
+        others = task_set.idle()
+        if others is None:
+            return fitted
+        own = encode_labels(others, problem.labels, problem.weight, balanced, ranks)
+        width = torch.from_numpy(own.spread(others, ranks)).to(like)
+        alone = replace(settings, task_weight=None, sharing=0.0)
+        return with_idle_tasks(
+            *(fitted, others, train_rows, own.tensors(rows_in, like)),
+            own.counts(rows_in, ranks),
+            training_options(alone, others, width, ranks),
+            seed=noise_seed,
+        )
+
     def ended(state: TrainingState) -> Fitted:
         drop_spare(state, options.blocks, setup.n_components)
         if validate is None:
             finish_all(state)
-            return fitted_from(state, setup, settings, spread)
+            return with_all_heads(state)
         before, kept = validate(state), state.snapshot()
         finish_all(state)
         if validate(state) < before - WORSE:
             # Of rows known by heart, heads that are optimal for them believe too much.
             state.restore(kept)
             state.pull = None
-        return fitted_from(state, setup, settings, spread)
+        return with_all_heads(state)
 
     def on_epoch(epoch: int, loss: float, score: float | None) -> bool:
         if monitor is None:

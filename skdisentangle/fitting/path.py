@@ -39,7 +39,7 @@ from ..rows.targets import label_weights
 from ..tasks.blocks import Block
 from ..tasks.labels import Labels
 from ..tasks.task_set import TaskSet
-from ..tasks.weights import learned_task_weights
+from ..tasks.weights import idle_tasks, learned_task_weights
 from ..validation import split_rows, torch_device
 from .fit import fit
 from .problem import Fitted, Problem, Settings
@@ -190,12 +190,12 @@ def fewest_nonzeros(
     return int(near[order[0]])
 
 
-def with_task_types(settings: Settings, labels: Labels) -> Settings:
+def with_task_types(settings: Settings, problem: Problem) -> Settings:
     """Types of tasks as seen on all rows: on some, integers may look like classes."""
     task_set = TaskSet.build(
-        labels,
+        problem.labels,
         task_types=settings.task_types,
-        sample_weight=np.ones(labels.n_rows),
+        sample_weight=problem.weights(),
         quiet=True,
     )
     return replace(settings, task_types=task_set.types_found())
@@ -240,9 +240,14 @@ def fit_path(
     ]
 
 
-def count_nonzeros(models: Sequence[Fitted]) -> NDArray[np.intp]:
-    """Nonzero coefficients of each model."""
-    return np.array([np.count_nonzero(model.coef) for model in models])
+def count_nonzeros(models: Sequence[Fitted], settings: Settings) -> NDArray[np.intp]:
+    """Nonzero coefficients of each model, but for tasks of weight zero."""
+
+    def trained(model: Fitted) -> Fitted:
+        idle = idle_tasks(settings.task_weight, model.task_set)
+        return model.over(model.task_set.without(idle))
+
+    return np.array([np.count_nonzero(trained(model).coef) for model in models])
 
 
 def hold_back(
@@ -308,9 +313,9 @@ def choose_on_held_back_rows(
     strengths = list(
         product(range_of(sparsity, SPARSITIES), range_of(sharing, SHARINGS))
     )
-    settings = with_task_types(settings, problem.labels)
+    settings = with_task_types(settings, problem)
     models, losses, _ = hold_back(problem, settings, strengths, seed)
-    loss, counts = losses.mean(1), count_nonzeros(models)
+    loss, counts = losses.mean(1), count_nonzeros(models, settings)
     if verbose:
         for (first, second), mean, count in zip(strengths, loss, counts, strict=True):
             print(
@@ -432,7 +437,7 @@ def sparsity_path(
         )
     problem = model._read(X, y, Y_tasks, sample_weight, reset=True)
     strengths = [(value, float(model.sharing)) for value in values]
-    settings = with_task_types(Settings.of(model, *strengths[0]), problem.labels)
+    settings = with_task_types(Settings.of(model, *strengths[0]), problem)
     seed = draw_seed(check_rng(model.random_state))
     with threads(thread_count(model.n_threads)):
         models, losses, held_back = hold_back(problem, settings, strengths, seed)
@@ -444,7 +449,7 @@ def sparsity_path(
         vars(fitted).update(found.attributes())
         estimators.append(fitted)
     loss, error = compare(losses)
-    counts = count_nonzeros(models)
+    counts = count_nonzeros(models, settings)
     best = fewest_nonzeros(loss, counts, strengths)
     if problem.weight is not None:  # rows of weight zero were dropped
         held_back = np.flatnonzero(np.asarray(sample_weight))[held_back]

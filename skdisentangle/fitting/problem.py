@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -181,6 +181,33 @@ class Fitted:
     def of(cls, estimator: Any) -> Self:
         """What an estimator has been fitted to."""
         return cls(**{own: getattr(estimator, name) for name, own in cls.NAMES.items()})
+
+    def over(self, task_set: TaskSet, other: Fitted | None = None) -> Fitted:
+        """The same with the heads of these tasks, those that are not here of another fit.
+
+        The encoder is that of this one.
+        """
+        parts: list[tuple[Fitted, slice]] = []
+        for task in task_set.tasks:
+            if task.left_out is None:
+                here = self.task_set.tasks[task.index].left_out is None
+                source = self if here or other is None else other
+                parts.append((source, source.task_set.tasks[task.index].outputs))
+
+        def joined(name: str) -> NDArray[np.float64]:
+            return np.concatenate([getattr(fit, name)[rows] for fit, rows in parts])
+
+        spreads = [fit.spread[fit.task_set.output_order][rows] for fit, rows in parts]
+        spread = np.empty(task_set.n_outputs)
+        spread[task_set.output_order] = np.concatenate(spreads)
+        return replace(
+            self,
+            task_set=task_set,
+            spread=spread,
+            coef=joined("coef"),
+            intercept=joined("intercept"),
+            pull=None if self.pull is None else joined("pull"),
+        )
 
     @property
     def n_active(self) -> int:

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.utils.validation import _num_samples
 
 from ..tasks.labels import Column, Labels
+from ._rows import in_rows
 
 __all__ = ["data_concerns", "fit_concerns"]
 
@@ -63,7 +64,8 @@ def data_concerns(X: Any, Y_tasks: Any) -> list[str]:
     There is one task. Its components may be any mixtures of the factors. Give more tasks.
     Task 'task0' says the same as column 'x0' of X. Leave one of them out.
     """
-    labels = Labels.read(Y_tasks)
+    X = in_rows(X)
+    labels = Labels.read(in_rows(Y_tasks))
     names, columns = _columns(X)
     n_rows, n_labelled = _num_samples(X), labels.n_rows
     if n_labelled != n_rows:

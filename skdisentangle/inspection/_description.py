@@ -22,7 +22,7 @@ from ._fitted import (
 from ._identifiability import identifiability_report, listed
 from ._input_effects import InputEffects, input_effects
 from ._names import suggested_names
-from ._rows import image_reader, pictures, row_names, text_reader
+from ._rows import image_reader, in_rows, pictures, row_names, text_reader
 from ._text import as_text
 
 __all__ = ["describe", "description"]
@@ -161,6 +161,7 @@ def description(
 ) -> tuple[list[dict[str, Any]], str]:
     """Records of the components, and a table in HTML, with pictures or texts of the rows."""
     dis, before = fitted_parts(estimator)
+    X = in_rows(X)
     effects = input_effects(estimator, X)
     codes = active_codes(dis, X if before is None else before.transform(X))
     report = identifiability_report(estimator, X)

@@ -59,6 +59,7 @@ from ._fitted import (
     task_sizes,
 )
 from ._plots import ORANGE, axes_of_size, label_ticks, new_axes, put_title, room_for
+from ._rows import in_rows
 
 if TYPE_CHECKING:
     from ..disentangler import SparseSharedDisentangler
@@ -226,7 +227,12 @@ def _stability_in_refit(
         task_types=estimator._task_set.types_found(),
     )
     again._is_part = True
-    again.fit(_safe_indexing(X, rows), _safe_indexing(Y_tasks, rows))
+    # Datasets on disk give rows in order, and each of them once.
+    some, repeats = np.unique(rows, return_inverse=True)
+    drawn = [
+        _safe_indexing(_safe_indexing(given, some), repeats) for given in (X, Y_tasks)
+    ]
+    again.fit(*drawn)
     match = np.nan_to_num(np.abs(_correlation(codes, active_codes(again, X))))
     stability = np.zeros(codes.shape[1])
     mine, theirs = linear_sum_assignment(match, maximize=True)
@@ -533,7 +539,8 @@ def identifiability_report(
     check_scalar(n_refits, "n_refits", Integral, min_val=1)
     if X is not None and before is not None:
         X = before.transform(X)
-    estimator, X, Y_tasks = in_numpy(estimator), numpy_array(X), numpy_array(Y_tasks)
+    estimator = in_numpy(estimator)
+    X, Y_tasks = (in_rows(numpy_array(given)) for given in (X, Y_tasks))
     active = estimator.active_components_
     sizes = task_sizes(estimator)[0][:, active]
     codes = correlation = None

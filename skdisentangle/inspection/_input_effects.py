@@ -49,6 +49,7 @@ from ._plots import (
     room_for,
     short_names,
 )
+from ._rows import in_rows
 
 if TYPE_CHECKING:
     from ..disentangler import SparseSharedDisentangler
@@ -193,7 +194,8 @@ def _clear(directions: FloatArray) -> FloatArray:
 
 
 def _is_table(X: Any) -> bool:
-    return len(getattr(X, "shape", np.shape(X[:1]))) == 2 and not sparse.issparse(X)
+    shape = X.shape if hasattr(X, "shape") else np.shape(X[:1])
+    return len(shape) == 2 and not sparse.issparse(X)
 
 
 def _column(X: Any, j: int) -> Any:
@@ -351,6 +353,7 @@ def input_effects(
         )
     check_scalar(max_samples, "max_samples", Integral, min_val=2)
     dis, before = fitted_parts(estimator)
+    X = in_rows(X)
     n_rows = _num_samples(X)
     if n_rows < 2:
         raise ValueError(f"X must have at least 2 rows; got {n_rows}.")

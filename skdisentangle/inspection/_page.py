@@ -25,6 +25,7 @@ from ._fitted import fitted_parts
 from ._identifiability import identifiability_report
 from ._input_effects import InputEffectDisplay
 from ._loss_curve import LossCurveDisplay
+from ._rows import in_rows
 from ._scores import SCORES_SAY, score_lines
 from ._task_components import TaskComponentDisplay
 
@@ -97,7 +98,7 @@ def write_report(
             "path must be the name of the file to write, such as 'fit.html', and comes before "
             f"X and Y_tasks; got {type(path).__name__}."
         )
-    path = Path(path)
+    path, X = Path(path), in_rows(X)
     dis, before = fitted_parts(estimator)
     _, table = description(estimator, X, N_NAMED)
     report = identifiability_report(estimator, X)

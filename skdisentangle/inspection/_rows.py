@@ -11,22 +11,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.pipeline import Pipeline
 
 from .._images import File, decode
 from ..backbones._image import EXTRA, ImageEmbedder
 from ..backbones._pixels import ImageRows
+from ..rows.dask_blocks import in_memory
 
 if TYPE_CHECKING:
     from ..disentangler import SparseSharedDisentangler
 
-__all__ = ["image_reader", "pictures", "row_names", "text_reader"]
+__all__ = [
+    "image_reader",
+    "in_rows",
+    "pictures",
+    "row_names",
+    "shape_of",
+    "text_reader",
+]
 
 #: Characters of a text that are shown.
 TEXT_WIDTH = 80
 
 #: Height and width of a picture, at the most, in pixels.
 PICTURE = 64
+
+
+def in_rows(X: Any) -> Any:
+    """X such that rows and columns of it can be picked by number.
+
+    Of sparse matrices CSR, of Dask and Arrow tables data frames of pandas; all else as it is.
+    """
+    X = in_memory(X)
+    if sparse.issparse(X):
+        return X.tocsr()
+    is_arrow = hasattr(X, "column_names") and hasattr(X, "to_pandas")
+    return X.to_pandas() if is_arrow else X
 
 
 def row_names(X: Any, rows: Iterable[int]) -> list[str]:
@@ -38,7 +59,7 @@ def row_names(X: Any, rows: Iterable[int]) -> list[str]:
 
 def text_reader(X: Any) -> Callable[[int], str] | None:
     """What gives the beginning of a row, if the rows are texts."""
-    if len(_shape(X)) != 1:
+    if len(shape_of(X)) != 1:
         return None
     rows = getattr(X, "iloc", X)
     if not isinstance(rows[0], str):
@@ -68,7 +89,7 @@ def image_reader(
         if isinstance(step, ImageEmbedder):
             images = ImageRows(X, step.input_shape)
             return lambda row: _pixels(images, row)
-    shape, wanted = _shape(X), estimator.input_shape_
+    shape, wanted = shape_of(X), estimator.input_shape_
     rows = getattr(X, "iloc", X)
     is_bytes = getattr(X, "dtype", None) == np.uint8
     if len(shape) in (3, 4) and (wanted is not None or is_bytes):
@@ -80,9 +101,12 @@ def image_reader(
     return lambda row: np.moveaxis(np.asarray(rows[row]).reshape(wanted), 0, 2)
 
 
-def _shape(X: Any) -> tuple[int, ...]:
+def shape_of(X: Any) -> tuple[int, ...]:
+    """Shape of X, of a list that of its first row."""
     shape = getattr(X, "shape", None)
-    return (len(X), *np.shape(X[0])) if shape is None else tuple(shape)
+    if shape is not None:
+        return tuple(shape)
+    return (len(X), *np.shape(X[0])) if len(X) else (0,)
 
 
 def _pixels(images: ImageRows, row: int) -> NDArray[Any]:

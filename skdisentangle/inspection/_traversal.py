@@ -12,6 +12,7 @@ from sklearn.utils import check_array, check_scalar
 
 from ._fitted import active_codes, component_labels, fitted_parts
 from ._plots import falls_to_rises, label_ticks, mosaic, new_axes, put_title, room_for
+from ._rows import shape_of
 
 __all__ = ["TraversalDisplay"]
 
@@ -180,8 +181,7 @@ default=None
                 f"components must be active ones, of {active}; got {components!r}."
             )
         if images is None:
-            shape = np.shape(X) if hasattr(X, "shape") else ()
-            if len(shape) == 4:
+            if len(shape_of(X)) in (3, 4):
                 images = _in_colour(np.asarray(X))
             elif dis.input_shape_ is None or before is not None:
                 raise ValueError(
@@ -373,5 +373,5 @@ def _as_images(rows: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _in_colour(images: NDArray[Any]) -> NDArray[Any]:
-    """Images of three channels as they are, the mean over channels of others."""
-    return images if images.shape[3] == 3 else images.mean(axis=3)
+    """Images of three channels, or of none, as they are; of others the mean over channels."""
+    return images if images.ndim == 3 or images.shape[3] == 3 else images.mean(axis=3)

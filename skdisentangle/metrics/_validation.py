@@ -135,7 +135,7 @@ def _parse_column(column: Any, j: int) -> tuple[FloatArray, bool]:
         else:
             labels = array.astype(str)
             return np.unique(labels, return_inverse=True)[1].astype(np.float64), True
-    elif array.dtype.kind in "US":
+    elif array.dtype.kind in "UST":
         return np.unique(array, return_inverse=True)[1].astype(np.float64), True
     else:
         # a pandas categorical has kind "O" whatever its categories are

@@ -29,6 +29,9 @@ Said = TypeVar("Said")
 #: Of so many labels or more, a share above this that differ makes them names of rows.
 ID_ROWS, ID_SHARE = 50, 0.5
 
+#: Why a task is left out of the training of an encoder, and gets its head afterwards.
+IDLE = "has weight zero"
+
 #: Tasks that are named in a warning: of those left out, and of those taken for classes.
 MOST_NAMED, MOST_GUESSES = 20, 3
 
@@ -316,6 +319,33 @@ class TaskSet:
             )
         return out
 
+    def without(self, idle: NDArray[np.bool_]) -> TaskSet:
+        """The set that leaves out these tasks, but knows what they are."""
+        tasks = [
+            replace(task, left_out=IDLE) if away else task
+            for task, away in zip(self.tasks, idle, strict=True)
+        ]
+        return self._numbered(tasks, self)
+
+    def idle(self) -> TaskSet | None:
+        """The set in which only those are learned that :meth:`without` left out; None if none."""
+        away = np.array([task.left_out == IDLE for task in self.tasks])
+        if not away.any():
+            return None
+        tasks = [
+            replace(task, left_out=None if idle else task.left_out or IDLE)
+            for task, idle in zip(self.tasks, away, strict=True)
+        ]
+        return self._numbered(tasks, self)
+
+    def joined(self, idle: TaskSet) -> TaskSet:
+        """The set with the tasks that are in the other alone."""
+        tasks = [
+            theirs if own.left_out == IDLE else own
+            for own, theirs in zip(self.tasks, idle.tasks, strict=True)
+        ]
+        return self._numbered(tasks, self)
+
     @classmethod
     def lay_out(
         cls, tasks: list[Task], labels: Labels, *, quiet: bool = False
@@ -337,6 +367,10 @@ class TaskSet:
                 else ""
             )
             warn(f"Tasks left out, because they cannot be learned: {names}.{hint}")
+        return cls._numbered(tasks, labels)
+
+    @classmethod
+    def _numbered(cls, tasks: list[Task], labels: Labels | TaskSet) -> TaskSet:
         start = 0
         numbered = []
         for task in tasks:

@@ -10,11 +10,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from .task_set import TaskSet, said_of_tasks
 
-__all__ = ["learned_task_weights"]
+__all__ = ["idle_tasks", "learned_task_weights"]
+
+
+Weights = ArrayLike | Mapping[Any, float] | None
+
+
+def idle_tasks(task_weight: Weights, task_set: TaskSet) -> NDArray[np.bool_]:
+    """Whether each task, in the order of the columns, is to be learned at weight zero."""
+    idle = np.zeros(len(task_set.tasks), dtype=bool)
+    idle[task_set.learned] = learned_task_weights(task_weight, task_set) == 0
+    return idle
 
 
 def learned_task_weights(
-    task_weight: ArrayLike | Mapping[Any, float] | None, task_set: TaskSet
+    task_weight: Weights, task_set: TaskSet
 ) -> NDArray[np.float64]:
     """Weights of the learned tasks, in the order of the solvers, of mean one."""
     n_tasks = len(task_set.tasks)

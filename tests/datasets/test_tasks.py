@@ -366,6 +366,16 @@ class TestTasksFromClasses:
         tasks = tasks_from_classes(library.Series(["x", None, "y"]), n_tasks=1)
         assert tasks.Y[:, 0].tolist() == ["x", None, "y"]
 
+    def test_large_ids_stay_apart(self):
+        """As floats, eight of them would be three."""
+        y = 10**17 + np.arange(80) // 10
+        tasks = tasks_from_classes(y, n_tasks=28, random_state=0)
+        assert set(np.unique(tasks.classes).tolist()) == set(y.tolist())
+        for column, pair in zip(tasks.Y.T, tasks.classes, strict=True):
+            inside = np.isin(y, pair.astype(np.int64))
+            assert column[inside].tolist() == y[inside].tolist()
+            assert set(column[~inside].tolist()) == {None}
+
     def test_the_same_seed_draws_the_same(self):
         one, two = (tasks_from_classes(range(9), random_state=3) for _ in range(2))
         assert np.array_equal(one.classes, two.classes)
@@ -375,6 +385,7 @@ class TestTasksFromClasses:
         [
             ([1, "a"], {}, "y must hold labels of one kind; got numbers, strings"),
             ([1, 2.5], {}, "y must hold classes, .*got 2.5"),
+            ([1, np.inf], {}, "y must hold classes, .*got inf"),
             ([1, 1], {}, "n_classes must be at most 1, .*got 2"),
             ([1, 2], {"n_classes": 1}, "n_classes must be an integer of at least 2"),
             ([1, 2], {"n_tasks": 0}, "n_tasks must be an integer of at least 1"),

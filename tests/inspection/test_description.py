@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -27,6 +28,7 @@ from skdisentangle.inspection import (
     IdentifiabilityDisplay,
     TaskComponentDisplay,
     UsageDisplay,
+    data_concerns,
     describe,
     identifiability_report,
 )
@@ -568,3 +570,39 @@ def test_the_picture_has_tasks_beside_columns(house):
     renamed = copy.deepcopy(dis).set_component_names(["first", "second"]).plot(X)
     for ax in renamed.axes_:
         assert [t.get_text() for t in ax.get_xticklabels()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "container",
+    [*["csr", "csc", "coo", "lil", "dok", "dia", "bsr"], "coo_matrix", "arrow", "dask"],
+)
+def test_rows_in_any_container_that_fit_takes(house, container):
+    """All of them are looked at as an array of the same numbers is."""
+    _, X = house
+    X = X[:200].reset_index(drop=True)
+    labels = np.column_stack([X["area"], X["age"], X["area"] + X["age"]])
+    if container == "arrow":
+        pa = pytest.importorskip("pyarrow")
+        rows, plain = pa.table({name: X[name].to_numpy() for name in X}), X
+    elif container == "dask":
+        dd = pytest.importorskip("dask.dataframe")
+        rows, plain = dd.from_pandas(X, npartitions=2), X
+    else:
+        plain = sparse.csr_array(X.to_numpy())
+        kind = container if container.endswith("matrix") else f"{container}_array"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sparse.SparseEfficiencyWarning)
+            rows = getattr(sparse, kind)(plain)
+    dis = SparseSharedDisentangler(3, encoder="linear", max_iter=20, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        dis.fit(rows, labels)
+        found, wanted = (describe(dis, given) for given in (rows, plain))
+        assert found["columns"].tolist() == wanted["columns"].tolist()
+        assert dis.suggest_component_names(rows) == dis.suggest_component_names(plain)
+        assert data_concerns(rows, labels) == data_concerns(plain, labels)
+        reports = [
+            identifiability_report(dis, given, labels, n_refits=1, random_state=0)
+            for given in (rows, plain)
+        ]
+    assert reports[0].verdict == reports[1].verdict

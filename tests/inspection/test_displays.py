@@ -372,6 +372,20 @@ class TestTraversal:
         with pytest.raises(ValueError, match="components must be active ones"):
             TraversalDisplay.from_estimator(dis, sprites.data, components=[99])
 
+    @pytest.mark.parametrize("color", [False, True])
+    @pytest.mark.parametrize("container", [np.asarray, list])
+    def test_from_images(self, color, container):
+        """Images that the encoder takes are drawn as they are."""
+        sprites = make_sprites(100, size=8, color=color, random_state=0)
+        images = sprites.images
+        assert images.ndim == 3 + color
+        dis = quick(encoder="conv", max_iter=2)
+        dis.fit(images, sprites.target[:, [1, 3, 5]])
+        display = TraversalDisplay.from_estimator(dis, container(images), n_steps=3)
+        first = images[display.rows[0, 0]]
+        drawn = display.im_.get_array()[:8, :8]
+        np.testing.assert_allclose(drawn * images[display.rows].max(), first, atol=1e-6)
+
     def test_refuses(self, fitted, idle):
         dis, X, *_ = fitted
         with pytest.raises(ValueError, match="images must be given"):

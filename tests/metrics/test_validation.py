@@ -25,6 +25,14 @@ from skdisentangle.metrics._validation import (
 CODES = np.random.default_rng(0).normal(size=(6, 2))
 
 
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy 1 has none")
+def test_strings_of_variable_length_are_classes():
+    names = np.array([["b"], ["a"], ["True"]] * 2, np.dtypes.StringDType())
+    factors, _, is_discrete = check_factors_codes(names, CODES, "auto")
+    assert is_discrete.tolist() == [True]
+    assert factors.ravel().tolist() == [2, 1, 0] * 2
+
+
 @pytest.mark.parametrize(
     ("column", "discrete", "values"),
     [

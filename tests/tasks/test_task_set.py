@@ -665,9 +665,26 @@ def test_unseen_labels():
     )
     assert targets[:, 0].tolist() == [2, -1, 1, -1, 0, 0, -1]
     assert labelled[:, 0].tolist() == [True] * 4 + [False] + [True] * 2
-    message = r"label 'a', .* its 3 classes \[0, 2, 4\].* without warm_start, or"
+    message = r"label 3.0, .* its 3 classes \[0, 2, 4\].* without warm_start, or"
     with pytest.raises(ValueError, match=message):
-        tasks.encode(Labels.read(np.array(["a", "b"])))
+        tasks.encode(Labels.read(np.array([2.0, 3.0])))
+
+
+@pytest.mark.parametrize("unseen_ok", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "others"),
+    [
+        (np.array([0, 1] * 30), np.array(["0", "1"])),
+        (np.array([True, False] * 30), np.array(["True", "False"], dtype=object)),
+        (np.array(["0", "1"] * 30), np.array([0, 1])),
+        (np.array(["0", "1"] * 30, dtype=object), np.array([0.0, np.nan])),
+    ],
+)
+def test_labels_of_another_kind_are_no_unseen_classes(labels, others, unseen_ok):
+    """Else all predictions would be wrong without a word."""
+    _, tasks = build(labels, task_types="binary")
+    with pytest.raises(ValueError, match="its classes are of another kind"):
+        tasks.encode(Labels.read(others), unseen_ok=unseen_ok)
 
 
 def test_classes_are_no_labels_of_a_regression_task():

@@ -319,6 +319,12 @@ def by_output(scores: Tensor, n_outputs: int) -> Tensor:
     return view
 
 
+def _are_text(values: NDArray[Any]) -> bool:
+    if values.dtype.kind == "O":
+        return all(isinstance(value, str) for value in values.tolist())
+    return values.dtype.kind in "US"
+
+
 def class_indices(
     task: Task,
     present: NDArray[Any],
@@ -328,6 +334,13 @@ def class_indices(
     """Numbers of labels among the classes of a task."""
     classes = task.classes
     assert classes is not None
+    if len(present) and _are_text(present) != _are_text(classes):
+        # None would be right, however good the predictions are.
+        raise ValueError(
+            f"{argument}: task {task.name!r} has the label {present.tolist()[0]!r}, but its "
+            f"classes are of another kind: {classes[:10].tolist()}. Give labels of the kind "
+            "of those in the fit."
+        )
     kinds = present.dtype.kind, classes.dtype.kind
     in_order = "O" not in kinds and bool(np.all(classes[1:] >= classes[:-1]))
     # Objects may not be comparable; numbers of two kinds are compared as floats.
@@ -336,8 +349,6 @@ def class_indices(
     ):
         number = {label: place for place, label in enumerate(classes.tolist())}
         index = np.array([number.get(label, -1) for label in present.tolist()], int)
-    elif (present.dtype.kind in "US") != (classes.dtype.kind in "US"):
-        index = np.full(len(present), -1)
     else:
         index = np.minimum(np.searchsorted(classes, present), len(classes) - 1)
         index = np.where(classes[index] == present, index, -1)
