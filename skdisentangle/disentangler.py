@@ -1329,6 +1329,12 @@ class SparseSharedDisentangler(
             self.input_shape_ = shape
         X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
+        names = list(getattr(X, "columns", ()))
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(
+                f"X must have different column names; several are {twice!r}."
+            )
         try:
             # scikit-learn sums to look for NaN, and infinities may cancel
             with np.errstate(invalid="ignore"):

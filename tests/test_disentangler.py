@@ -1066,6 +1066,8 @@ class TestBadInput:
             dis.transform(X_OK[:0])
         frame = pd.DataFrame(X_OK, columns=list("abc"))
         dis = quick(max_iter=2).fit(frame, Y_OK)
+        with pytest.raises(ValueError, match="different column names; several are 'a'"):
+            quick().fit(frame.set_axis(["b", "a", "a"], axis=1), Y_OK)
         with pytest.raises(ValueError, match="feature names should match"):
             dis.transform(frame[["b", "a", "c"]])
 

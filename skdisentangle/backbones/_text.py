@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from numbers import Integral
@@ -280,6 +280,10 @@ class _Texts:
     """The rows of X, all of which must be strings."""
 
     def __init__(self, X: Any) -> None:
+        if isinstance(X, Set):
+            raise TypeError(
+                "X must be a list of strings; got a set, whose order is not fixed."
+            )
         if isinstance(X, str | bytes) or not hasattr(X, "__len__"):
             raise TypeError(
                 f"X must be a list of strings; got {X!r}. Put a single text into a list."

@@ -55,6 +55,7 @@ def test_texts_of_any_kind(X):
     ("X", "error", "match"),
     [
         ("a cat", TypeError, "got 'a cat'. Put a single text into a list"),
+        ({"a cat", "a dog"}, TypeError, "got a set, whose order is not fixed"),
         (5, TypeError, "got 5"),
         ([], ValueError, "X must have at least one row"),
         (["a", None], ValueError, r"X\[1\] must be a string; got None"),
