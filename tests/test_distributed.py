@@ -150,6 +150,7 @@ CASES = {
     ),
     "counts and ratings": (
         {
+            "task_weight": [1, 0, 1, 1, 1, 0, 1, 1, 1],
             "task_types": [
                 None,
                 None,
