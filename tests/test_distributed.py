@@ -161,7 +161,7 @@ CASES = {
                 None,
                 "ordinal",
                 None,
-            ]
+            ],
         },
         0.2,
         True,

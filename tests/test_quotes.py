@@ -67,7 +67,7 @@ README | real_images | ours; fit_task | 10 labels | 0.685
 README | new_tasks | fit_task | 20 | 0.919
 README | new_tasks | less ridge or logistic | 20 | 0.049
 README | new_tasks | less ridge or logistic on X | 20 | 0.086
-README | recovery | 20 components | fit (CPU s) | 3.8
+README | recovery | 20 components | fit (CPU s) | 4.4
 README | memory | in memory, float64; `fit` | 1,000,000 rows | 423
 README | memory | in memory, float64; `transform` | 1,000,000 rows | 115
 start/should_i_use_it | known_factors | ours | mean correlation | 0.77
@@ -75,9 +75,9 @@ start/should_i_use_it | known_factors | PLS predictions, varimax | mean correlat
 learn/idea | new_tasks | fit_task | 20 | 0.919
 learn/idea | new_tasks | less ridge or logistic | 20 | 0.049
 learn/objective | ablations | defaults | rho 0.9 | 0.997
-learn/objective | ablations | plain L1 | rho 0.9 | 0.028
+learn/objective | ablations | plain L1 | rho 0.9 | 0.027
 learn/objective | ablations | defaults | 12 tasks | 0.985
-learn/objective | ablations | no look at uncorrelated bases | 12 tasks | 0.942
+learn/objective | ablations | no look at uncorrelated bases | 12 tasks | 0.941
 learn/labels | recovery | 20 components, half unlabelled | D m | 0.997
 learn/labels | recovery | 20 components | D m | 0.998
 learn/labels | method | 80 labelled rows a task | D | 0.971
@@ -92,8 +92,8 @@ learn/pipelines | leakage | among 60 tasks; 20% wrong | weight on noise | 0.37
 learn/pipelines | leakage | only task; coin flips | train | 0.88
 learn/reading | recovery | 30 tasks | D m | 0.997
 learn/reading | recovery | 30 tasks | D w | 0.996
-learn/reading | recovery | 15 tasks | D m | 0.992
-learn/reading | recovery | 15 tasks | D w | 0.991
+learn/reading | recovery | 15 tasks | D m | 0.994
+learn/reading | recovery | 15 tasks | D w | 0.990
 learn/reading | method | 24 components | D | 0.998
 learn/reading | method | 24 components | worst | 0.997
 learn/reading | method | 24 components | identifiable | 10 of 10
@@ -120,8 +120,8 @@ howto/images_and_texts | factors: Sprites | PCA | D | 0.684
 howto/images_and_texts | factors: DSprites | ours | D | 0.999
 howto/images_and_texts | factors: Glyphs | ours | D | 0.843
 howto/images_and_texts | real_sprites | thresholds of the codes, 24; ours | D | 1.000
-howto/images_and_texts | real_sprites | subsets of the values, 30; ours | D | 0.955
-howto/images_and_texts | real_sprites | subsets of the values, 30; promax | D | 0.516
+howto/images_and_texts | real_sprites | subsets of the values, 30; ours | D | 0.956
+howto/images_and_texts | real_sprites | subsets of the values, 30; promax | D | 0.525
 howto/real_data | real_images | raw; logistic | 10 labels | 0.661
 howto/real_data | real_images | ours; fit_task | 10 labels | 0.685
 howto/real_data | real_images | ours; logistic, beside the embeddings | 10 labels | 0.693
