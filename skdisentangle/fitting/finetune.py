@@ -158,6 +158,8 @@ def _train(
     order_seed, noise_seed = map(int, rng.randint(2**31 - 1, size=2))
     like = torch.empty(0, dtype=torch.float32, device=torch_device(settings.device))
     setup = Setup.of(before, problem, settings)
+    assert setup.before is not None
+    before = setup.before  # without tasks of weight zero
     balanced = settings.class_weight == "balanced"
     encoded = encode_labels(setup.task_set, problem.labels, problem.weight, balanced)
     labels = encoded.tensors(slice(None), like)

@@ -137,6 +137,22 @@ def test_rows_of_weight_zero_have_no_say():
     np.testing.assert_array_equal(right.transform(IMAGES), other.transform(IMAGES))
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_tasks_of_weight_zero_have_no_say(warm_start):
+    beside = np.column_stack([COLOURS[:, 0] > 0.5, COLOURS])
+    types = ["binary", *["regression"] * 3]
+    options = {"warm_start": warm_start}
+    alone = disentangler(tuned(n_epochs=2), **options)
+    both = disentangler(
+        tuned(n_epochs=2), **options, task_types=types, task_weight=[0, 1, 1, 1]
+    )
+    for _ in range(1 + warm_start):
+        alone.fit(IMAGES, COLOURS)
+        both.fit(IMAGES, beside)
+        np.testing.assert_array_equal(both.transform(IMAGES), alone.transform(IMAGES))
+    assert both.score_tasks(IMAGES, beside)[0] > 0.8
+
+
 def test_missing_labels_and_classes():
     labels = np.column_stack([COLOURS[:, 0], COLOURS[:, 1] > 0.5, COLOURS[:, 2] > 0.5])
     labels[::3, 0] = np.nan
