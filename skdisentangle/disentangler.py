@@ -1329,7 +1329,8 @@ class SparseSharedDisentangler(
             self.input_shape_ = shape
         X = lazy_if_large(in_memory(X))
         lazy = isinstance(X, LazyRows)
-        names = list(getattr(X, "columns", ()))
+        # Of Arrow tables the columns are no names.
+        names = [name for name in getattr(X, "columns", ()) if isinstance(name, str)]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(

@@ -453,7 +453,8 @@ def test_display():
 
 
 def test_display_without_matplotlib(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
     report = identifiability_report(fitted(CLEAR))
     with pytest.raises(ImportError, match="pip install 'skdisentangle\\[plots\\]'"):
         IdentifiabilityDisplay(report).plot()
