@@ -62,7 +62,6 @@ OLDER = {
     "new_tasks": "recent",
     "constants": "recent",
     "factors": "older",
-    "leakage": "older",
     "speed": "older",
     "memory": "older",
     "extraction": "older",

@@ -87,9 +87,9 @@ learn/strengths | method | rho 0.9 | worst | 0.989
 learn/strengths | method | rho 0.9; bilevel | worst | 0.771
 learn/strengths | method | 20% of labels wrong; bilevel | D | 0.984
 learn/strengths | method | 20% of labels wrong | D | 0.983
-learn/pipelines | leakage | among 60 tasks; clean | half | 0.94
-learn/pipelines | leakage | among 60 tasks; 20% wrong | weight on noise | 0.37
-learn/pipelines | leakage | only task; coin flips | train | 0.88
+learn/pipelines | leakage | among 60 tasks; clean | test: plain | 0.95
+learn/pipelines | leakage | among 60 tasks; coin flips | weight on noise | 0.79
+learn/pipelines | leakage | only task; coin flips | train | 0.58
 learn/reading | recovery | 30 tasks | D m | 0.997
 learn/reading | recovery | 30 tasks | D w | 0.996
 learn/reading | recovery | 15 tasks | D m | 0.994
