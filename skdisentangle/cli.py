@@ -579,7 +579,7 @@ def _predict(options: argparse.Namespace) -> None:
     if not isinstance(predicted, pd.DataFrame):
         names = [str(task.name) for task in dis.tasks_]
         predicted = pd.DataFrame(predicted, columns=names)
-    twice = [name for name in kept if name in set(predicted)]
+    twice = [name for name in kept if name in predicted]
     if twice:
         raise ValueError(
             f"keep: the column {twice[0]!r} has the name of a task, whose predictions take "

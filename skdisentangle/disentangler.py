@@ -211,8 +211,8 @@ class SparseSharedDisentangler(
         parameter or the fit shows that all tasks have classes.
     task_weight : array-like of shape (n_tasks,) or mapping, default=None
         Weight of each task, or of the named tasks, in the mean loss. A task of weight zero
-        gets a head after the training, and the features are those of a fit without it.
-        Only in :meth:`partial_fit` it can influence which components are in use.
+        gets its head after the training. The features are those of a fit without it. In
+        :meth:`partial_fit` it can still influence which components are in use.
     class_weight : {"balanced"} or None, default=None
         Whether all classes of a task weigh the same, however frequent they are.
     max_iter : int or "auto", default="auto"

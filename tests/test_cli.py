@@ -327,7 +327,10 @@ def test_labels_to_score_are_read_as_those_of_the_fit(tmp_path, table, capsys, k
     gap.iloc[4, gap.columns.get_loc("yes")] = "?"
     gap.to_csv(new, index=False)
     assert main(["score", model, str(new)]) == 1
-    assert "'yes' was fitted on numbers; got '?' in row 5" in capsys.readouterr().err
+    assert (
+        "'yes' was fitted on classes such as 0; got '?' in row 5"
+        in capsys.readouterr().err
+    )
     # A column that is kept may not have the name of a prediction.
     out = tmp_path / "out.csv"
     assert main(["predict", model, str(source), str(out), "--keep", "yes"]) == 1

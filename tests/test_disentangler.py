@@ -316,6 +316,19 @@ class TestFit:
             else:
                 assert np.mean(found == labels) > 0.8
 
+    def test_a_task_of_weight_zero_beside_a_module_that_cannot_be_copied(self, problem):
+        X, Y, factors = problem
+        seen = []
+
+        def own(n_features, n_components):
+            return _Spy(seen)
+
+        dis = quick(encoder=own, task_weight=[0, 1, 1, 1])
+        target = factors[:, 0]
+        dis.fit(X, np.column_stack([target, Y[:, :3]]))
+        assert r2_score(target, dis.predict(X)[:, 0]) > 0.7
+        assert next(dis.encoder_.body.parameters()).dtype == torch.float64
+
     def test_fits_go_on_beside_a_task_of_weight_zero(self, problem):
         X, Y, factors = problem
         both = np.column_stack([factors[:, 0] ** 3, Y])

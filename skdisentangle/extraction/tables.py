@@ -190,8 +190,9 @@ def labels_like(texts: Any, classes: NDArray[Any] | None) -> Any:
     )
     if row is None:  # numbers with zeros before them
         return texts.astype(float)
+    known = "numbers" if classes is None else f"classes such as {classes.tolist()[0]!r}"
     raise ValueError(
-        f"input: task {texts.name!r} was fitted on numbers; got {cells[row]!r:.80} in row "
+        f"input: task {texts.name!r} was fitted on {known}; got {cells[row]!r:.80} in row "
         f"{row + 1:,}. Correct the cell, or leave it empty."
     )
 

@@ -59,7 +59,8 @@ def with_idle_tasks(
     """
     like = options.spread
     encoder = fitted.encoder
-    body = nn.Sequential(*copy.deepcopy([encoder.body, encoder.components]))
+    # A module of the user's may not be made to be copied: it is moved there, and back.
+    body = nn.Sequential(encoder.body, copy.deepcopy(encoder.components))
     n_components = len(encoder.components.sign)
     theta = like.new_zeros(tasks.n_outputs, n_components + 1)
     state = TrainingState.start(body.to(like.device, like.dtype), theta, options)
@@ -72,6 +73,7 @@ def with_idle_tasks(
         finish(state, rows, labels, options, n_rows=counts.rows, seed=seed)
     else:
         state.theta[:, -1] = intercepts_alone(theta, labels, options)
+    encoder.body.cpu().double()
     pull = torch.zeros_like(theta[:, :-1]) if state.pull is None else state.pull
     # As coefficients of the components as they come out of the encoder.
     scale = (state.var + EPS).rsqrt()
